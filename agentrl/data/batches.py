@@ -1,0 +1,35 @@
+"""Packed rows as an endless, shuffled, resumable stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import grain
+import numpy as np
+
+
+def iterator(rows: Mapping[str, np.ndarray], *, batch_size: int,
+             seed: int) -> grain.DatasetIterator:
+  """Batches of rows, reshuffled each epoch.
+
+  Args:
+    rows: arrays of one leading axis, as `data.pack.pack` makes them.
+    batch_size: rows of a batch.
+    seed: of the order.
+
+  Returns:
+    an iterator of dicts of arrays; `get_state()` and `set_state()` are its
+    position, for the checkpoint.
+
+  Raises:
+    ValueError: fewer rows than one batch.
+  """
+  count = len(next(iter(rows.values())))
+  if count < batch_size:
+    raise ValueError(
+        f'{count} packed rows do not fill one batch of {batch_size}: lower '
+        'config.batch_size or config.length, or synthesise more dialogues.')
+  source = [{k: v[i] for k, v in rows.items()} for i in range(count)]
+  data = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+  read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+  return iter(data.batch(batch_size).to_iter_dataset(read))

@@ -1,0 +1,168 @@
+"""Who speaks next, what ends a dialogue, and which limit wins.
+
+The one place where these rules stand; rollouts, data, RL and evaluation all
+play by it. They are those of tau2-bench's orchestrator (v0.2.1, run without
+its optional judge), message for message:
+
+* the agent greets, the user answers; text goes to the other side, calls go to
+  the environment, and their results go back to the side that made them;
+* text beside calls goes to the environment too: the other side never sees it;
+* one generation, or the execution of all calls of one message, is one step;
+* only the user can end a dialogue, by a stop token in a message without calls;
+* limits are looked at after each step unless the environment is next, and win
+  over a stop in that very step. Errors count for both sides, never reset.
+
+One rule is ours: an empty message (which is also what an unreadable one is
+parsed to) ends the dialogue as the fault of the side that sent it, where the
+benchmark's harness would raise and start the simulation again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+import dataclasses
+
+from agentrl import types
+from agentrl.envs import env as env_lib
+
+GREETING = types.Message('assistant', 'Hi! How can I help you today?')
+STOP = '###STOP###'
+TRANSFER = '###TRANSFER###'
+OUT_OF_SCOPE = '###OUT-OF-SCOPE###'
+STOP_TOKENS = (STOP, TRANSFER, OUT_OF_SCOPE)
+
+_FLIP = {'user': 'assistant', 'assistant': 'user'}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+  """A dialogue ends when either is reached."""
+
+  max_steps: int = 200
+  max_errors: int = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ask:
+  """`side` must speak.
+
+  Attributes:
+    side: who.
+    new: (index, message) of all it has not seen yet, in its own view; the
+      system prompt comes first, with index -1. Its own replies do not come
+      back: it knows them already.
+    index: the place its reply will take among the messages.
+  """
+
+  side: types.Side
+  new: tuple[tuple[int, types.Message], ...]
+  index: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+  """How a dialogue ended; `reason` is one of the five below."""
+
+  reason: str  # user_stop max_steps too_many_errors agent_error user_error
+  messages: tuple[types.Message, ...]
+  steps: int
+  errors: int
+
+
+def is_stop(message: types.Message) -> bool:
+  """True if this user message ends the dialogue."""
+  return not message.is_call and any(
+      token in (message.content or '') for token in STOP_TOKENS)
+
+
+def visible(message: types.Message, side: types.Side) -> bool:
+  """True if `side` gets to see the message."""
+  if message.role == 'tool':
+    return message.requestor == side
+  return message.role == side or not message.is_call
+
+
+def seen_from(message: types.Message, side: types.Side) -> types.Message:
+  """The message as `side` sees it: whoever looks is the assistant."""
+  if side == 'assistant' or message.role not in _FLIP:
+    return message
+  return dataclasses.replace(message, role=_FLIP[message.role])
+
+
+def view(messages: Sequence[types.Message], side: types.Side,
+         system: str) -> list[tuple[int, types.Message]]:
+  """(index, message) of a whole dialogue as one side sees it."""
+  seen = [(-1, types.Message('system', system))]
+  return seen + [(i, seen_from(m, side))
+                 for i, m in enumerate(messages) if visible(m, side)]
+
+
+def next_speaker(message: types.Message) -> str:
+  """`assistant`, `user` or `env`: who acts on this message."""
+  if message.role == 'tool':
+    return message.requestor
+  return 'env' if message.is_call else _FLIP[message.role]
+
+
+def play(world: env_lib.World, *, system: Mapping[types.Side, str],
+         limits: Limits = Limits(),
+         history: Sequence[types.Message] = (GREETING,),
+        ) -> Generator[Ask, types.Message, End]:
+  """Plays one dialogue: yields `Ask`s, is sent replies, returns its `End`.
+
+  Args:
+    world: where calls are executed.
+    system: the system prompt of each side.
+    limits: on steps and errors.
+    history: the messages it opens with; at least one.
+
+  Yields:
+    who must speak, and what it has not seen yet. A reply is sent in the
+    side's own view, as role `assistant`.
+
+  Raises:
+    ValueError: no history.
+    env.ToolBroken: see `World.execute`.
+  """
+  if not history:
+    raise ValueError('A dialogue must open with at least one message, got '
+                     'none: pass history=(GREETING,).')
+  messages = list(history)
+  unseen = {side: view(messages, side, system[side]) for side in _FLIP}
+  steps = errors = 0
+  ended = ''
+  while not ended:
+    to = next_speaker(messages[-1])
+    if to == 'env':
+      new = world.execute(messages[-1].tool_calls)
+      errors += sum(m.error for m in new)
+    else:
+      ask = Ask(to, tuple(unseen[to]), len(messages))
+      unseen[to].clear()
+      new = [_reply((yield ask), to, len(messages))]
+      if not new[0].is_call and not new[0].has_text:
+        ended = 'agent_error' if to == 'assistant' else 'user_error'
+      elif to == 'user' and is_stop(new[0]):
+        ended = 'user_stop'
+    for message in new:
+      for side in _FLIP:
+        if side != message.role and visible(message, side):
+          unseen[side].append((len(messages), seen_from(message, side)))
+      messages.append(message)
+    steps += 1
+    if next_speaker(messages[-1]) == 'env' or ended.endswith('_error'):
+      continue
+    if steps >= limits.max_steps:
+      ended = 'max_steps'
+    if errors >= limits.max_errors:
+      ended = 'too_many_errors'
+  return End(ended, tuple(messages), steps, errors)
+
+
+def _reply(reply: types.Message, side: types.Side, index: int) -> types.Message:
+  """A side's reply as it stands in the dialogue: true role, calls with ids."""
+  calls = tuple(
+      dataclasses.replace(call, requestor=side, id=call.id or f'{index}.{i}')
+      for i, call in enumerate(reply.tool_calls))
+  return dataclasses.replace(
+      reply, role=side, requestor=side, tool_calls=calls)

@@ -1,0 +1,202 @@
+"""A domain from a folder: state.py, tools.py, tasks.py and policy.md.
+
+* `state.py`: `build(seed, split) -> tables` (table -> key -> record). The
+  splits `train` and `test` must not share entities.
+* `tools.py`: `AGENT` and `USER`, tuples of tool functions (`envs/tools.py`).
+* `tasks.py`: `opening(state, caller)`, `callers(state)` and `FAMILIES`, from
+  which the data engine composes tasks; see `Demand`.
+* `policy.md`: what the agent must keep to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.resources
+import inspect
+import json
+import random
+import re
+from typing import Any
+
+from agentrl import types
+from agentrl.envs import checkers
+from agentrl.envs import state as state_lib
+from agentrl.envs import tools
+
+USER_GUIDE = (
+    'You are a customer who talks to an assistant. Ask for one thing at a '
+    'time, answer what you are asked, invent nothing. When all is done say '
+    'goodbye with ###STOP###, or ###TRANSFER### once you are handed over to '
+    'a human.')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Beat:
+  """One move of a scripted exchange: words in several variants, or a call."""
+
+  by: types.Side
+  say: tuple[str, ...] = ()
+  call: str = ''
+  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def says(by: types.Side, *variants: str) -> Beat:
+  return Beat(by, say=variants)
+
+
+def calls(by: types.Side, name: str, **arguments: Any) -> Beat:
+  return Beat(by, call=name, arguments=arguments)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demand:
+  """One thing a user wants, with the exchange that a good agent would have.
+
+  Attributes:
+    family: name of the function in `FAMILIES` that drafted it.
+    goal: what the user is told to want: one or two sentences with every
+      detail that they may be asked for, and a fallback where one is needed.
+    beats: the exchange. It opens with the user asking and ends with the agent
+      reporting; its calls are executed to get the gold actions.
+    about: words that the user must say, or else the fault is theirs.
+    tell: facts that the agent must say (lower-case substrings).
+    kind: `do`, `refuse`, `transfer` or `fallback`.
+  """
+
+  family: str
+  goal: str
+  beats: tuple[Beat, ...]
+  about: tuple[str, ...] = ()
+  tell: tuple[str, ...] = ()
+  kind: str = 'do'
+
+
+Family = Callable[[state_lib.State, str, random.Random], Demand | None]
+
+
+@functools.lru_cache(maxsize=8)
+def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
+  return importlib.import_module(f'{path}.state').build(seed, split)
+
+
+class Domain:
+  """`envs.env.Env` of a folder.
+
+  Args:
+    path: import path of the package.
+    prompt: `full` puts policy and tool schemas into the system prompt;
+      `brief` names the domain only, for models from scratch that learn the
+      policy from dialogues and could not read it.
+
+  Raises:
+    ValueError: a part of the folder is missing or unknown `prompt`.
+  """
+
+  def __init__(self, path: str, prompt: str = 'full'):
+    if prompt not in ('full', 'brief'):
+      raise ValueError(f"prompt must be 'full' or 'brief', got {prompt!r}.")
+    self.path, self.prompt = path, prompt
+    self.name = path.rpartition('.')[2]
+    self.policy = self._read_policy()
+    module = self._part('tools', 'AGENT', 'USER')
+    self._tools = {'assistant': tools.table(module.AGENT),
+                   'user': tools.table(module.USER)}
+    self._part('state', 'build')
+    self.drafts = self._part('tasks', 'FAMILIES', 'opening', 'callers')
+
+  def _read_policy(self) -> str:
+    try:
+      root = importlib.resources.files(self.path)
+      return (root / 'policy.md').read_text()
+    except (ModuleNotFoundError, FileNotFoundError) as e:
+      raise ValueError(
+          f'No domain at {self.path!r}: {e}. Give orders, router, tau2:<name> '
+          'or the import path of a package with state.py, tools.py, tasks.py '
+          'and policy.md (is its parent folder on PYTHONPATH?).') from e
+
+  def _part(self, part: str, *names: str) -> Any:
+    try:
+      module = importlib.import_module(f'{self.path}.{part}')
+    except ModuleNotFoundError as e:
+      raise ValueError(f'Domain {self.path} lacks {part}.py: {e}.') from e
+    if missing := [n for n in names if not hasattr(module, n)]:
+      raise ValueError(f'{self.path}/{part}.py must define {missing}; '
+                       'see agentrl/envs/domain.py.')
+    return module
+
+  def tables(self, seed: int, split: str) -> state_lib.Tables:
+    """The database of a split; built once for each process."""
+    return _tables(self.path, seed, split)
+
+  def system(self, side: types.Side, task: types.Task) -> str:
+    if side == 'user':
+      guide = '' if self.prompt == 'brief' else USER_GUIDE + '\n\n'
+      return guide + task.scenario
+    if self.prompt == 'brief':
+      return f'You are the assistant for {self.name}.'
+    schemas = '\n'.join(json.dumps(s) for s in self.tools(side, task))
+    return f'{self.policy}\n\n# Tools\n{schemas}'
+
+  def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
+    del task  # all tasks of a folder have the same tools
+    return tuple(tool.schema for tool in self._tools[side].values())
+
+  def start(self, task: types.Task) -> World:
+    return World(state_lib.State(self.tables(**task.initial_state)),
+                 self._tools)
+
+  def score(self, task: types.Task, world: World,
+            messages: Sequence[types.Message], ended: str) -> types.Score:
+    if ended != 'user_stop':
+      return types.Score(0.0)
+    return checkers.score(task.checker, world.state.changes(), messages)
+
+  def fault(self, task: types.Task,
+            messages: Sequence[types.Message]) -> str:
+    """What the user left unsaid or made up, as far as words can show it."""
+    said = [m.content or '' for m in messages if m.role == 'user']
+    about = task.meta.get('about', ())
+    words = ' '.join(said).lower()
+    if unsaid := [w for w in about if w.lower() not in words]:
+      return f'The user never mentioned {", ".join(unsaid)}.'
+    return self._invented(task, messages)
+
+  def _invented(self, task: types.Task,
+                messages: Sequence[types.Message]) -> str:
+    pattern = getattr(self.drafts, 'ENTITY', None)
+    if pattern is None:
+      return ''
+    known = set(re.findall(pattern, task.scenario))
+    for message in messages:
+      if message.role == 'tool' and message.requestor == 'assistant':
+        continue
+      entities = set(re.findall(pattern, message.content or ''))
+      if message.role == 'user' and not message.is_call and entities - known:
+        return f'The user made up {", ".join(sorted(entities - known))}.'
+      known |= entities
+    return ''
+
+  def fingerprint(self) -> str:
+    """Hash of policy, tools, state, tasks, prompt style and checker prelude."""
+    parts = [self.prompt, self.policy, checkers.PRELUDE]
+    for part in ('state', 'tools', 'tasks'):
+      module = importlib.import_module(f'{self.path}.{part}')
+      parts.append(inspect.getsource(module))
+    return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
+
+
+class World:
+  """`envs.env.World` over a copy-on-write state."""
+
+  def __init__(self, state: state_lib.State,
+               table: Mapping[types.Side, Mapping[str, tools.Tool]]):
+    self.state = state
+    self._tools = table
+
+  def execute(self, requests: Sequence[types.ToolCall]) -> list[types.Message]:
+    return [tools.call(self._tools[r.requestor], self.state, r)
+            for r in requests]

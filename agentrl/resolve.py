@@ -1,0 +1,65 @@
+"""Names in configs -> Python objects, with errors that name the near ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+import difflib
+import importlib
+import inspect
+from typing import Any
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+  """' Did you mean ...?', or the whole list if nothing is near."""
+  known = sorted(map(str, known))
+  near = difflib.get_close_matches(str(name), known, n=3)
+  if near:
+    return f' Did you mean {" or ".join(map(repr, near))}?'
+  return f' There are: {", ".join(known)}.' if known else ''
+
+
+def name(path: str) -> Any:
+  """The object at an import path `package.module:name`.
+
+  Raises:
+    ValueError: the path is ill-formed, or leads nowhere.
+  """
+  module_name, colon, attribute = path.partition(':')
+  if not colon:
+    raise ValueError(f'{path!r} is not an import path: write it as '
+                     "'package.module:name'.")
+  try:
+    module = importlib.import_module(module_name)
+  except ModuleNotFoundError as e:
+    raise ValueError(f'Cannot import {path!r}: {e}. Is its folder on '
+                     'PYTHONPATH?') from e
+  if not hasattr(module, attribute):
+    public = [n for n in vars(module) if not n.startswith('_')]
+    raise ValueError(f'{module_name} has no {attribute!r}.'
+                     + hint(attribute, public))
+  return getattr(module, attribute)
+
+
+def call(fn: Callable[..., Any], kwargs: Mapping[str, Any]) -> Any:
+  """`fn(**kwargs)`, after checking that it takes and has all it needs.
+
+  Raises:
+    ValueError: an unknown or a missing keyword argument.
+  """
+  check(fn, kwargs)
+  return fn(**kwargs)
+
+
+def check(fn: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+  """Raises ValueError unless `kwargs` fit the signature of `fn`."""
+  params = inspect.signature(fn).parameters
+  if any(p.kind is p.VAR_KEYWORD for p in params.values()):
+    return
+  label = getattr(fn, '__qualname__', str(fn))
+  for key in kwargs:
+    if key not in params:
+      raise ValueError(f'{label} takes no {key!r}.' + hint(key, params))
+  missing = [k for k, p in params.items()
+             if p.default is p.empty and k not in kwargs]
+  if missing:
+    raise ValueError(f'{label} needs {", ".join(map(repr, missing))}.')

@@ -1,0 +1,124 @@
+"""One batch of groups worth training on: play, judge, filter, refill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import collections
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from agentrl import types
+from agentrl.envs import outcomes
+from agentrl.rl import filters
+
+Episodes = list[types.Episode]
+
+
+class GroupsDied(RuntimeError):
+  """The batch could not be filled within the bound on tries."""
+
+
+@dataclasses.dataclass
+class Batch:
+  """The groups that were kept, and what was seen on the way.
+
+  Attributes:
+    groups: P lists of G episodes.
+    reward_PG, valid_PG: of the kept groups.
+    played: every episode, kept or not, for the metrics.
+    dead: number of dropped groups by kind.
+  """
+
+  groups: list[Episodes]
+  reward_PG: np.ndarray
+  valid_PG: np.ndarray
+  played: Episodes
+  dead: collections.Counter
+
+
+def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
+            tasks: Sequence[types.Task], key: jax.Array, *, num_tasks: int,
+            group: int, wave: int, max_waves: int,
+            keep: filters.Filter) -> Batch:
+  """Plays waves of tasks until `num_tasks` groups pass the filter.
+
+  Args:
+    play: plays tasks with seeds, one episode each, in order.
+    tasks: to draw from, uniformly, without repeats within a wave.
+    key: of this step; the draw and the seeds are functions of it alone.
+    num_tasks: groups of a full batch.
+    group: episodes of a task.
+    wave: tasks played at once.
+    max_waves: the bound on tries.
+    keep: see `rl/filters.py`.
+
+  Raises:
+    GroupsDied: `max_waves` did not fill the batch; says why groups died.
+  """
+  kept, rewards, valids, played = [], [], [], []
+  dead = collections.Counter()
+  for i in range(max_waves):
+    drawn, seeds = _draw(tasks, jax.random.fold_in(key, i), wave, group)
+    episodes = play(drawn, seeds)
+    played += episodes
+    reward_PG, valid_PG = _grid(episodes, group)
+    for p, kind in enumerate(keep(reward_PG, valid_PG)):
+      if kind:
+        dead[str(kind)] += 1
+      elif len(kept) < num_tasks:
+        kept.append(episodes[p * group:(p + 1) * group])
+        rewards.append(reward_PG[p])
+        valids.append(valid_PG[p])
+    if len(kept) == num_tasks:
+      return Batch(kept, np.stack(rewards), np.stack(valids), played, dead)
+  raise GroupsDied(
+      f'Only {len(kept)} of {num_tasks} groups were worth training on after '
+      f'{max_waves} waves of {wave} tasks; dropped: {dict(dead)}. Mean reward '
+      f'{np.mean([e.reward for e in played]):.3f}. ' + _advice(dead))
+
+
+def _advice(dead: collections.Counter) -> str:
+  kind = max(dead, key=dead.get, default='')
+  return {
+      filters.ALL_PASS: 'The tasks have become too easy: stop here, or add '
+                        'harder ones.',
+      filters.ALL_FAIL: 'The tasks are too hard for this policy: train SFT '
+                        'longer, add easier ones, or raise rollout.group.',
+      filters.TOO_FEW: 'Most episodes do not count: look at the faults of the '
+                       'user and of the infrastructure in metrics.jsonl.',
+  }.get(kind, '')
+
+
+def _draw(tasks: Sequence[types.Task], key: jax.Array, wave: int,
+          group: int) -> tuple[list[types.Task], list[int]]:
+  """`wave` tasks, each `group` times, and a seed for each episode."""
+  pick_key, seed_key = jax.random.split(key)
+  picked = jax.random.permutation(pick_key, len(tasks))[:wave]
+  drawn = [tasks[int(i)] for i in np.asarray(picked) for _ in range(group)]
+  seeds = jax.random.bits(seed_key, (len(drawn),), 'uint32') >> 1
+  return drawn, [int(s) for s in np.asarray(seeds)]
+
+
+def _grid(episodes: Episodes, group: int) -> tuple[np.ndarray, np.ndarray]:
+  reward_PG = np.array([e.reward for e in episodes], np.float32)
+  valid_PG = np.array([outcomes.RULES[e.outcome].baseline for e in episodes])
+  return reward_PG.reshape(-1, group), valid_PG.reshape(-1, group)
+
+
+def metrics(batch: Batch) -> dict[str, Any]:
+  """What the step's rollouts were like, over all that was played."""
+  episodes = batch.played
+  count = len(episodes)
+  by_outcome = collections.Counter(e.outcome for e in episodes)
+  groups = len(batch.groups) + sum(batch.dead.values())
+  counted = [e.reward for e in episodes if outcomes.RULES[e.outcome].baseline]
+  return {
+      'reward_mean': float(np.mean(counted)) if counted else 0.0,
+      'episodes': count,
+      'steps_mean': float(np.mean([e.steps for e in episodes])),
+      **{f'dead_{k}_share': batch.dead[k] / groups for k in filters.KINDS},
+      **{f'outcome_{o}_share': by_outcome[o] / count for o in types.Outcome},
+  }

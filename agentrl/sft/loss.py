@@ -1,0 +1,33 @@
+"""The loss of supervised fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.models import config as model_config
+from agentrl.models import logprobs
+
+
+def next_token(params: Any, batch: Mapping[str, jax.Array], *,
+               model: model_config.ModelConfig
+              ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Mean negative log-likelihood [nats/token] of the target's tokens.
+
+  Args:
+    params: of the model.
+    batch: packed rows `ids_BT positions_BT segments_BT target_BT`, and
+      `total`, the number of target tokens of the whole batch.
+    model: its shape.
+
+  Returns:
+    the loss and its metrics.
+  """
+  logp_BT, entropy_BT = logprobs.token_logps(
+      model, params, batch['ids_BT'], batch['positions_BT'],
+      batch['segments_BT'], batch['target_BT'])
+  total = batch['total']
+  return -logp_BT.sum() / total, {'entropy_nats': entropy_BT.sum() / total}

