@@ -1,0 +1,222 @@
+"""The decoder, in flax.linen, used through pure functions.
+
+Without a cache it attends causally within segments (packed rows); with one it
+writes the new keys and values at their positions and attends to all before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from agentrl.models import attention
+from agentrl.models import config as model_config
+
+Params = Any
+
+
+class Cache(NamedTuple):
+  """Keys and values; each a tuple over L of (B, S, K, H)."""
+
+  k: tuple[jax.Array, ...]
+  v: tuple[jax.Array, ...]
+
+
+def empty_cache(config: model_config.ModelConfig, batch: int,
+                length: int) -> Cache:
+  """A cache of `batch` rows and `length` tokens, all unwritten."""
+  shape = (batch, length, config.num_kv_heads, config.head_dim)
+  layers = tuple(jnp.zeros(shape, config.dtype)
+                 for _ in range(config.num_layers))
+  return Cache(layers, jax.tree.map(jnp.copy, layers))
+
+
+class RMSNorm(nn.Module):
+  """x / rms(x) * scale, in float32. Source: arXiv:1910.07467 eq. 4."""
+
+  config: model_config.ModelConfig
+
+  @nn.compact
+  def __call__(self, x_BTD: jax.Array) -> jax.Array:
+    scale_D = self.param('scale', nn.initializers.ones, (x_BTD.shape[-1],),
+                         self.config.param_dtype)
+    x = x_BTD.astype(jnp.float32)
+    x *= jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + self.config.norm_eps)
+    return (x * scale_D).astype(x_BTD.dtype)
+
+
+def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
+           name: str, depth: float = 1.0) -> nn.DenseGeneral:
+  """A matrix without bias; `depth` shrinks what writes to the residual."""
+  init = nn.initializers.variance_scaling(1.0 / depth, 'fan_in', 'normal')
+  return nn.DenseGeneral(features, use_bias=False, name=name, dtype=config.dtype,
+                         param_dtype=config.param_dtype, kernel_init=init)
+
+
+class Attention(nn.Module):
+  """Causal self-attention, within segments or over a cache."""
+
+  config: model_config.ModelConfig
+
+  @nn.compact
+  def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
+               mask_BTS: jax.Array, cache: tuple[jax.Array, jax.Array] | None
+              ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
+    c = self.config
+    heads = (c.num_heads + 2 * c.num_kv_heads, c.head_dim)
+    qkv_BTMH = _dense(c, heads, 'qkv')(x_BTD)
+    q, k, v = jnp.split(
+        qkv_BTMH, (c.num_heads, c.num_heads + c.num_kv_heads), axis=2)
+    q = attention.rope(q, positions_BT, c.rope_theta)
+    k = attention.rope(k, positions_BT, c.rope_theta)
+    if cache is not None:
+      k, v = cache = tuple(_write(old, new, positions_BT)
+                           for old, new in zip(cache, (k, v)))
+      k, v = k[:, :mask_BTS.shape[-1]], v[:, :mask_BTS.shape[-1]]
+    out_BTNH = attention.attend(q, k, v, mask_BTS)
+    flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
+    return _dense(c, c.d_model, 'out', 2 * c.num_layers)(flat), cache
+
+
+def _write(cache_BSKH: jax.Array, new_BTKH: jax.Array,
+           positions_BT: jax.Array) -> jax.Array:
+  """The cache with the new entries at their positions; pads go nowhere."""
+  length = cache_BSKH.shape[1]
+  at_BT = jnp.where(positions_BT < 0, length, positions_BT)
+  rows_B1 = jnp.arange(cache_BSKH.shape[0])[:, None]
+  return cache_BSKH.at[rows_B1, at_BT].set(
+      new_BTKH.astype(cache_BSKH.dtype), mode='drop', unique_indices=True)
+
+
+class Mlp(nn.Module):
+  """SwiGLU. Source: arXiv:2002.05202 eq. 6."""
+
+  config: model_config.ModelConfig
+
+  @nn.compact
+  def __call__(self, x_BTD: jax.Array) -> jax.Array:
+    c = self.config
+    gate_BT2F = _dense(c, (2, c.d_ff), 'up')(x_BTD)
+    hidden_BTF = nn.silu(gate_BT2F[..., 0, :]) * gate_BT2F[..., 1, :]
+    return _dense(c, c.d_model, 'down', 2 * c.num_layers)(hidden_BTF)
+
+
+class Layer(nn.Module):
+  """One pre-norm decoder layer."""
+
+  config: model_config.ModelConfig
+
+  @nn.compact
+  def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
+               mask_BTS: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+    c = self.config
+    seen_BTD, cache = Attention(c, name='attention')(
+        RMSNorm(c, name='attention_norm')(x_BTD), positions_BT, mask_BTS, cache)
+    x_BTD += seen_BTD
+    x_BTD += Mlp(c, name='mlp')(RMSNorm(c, name='mlp_norm')(x_BTD))
+    return x_BTD, cache
+
+
+class Transformer(nn.Module):
+  """Embedding, layers, final norm; `logits` apart, made where needed."""
+
+  config: model_config.ModelConfig
+
+  def setup(self):
+    c = self.config
+    self.embed = self.param(
+        'embed', nn.initializers.normal(0.02), (c.vocab_size, c.d_model),
+        c.param_dtype)
+    if not c.tie_embeddings:
+      self.head = self.param(
+          'head', nn.initializers.normal(0.02), (c.vocab_size, c.d_model),
+          c.param_dtype)
+    layer = nn.remat(Layer) if c.remat else Layer
+    if c.scan_layers:
+      self.layers = nn.scan(
+          layer, variable_axes={'params': 0}, split_rngs={'params': True},
+          in_axes=(nn.broadcast, nn.broadcast, 0), out_axes=0,
+          length=c.num_layers)(c)
+    else:
+      self.layers = [layer(c) for _ in range(c.num_layers)]
+    self.final_norm = RMSNorm(c)
+
+  def __call__(self, ids_BT: jax.Array, positions_BT: jax.Array,
+               segments_BT: jax.Array | None = None,
+               cache: Cache | None = None, *, span: int | None = None
+              ) -> tuple[jax.Array, Cache | None]:
+    """Hidden states.
+
+    Args:
+      ids_BT: token ids.
+      positions_BT: place of each token in its sequence. With a cache, a
+        negative one marks a pad.
+      segments_BT: which sequence of a packed row; 0 is empty. None: one each.
+      cache: see the module.
+      span: with a cache: only its first `span` entries are looked at, which
+        must be all that are written; a static bound that saves work.
+
+    Returns:
+      hidden_BTD after the final norm, and the new cache.
+    """
+    x_BTD = self.embed[ids_BT].astype(self.config.dtype)
+    if cache is None:
+      mask_BTS = _segment_mask(ids_BT, segments_BT)
+    else:
+      length = cache.k[0].shape[1] if span is None else span
+      mask_BTS = jnp.arange(length) <= positions_BT[..., None]
+    x_BTD, cache = self._run(x_BTD, positions_BT, mask_BTS, cache)
+    return self.final_norm(x_BTD), cache
+
+  def _run(self, x_BTD, positions_BT, mask_BTS, cache):
+    if self.config.scan_layers:
+      stacked = None
+      if cache is not None:
+        stacked = (jnp.stack(cache.k), jnp.stack(cache.v))
+      x_BTD, stacked = self.layers(x_BTD, positions_BT, mask_BTS, stacked)
+      if cache is not None:
+        cache = Cache(*(tuple(jnp.unstack(x)) for x in stacked))
+      return x_BTD, cache
+    new = []
+    for i, layer in enumerate(self.layers):
+      old = None if cache is None else (cache.k[i], cache.v[i])
+      x_BTD, kept = layer(x_BTD, positions_BT, mask_BTS, old)
+      new.append(kept)
+    return x_BTD, None if cache is None else Cache(*zip(*new))
+
+  def logits(self, hidden: jax.Array) -> jax.Array:
+    """float32 logits [..., V] of hidden states [..., D]."""
+    head_VD = self.embed if self.config.tie_embeddings else self.head
+    return jnp.einsum('...D,VD->...V', hidden, head_VD.astype(hidden.dtype),
+                      preferred_element_type=jnp.float32)
+
+
+def _segment_mask(ids_BT: jax.Array,
+                  segments_BT: jax.Array | None) -> jax.Array:
+  T = ids_BT.shape[1]
+  mask_BTS = jnp.tril(jnp.ones((1, T, T), bool))
+  if segments_BT is not None:
+    mask_BTS &= segments_BT[:, :, None] == segments_BT[:, None, :]
+  return mask_BTS
+
+
+def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
+  """Fresh parameters; a pure function, so `jax.eval_shape` gives the shapes."""
+  one = jnp.zeros((1, 1), jnp.int32)
+  return Transformer(config).init(key, one, one)['params']
+
+
+def hidden(config: model_config.ModelConfig, params: Params, *args: Any,
+           **kwargs: Any) -> tuple[jax.Array, Cache | None]:
+  """`Transformer.__call__` as a pure function."""
+  return Transformer(config).apply({'params': params}, *args, **kwargs)
+
+
+def logits(config: model_config.ModelConfig, params: Params,
+           hidden_: jax.Array) -> jax.Array:
+  """`Transformer.logits` as a pure function."""
+  return Transformer(config).apply({'params': params}, hidden_,
+                                   method=Transformer.logits)

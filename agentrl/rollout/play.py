@@ -1,0 +1,167 @@
+"""Many dialogues at once, each by the rules of `envs/dialogue.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+import dataclasses
+
+import numpy as np
+
+from agentrl import types
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+from agentrl.envs import reward
+from agentrl.rollout import policy as policy_lib
+
+O = types.Outcome
+Verdict = tuple[dialogue.End, types.Outcome, types.Score, str]
+Game = Generator[dialogue.Ask, types.Message, Verdict]
+
+
+def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
+         agent: policy_lib.Policy, user: policy_lib.Policy,
+         seeds: Sequence[int], trials: Sequence[int] | None = None,
+         limits: dialogue.Limits = dialogue.Limits(),
+         progress: Callable[[int], object] = lambda n: None
+        ) -> list[types.Episode]:
+  """Plays each task once, as many at a time as the policies have room for.
+
+  Args:
+    env: the environment, judge included.
+    tasks: what to play; a task may stand there many times.
+    agent: speaks for the assistant.
+    user: speaks for the user; not the same object as the agent.
+    seeds: one for each dialogue; equal seeds give equal samples.
+    trials: number of each episode among those of its task; all 0 if None.
+    limits: on steps and errors.
+    progress: called with 1 at the end of each dialogue (`tqdm.update`).
+
+  Returns:
+    the episodes, in the order of the tasks.
+
+  Raises:
+    ValueError: lists of unequal length.
+    RuntimeError: a policy has no room though nothing is being played.
+  """
+  trials = [0] * len(tasks) if trials is None else trials
+  if not len(tasks) == len(seeds) == len(trials):
+    raise ValueError(f'{len(tasks)} tasks, {len(seeds)} seeds and '
+                     f'{len(trials)} trials: pass one of each a dialogue.')
+  table = _Table({'assistant': agent, 'user': user}, progress)
+  started = 0
+  try:
+    while len(table.episodes) < len(tasks):
+      while started < len(tasks) and table.room(started, seeds[started],
+                                                tasks[started]):
+        game = _game(env, tasks[started], limits)
+        table.seat(started, _Live(tasks[started], trials[started], game))
+        started += 1
+      if started < len(tasks) and not table.live:
+        raise RuntimeError('A policy has no free slot though nothing is being '
+                           'played: close what others have opened on it.')
+      table.turn()
+  finally:  # Ctrl-C or a bug: the policies outlive this call
+    for key in list(table.live):
+      table.leave(key)
+  return [table.episodes[key] for key in range(len(tasks))]
+
+
+def _game(env: env_lib.Env, task: types.Task, limits: dialogue.Limits) -> Game:
+  """One dialogue from the start of its world to the verdict."""
+  world = env.start(task)
+  system = {side: env.system(side, task) for side in ('assistant', 'user')}
+  end = yield from dialogue.play(world, system=system, limits=limits)
+  return end, *reward.judge(env, task, world, end)
+
+
+@dataclasses.dataclass
+class _Live:
+  """A dialogue under way."""
+
+  task: types.Task
+  trial: int
+  game: Game
+  # What both sides have seen or said, by its place: all that is left of a
+  # dialogue that breaks off.
+  messages: dict[int, types.Message] = dataclasses.field(default_factory=dict)
+  ask: dialogue.Ask | None = None
+
+  def note(self, index: int, message: types.Message) -> None:
+    if index >= 0:  # turning a side's view around once more undoes it
+      self.messages[index] = dialogue.seen_from(message, self.ask.side)
+
+
+class _Table:
+  """The dialogues under way, and the two policies that play them."""
+
+  def __init__(self, sides: dict[types.Side, policy_lib.Policy],
+               progress: Callable[[int], object]):
+    self._sides = sides
+    self._progress = progress
+    self.live: dict[int, _Live] = {}
+    self.episodes: dict[int, types.Episode] = {}
+
+  def room(self, key: int, seed: int, task: types.Task) -> bool:
+    """Opens the dialogue with both policies, or with neither."""
+    # The sides of one dialogue must not share their noise.
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    for i, policy in enumerate(self._sides.values()):
+      if not policy.open(key, int(seeds[i]), task):
+        for opened in list(self._sides.values())[:i]:
+          opened.close(key)
+        return False
+    return True
+
+  def seat(self, key: int, live: _Live) -> None:
+    self.live[key] = live
+    self._advance(key, None)
+
+  def turn(self) -> None:
+    """Lets each side work a little, and serves what it has said."""
+    for policy in self._sides.values():
+      for reply in policy.ready():
+        live = self.live[reply.key]
+        live.note(live.ask.index, reply.message)
+        if reply.fault:
+          self._break(reply.key, O.INFRA, reply.fault)
+        else:
+          self._advance(reply.key, reply)
+
+  def _advance(self, key: int, reply: policy_lib.Reply | None) -> None:
+    live = self.live[key]
+    try:
+      live.ask = live.game.send(reply and reply.message)
+    except env_lib.ToolBroken as e:
+      self._break(key, O.TOOL_ERROR, str(e))
+    except StopIteration as stop:
+      end, outcome, score, note = stop.value
+      if reply.full:
+        note = f'The {live.ask.side} ran out of tokens.'
+        if outcome == O.FAILURE:
+          outcome = O.AGENT_LIMIT
+      self._end(key, messages=end.messages, ended=end.reason, outcome=outcome,
+                score=score, steps=end.steps, note=note)
+    else:
+      for index, message in live.ask.new:
+        live.note(index, message)
+      self._sides[live.ask.side].ask(key, live.ask)
+
+  def _break(self, key: int, outcome: types.Outcome, note: str) -> None:
+    """Ends a dialogue that nobody playing it is to blame for."""
+    messages = [m for _, m in sorted(self.live[key].messages.items())]
+    self._end(key, messages=tuple(messages), ended=outcome.value,
+              outcome=outcome, score=types.Score(0.0),
+              steps=sum(m.role != 'tool' for m in messages), note=note)
+
+  def _end(self, key: int, **kw) -> None:
+    live = self.live[key]
+    agent, user = self.leave(key)
+    self.episodes[key] = types.Episode(
+        task_id=live.task.id, trial=live.trial, agent=agent, user=user, **kw)
+    self._progress(1)
+
+  def leave(self, key: int) -> tuple[types.Trace | None, types.Trace | None]:
+    """Takes a dialogue off the table; the traces of agent and user."""
+    self.live.pop(key).game.close()
+    agent, user = (policy.close(key) for policy in self._sides.values())
+    return agent, user

@@ -1,0 +1,179 @@
+"""Who speaks for a side: a model in an engine, or a script.
+
+A policy serves many dialogues at once, each under a key of the caller's. It is
+asked, works a little at each `ready()`, and hands back what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+from agentrl import types
+from agentrl.envs import dialogue
+from agentrl.rollout import engine as engine_lib
+from agentrl.tokenizer import chat
+from agentrl.tokenizer import vocab as vocab_lib
+
+# What a policy may fail by without being wrong: its service is away. Anything
+# else it raises is a bug and stops the run.
+INFRA = (ConnectionError, TimeoutError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+  """One turn of a dialogue's side.
+
+  Attributes:
+    key: of the dialogue.
+    message: in the side's own view; an empty one ends the dialogue.
+    full: the turn was cut off by a limit of tokens, or had no room at all.
+    fault: what of the infrastructure failed; '' if nothing did.
+  """
+
+  key: int
+  message: types.Message
+  full: bool = False
+  fault: str = ''
+
+
+class Policy(Protocol):
+  """Anything that can speak for one side of many dialogues."""
+
+  def open(self, key: int, seed: int, task: types.Task) -> bool:
+    """Takes on a dialogue; False if there is no room for it just now."""
+
+  def ask(self, key: int, ask: dialogue.Ask) -> None:
+    """Asks for the next turn; one at a time for each key."""
+
+  def ready(self) -> list[Reply]:
+    """Works a little; the replies that are done, in an order that depends on
+    nothing but what was asked."""
+
+  def close(self, key: int) -> types.Trace | None:
+    """Ends a dialogue; its tokens, if this side is a model."""
+
+
+@dataclasses.dataclass
+class _Tokens:
+  """The ids of one dialogue so far, and those of the turn under way."""
+
+  slot: int
+  index: int = 0  # of the message under way
+  parts: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
+  fed: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
+
+  def trace(self) -> types.Trace:
+    kinds = (np.int32, np.int8, np.float32, np.int16)
+    columns = zip(*self.parts) if self.parts else ((),) * 4
+    return types.Trace(*(np.concatenate([np.empty(0, kind), *column],
+                                        dtype=kind, casting='same_kind')
+                         for kind, column in zip(kinds, columns)))
+
+
+class ModelPolicy:
+  """A model speaks. Its traces are the very ids that were fed and sampled."""
+
+  def __init__(self, engine: engine_lib.Engine, vocab: vocab_lib.Vocab):
+    """`engine` must stop at `vocab.end`, and serves this policy alone."""
+    self._engine = engine
+    self._vocab = vocab
+    self._tokens: dict[int, _Tokens] = {}
+    self._key_of: dict[int, int] = {}
+
+  def open(self, key: int, seed: int, task: types.Task) -> bool:
+    del task  # all a model knows of it is in its prompt
+    if not self._engine.free:
+      return False
+    slot = self._engine.open(seed)
+    self._tokens[key] = _Tokens(slot)
+    self._key_of[slot] = key
+    return True
+
+  def ask(self, key: int, ask: dialogue.Ask) -> None:
+    tokens = self._tokens[key]
+    tokens.index = ask.index
+    for index, message in ask.new:
+      ids, authors = chat.render(self._vocab, message)
+      # A greeting, say, is in this side's voice but not of its making: SELF is
+      # for what was sampled, and only that may ever be trained on.
+      authors = [types.Author.TEMPLATE if a == types.Author.SELF else a
+                 for a in authors]
+      tokens.fed.append(_part(ids, authors, index))
+    opener = chat.opener(self._vocab)
+    tokens.fed.append(_part(
+        opener, [types.Author.TEMPLATE] * len(opener), ask.index))
+    self._engine.feed(
+        tokens.slot, np.concatenate([part[0] for part in tokens.fed]))
+
+  def ready(self) -> list[Reply]:
+    replies = []
+    for turn in self._engine.step():
+      key = self._key_of[turn.slot]
+      tokens = self._tokens[key]
+      if turn.ids.size:  # else nothing was fed: there was no room for it
+        tokens.parts += tokens.fed
+        tokens.parts.append(_part(
+            turn.ids, [types.Author.SELF] * turn.ids.size, tokens.index,
+            turn.logps))
+      tokens.fed = []
+      message = chat.parse(self._vocab, turn.ids)
+      replies.append(Reply(key, message, full=turn.full))
+    return replies
+
+  def close(self, key: int) -> types.Trace:
+    tokens = self._tokens.pop(key)
+    del self._key_of[tokens.slot]
+    self._engine.close(tokens.slot)
+    return tokens.trace()
+
+
+def _part(ids: Sequence[int] | np.ndarray, authors: Sequence[int], index: int,
+          logps: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+  """Columns of a trace for some ids of one message."""
+  count = len(ids)
+  if logps is None:
+    logps = np.zeros(count, np.float32)
+  return (np.asarray(ids, np.int32), np.asarray(authors, np.int8), logps,
+          np.full(count, index, np.int16))
+
+
+class ScriptPolicy:
+  """A function speaks: baselines, replays of gold actions, tests.
+
+  `fn(task, messages)` is given all that the side has seen, its own turns
+  included, in its own view, and returns its next turn.
+  """
+
+  def __init__(self, fn: Callable[[types.Task, list[types.Message]],
+                                  types.Message]):
+    self._fn = fn
+    self._seen: dict[int, tuple[types.Task, list[types.Message]]] = {}
+    self._replies: list[Reply] = []
+
+  def open(self, key: int, seed: int, task: types.Task) -> bool:
+    del seed
+    self._seen[key] = (task, [])
+    return True
+
+  def ask(self, key: int, ask: dialogue.Ask) -> None:
+    task, seen = self._seen[key]
+    seen += [message for _, message in ask.new]
+    try:
+      message = self._fn(task, list(seen))
+    except INFRA as e:
+      self._replies.append(Reply(key, types.Message('assistant'),
+                                 fault=f'{type(e).__name__}: {e}'))
+      return
+    seen.append(message)
+    self._replies.append(Reply(key, message))
+
+  def ready(self) -> list[Reply]:
+    replies, self._replies = self._replies, []
+    return replies
+
+  def close(self, key: int) -> None:
+    del self._seen[key]

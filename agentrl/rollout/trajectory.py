@@ -1,0 +1,55 @@
+"""Episodes -> the packed batch that the policy gradient is taken on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from agentrl import types
+from agentrl.data import pack
+
+
+def to_batch(episodes: Sequence[types.Episode], advantages: Sequence[float], *,
+             length: int, buckets: Sequence[int] = (),
+             side: Literal['agent', 'user'] = 'agent') -> dict[str, np.ndarray]:
+  """Packs the traces of one side.
+
+  Nothing is rendered here: these are the ids that were fed and sampled, with
+  the log-probabilities they were sampled with.
+
+  Args:
+    episodes: what was played.
+    advantages: one for each; every token that the side sampled shares it.
+    length: T of the rows; at least the context of the sampler.
+    buckets: numbers of rows to choose from, see `data.pack.pack`.
+    side: whose tokens are the targets.
+
+  Returns:
+    ids_BT, positions_BT, segments_BT (from 1; 0 is empty), target_BT (bool:
+    sampled by that side), logp_old_BT [nats], adv_BT; the last two are 0 off
+    target.
+
+  Raises:
+    ValueError: lists of unequal length, an episode without that trace, or a
+      trace that does not fit.
+  """
+  if len(episodes) != len(advantages):
+    raise ValueError(f'{len(episodes)} episodes but {len(advantages)} '
+                     'advantages: pass one for each.')
+  items = []
+  for episode, advantage in zip(episodes, advantages):
+    trace = getattr(episode, side)
+    if trace is None:
+      raise ValueError(
+          f'Episode {episode.task_id}/{episode.trial} ({episode.outcome}) has '
+          f'no trace of the {side}: was that side a model, and did the episode '
+          'get as far as its first turn?')
+    items.append({
+        'ids': trace.ids_T,
+        'target': trace.sampled_T,
+        'logp_old': trace.logp_T,
+        'adv': np.float32(advantage) * trace.sampled_T.astype(np.float32),
+    })
+  return pack.pack(items, length=length, buckets=buckets)

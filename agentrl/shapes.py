@@ -1,0 +1,25 @@
+"""Checks of array shapes by the letters of their names."""
+
+from typing import Any
+
+
+def check(**arrays: Any) -> None:
+  """Each letter after the last underscore of a name is one size everywhere.
+
+  `check(logp_BT=x, adv_B=y)` holds x to two axes, y to one, and both to the
+  same B.
+
+  Raises:
+    ValueError: an array has another number of axes, or a letter two sizes.
+  """
+  sizes: dict[str, tuple[str, int]] = {}
+  for name, array in arrays.items():
+    letters = name.rpartition('_')[2]
+    if len(array.shape) != len(letters):
+      raise ValueError(f'{name} has shape {array.shape}: expected the axes '
+                       f'{", ".join(letters)}.')
+    for letter, size in zip(letters, array.shape):
+      first, known = sizes.setdefault(letter, (name, size))
+      if known != size:
+        raise ValueError(f'Axis {letter} is {known} in {first} but {size} in '
+                         f'{name}.')

@@ -1,0 +1,59 @@
+"""Optimisers from a config section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+
+from agentrl import resolve
+
+
+def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
+         schedule: str, clip_norm: float, weight_decay: float, b1: float,
+         b2: float) -> optax.GradientTransformation:
+  """Clip by global norm, then AdamW or Muon with a warm-up and a schedule.
+
+  Args:
+    name: `adamw` (arXiv:1711.05101), or `muon` (Jordan et al., 2024) for the
+      matrices of the layers with AdamW for the rest.
+    peak_lr: learning rate after the warm-up.
+    warmup_steps: linear from 0.
+    total_steps: where a `cosine` reaches 0; unused by `constant`.
+    schedule: `cosine` or `constant`.
+    clip_norm: bound on the global norm of the gradient.
+    weight_decay: decoupled, on matrices only.
+    b1: decay of the first moment (of the momentum, for Muon).
+    b2: decay of the second moment.
+
+  Raises:
+    ValueError: unknown name or schedule.
+  """
+  match schedule:
+    case 'cosine':
+      rate = optax.warmup_cosine_decay_schedule(
+          0.0, peak_lr, warmup_steps, total_steps)
+    case 'constant':
+      rate = optax.warmup_constant_schedule(0.0, peak_lr, warmup_steps)
+    case _:
+      raise ValueError(f"optimizer.schedule must be 'cosine' or 'constant', "
+                       f'got {schedule!r}.')
+  match name:
+    case 'adamw':
+      tx = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay,
+                       mask=is_matrix)
+    case 'muon':
+      tx = optax.contrib.muon(
+          rate, beta=b1, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2,
+          muon_weight_dimension_numbers=_muon_dims)
+    case _:
+      raise ValueError(f"optimizer.name must be 'adamw' or 'muon', got "
+                       f'{name!r}.')
+  return optax.chain(optax.clip_by_global_norm(clip_norm), tx)
+
+
+def is_matrix(params: Any) -> Any:
+  """True for each parameter that is no vector."""
+  return jax.tree.map(lambda p: p.ndim > 1, params)

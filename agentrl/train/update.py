@@ -1,0 +1,78 @@
+"""The one parameter update of SFT and RL, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+Metrics = dict[str, jax.Array]
+# (params, part of the batch) -> (its part of the loss, parts of metrics).
+LossFn = Callable[[Any, Mapping[str, jax.Array]], tuple[jax.Array, Metrics]]
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that a step changes, so all that a checkpoint needs."""
+
+  step: jax.Array
+  params: Any
+  opt_state: Any
+
+
+def init(params: Any, tx: optax.GradientTransformation) -> TrainState:
+  """The state before the first step."""
+  return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+
+
+def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
+                micro_rows: int) -> Callable[..., tuple[TrainState, Metrics]]:
+  """Returns the pure `update(state, batch) -> (state, metrics)`.
+
+  The batch is walked in parts of `micro_rows` rows, whose gradients add up,
+  so memory is that of one part. Only parts that hold a target are computed: a
+  batch may be padded to a fixed number of rows at no cost, and one compiled
+  update serves batches of every size.
+
+  Args:
+    loss_fn: gives each part of the batch its part of the loss and metrics,
+      which add up to those of the whole; `batch['total']` is the number of
+      target tokens of the whole batch.
+    tx: the optimiser.
+    micro_rows: rows of a part; must divide the rows of the batch.
+  """
+  grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+
+  def update(state: TrainState, batch: Mapping[str, jax.Array]
+            ) -> tuple[TrainState, Metrics]:
+    rows = batch['target_BT'].shape[0]
+    if rows % micro_rows:
+      raise ValueError(f'A batch of {rows} rows does not divide into parts of '
+                       f'{micro_rows}: set config.micro_rows to a divisor.')
+    filled_B = batch['target_BT'].any(1)
+    last = jnp.max(jnp.where(filled_B, jnp.arange(rows), -1))
+    total = jnp.maximum(batch['target_BT'].sum(), 1)
+
+    def part(i):
+      cut = lambda x: jax.lax.dynamic_slice_in_dim(x, i * micro_rows,
+                                                   micro_rows)
+      return {**jax.tree.map(cut, dict(batch)), 'total': total}
+
+    def body(i, carry):
+      return jax.tree.map(jnp.add, carry, grad_fn(state.params, part(i)))
+
+    shape = jax.eval_shape(grad_fn, state.params, part(0))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+    (loss, metrics), grads = jax.lax.fori_loop(
+        0, last // micro_rows + 1, body, zeros)
+    deltas, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, deltas)
+    metrics = {**metrics, 'loss': loss, 'grad_norm': optax.tree.norm(grads),
+               'target_tokens': total}
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+  return update

@@ -1,0 +1,40 @@
+"""SFT on the built-in domains, from scratch:
+
+  python scripts/train_sft.py --config=configs/sft/builtin.py:side=assistant \
+    --workdir=runs/mine/agent_sft --config.data=runs/mine/data \
+    --config.tokenizer=runs/mine/tokenizer
+
+`side=user` trains the user model on the same dialogues, seen from the other
+side. Figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, side='assistant')
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.side = common.one_of('side', arg.side, ('assistant', 'user'))
+  c.domains = ('orders', 'router')
+  c.env = dict(prompt='brief')
+  c.data = 'runs/quickstart/data'
+  c.tokenizer = 'runs/quickstart/tokenizer'
+  c.init_from = ''  # folder of an earlier stage; '' starts from scratch
+  c.model = dict(
+      num_layers=4, d_model=128, num_heads=4, num_kv_heads=2, head_dim=32,
+      d_ff=384, max_length=640, rope_theta=10_000.0, norm_eps=1e-6,
+      tie_embeddings=True, dtype='float32', param_dtype='float32',
+      scan_layers=False, remat=False)
+  c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.batch_size = 16  # packed rows
+  c.length = 640  # tokens of a row
+  c.micro_rows = 16  # rows of a forward and backward pass
+  c.total_steps = 240 if c.side == 'assistant' else 100
+  c.optimizer = dict(
+      name='adamw', peak_lr=3e-3, warmup_steps=20, total_steps=c.total_steps,
+      schedule='cosine', clip_norm=1.0, weight_decay=0.05, b1=0.9, b2=0.95)
+  c.save_every = 50
+  return c
