@@ -80,6 +80,8 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
       'ratio_mean': mean(jnp.exp(delta_BT)),
       'clip_share': mean(clipped_BT.astype(jnp.float32)),
       'kl_old_nats': mean(jnp.expm1(delta_BT) - delta_BT),
+      # How far trainer and sampler are apart; before any update, by rounding.
       'logp_gap_mean': mean(jnp.abs(delta_BT)),
+      'logp_gap_max': jnp.abs(delta_BT).max(),
   }
   return mean(loss_BT), metrics

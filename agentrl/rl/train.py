@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import functools
 import time
 
@@ -10,40 +11,116 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from agentrl import bundle
 from agentrl import checkpoint
+from agentrl import metrics
 from agentrl import resolve
 from agentrl import runs
 from agentrl import sharding
-from agentrl.data import tasks as tasks_lib
+from agentrl import types
+from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import outcomes
 from agentrl.rl import collect
 from agentrl.rl import losses
-from agentrl.rollout import play as play_lib
-from agentrl.rollout import policy as policy_lib
+from agentrl.rollout import play
+from agentrl.rollout import policy
 from agentrl.rollout import trajectory
+from agentrl.train import loop
 from agentrl.train import optimizer
-from agentrl.train import update as update_lib
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:
-  """Improves an agent by GRPO; source: arXiv:2601.22607, `recipe` in BUILD.md.
+  """Improves an agent by GRPO; see configs/grpo/builtin.py.
 
-  Args:
-    config: see configs/grpo/builtin.py.
-    workdir: folder of this stage; a run that was stopped goes on from its
-      last checkpoint as if nothing had been.
+  Source: arXiv:2601.22607. A run that was stopped goes on from its last
+  checkpoint as if nothing had been: the tasks and the seeds of a step are
+  functions of (config.seed, step) alone.
 
   Raises:
-    ValueError: a wrong config, or inputs of another kind.
-    rl.collect.GroupsDied: no batch could be filled.
+    ValueError: a wrong config, or inputs that do not fit it.
+    rl.collect.GroupsDied: a batch could not be filled.
   """
-  run = runs.start(workdir, 'grpo', config, inputs={
-      'data': config.data, 'agent': config.init_from, 'user': config.user})
+  run = runs.start(workdir, 'grpo', config, {
+      'data': config.data, 'init_from': config.init_from, 'user': config.user})
   if run.done:
     return
   env = env_lib.load_many(config.domains, config.env)
-  tasks = tasks_lib.read(config.data, 'train')
-  agent = policy_lib.load(config.init_from, config.mesh, **config.sampler)
-  user = policy_lib.load(config.user, config.mesh, **config.user_sampler)
+  tasks = data_lib.tasks(config.data, 'train')
+  mesh = sharding.make_mesh(config.mesh)
+  start = bundle.load(config.init_from, mesh, 'init_from')
+  agent = policy.from_bundle(start, mesh, **config.sampler)
+  user = policy.from_bundle(bundle.load(config.user, mesh, 'user'), mesh,
+                            **config.user_sampler)
+  advantage = resolve.name(config.advantage)
+  keep = resolve.name(config.filter)
+  loss_fn = functools.partial(
+      losses.batch_loss, model=start.model, loss=resolve.name(config.loss),
+      loss_kw=dict(config.loss_kw))
+  first, like, update = loop.make(
+      lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
+      mesh=mesh, micro_rows=config.micro_rows)
+  manager = checkpoint.Manager(run.folder / 'checkpoints')
+  step, state, _ = manager.restore(like) or (0, first(), None)
+  play_all = functools.partial(
+      _play, env, agent=agent, user=user,
+      limits=dialogue.Limits(**config.limits))
+
+  writer = metrics.Writer(run.folder, step)
+  root_key = jax.random.key(config.seed)
+  bar = tqdm.tqdm(total=config.total_steps, initial=step, unit='step',
+                  desc='GRPO')
+  for step in range(step, config.total_steps):
+    began = time.monotonic()
+    agent.load(state.params)
+    batch = collect.collect(
+        play_all, tasks, jax.random.fold_in(root_key, step),
+        num_tasks=config.tasks, group=config.group, wave=config.wave,
+        max_waves=config.max_waves, keep=keep)
+    played = time.monotonic()
+    arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
+                     length=config.sampler.length, rows=config.max_rows)
+    state, values = update(state, arrays)
+    values = loop.to_floats(values) | {
+        f'train/{k}': v for k, v in collect.metrics(batch).items()}
+    values |= _times(began, played, batch.played)
+    writer.write(step, values)
+    bar.update()
+    bar.set_postfix_str(f'reward {values["train/reward_mean"]:.3f}, '
+                        f'{values["time/dialogues_per_s"]:.1f} dialogues/s')
+    if (step + 1) % config.save_every == 0:
+      manager.save(step + 1, state, {})
+  bar.close()
+  manager.close()
+  writer.close()
+  run.finish(bundle.save(run.folder, start.model, start.vocab, state.params))
+
+
+def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
+          *, agent: policy.Policy, user: policy.Policy,
+          limits: dialogue.Limits) -> list[types.Episode]:
+  with tqdm.tqdm(total=len(tasks), unit='dialogue', desc='  playing',
+                 leave=False) as bar:
+    return play.play(env, tasks, agent=agent, user=user, seeds=seeds,
+                     limits=limits, progress=bar.update)
+
+
+def _arrays(batch: collect.Batch, adv_PG: np.ndarray, *, length: int,
+            rows: int) -> dict[str, np.ndarray]:
+  """The packed batch; what may not move the agent is left out."""
+  pairs = [(episode, adv)
+           for group, adv_G in zip(batch.groups, adv_PG)
+           for episode, adv in zip(group, adv_G)
+           if outcomes.RULES[episode.outcome].gradient]
+  return trajectory.to_batch(*zip(*pairs), length=length, buckets=(rows,))
+
+
+def _times(began: float, played: float,
+           episodes: Sequence[types.Episode]) -> dict[str, float]:
+  """Where the seconds of a step went."""
+  rollout, total = played - began, time.monotonic() - began
+  sampled = sum(int(e.agent.sampled_T.sum()) for e in episodes if e.agent)
+  return {'time/rollout_s': rollout, 'time/update_s': total - rollout,
+          'time/step_s': total, 'time/dialogues_per_s': len(episodes) / rollout,
+          'time/agent_tokens_per_s': sampled / rollout}

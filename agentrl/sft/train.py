@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import functools
-from typing import Any
+import time
 
 import jax
 import ml_collections
 import numpy as np
 import tqdm
 
+from agentrl import bundle
 from agentrl import checkpoint
 from agentrl import metrics
-from agentrl import resolve
 from agentrl import runs
 from agentrl import sharding
+from agentrl import types
 from agentrl.data import batches
 from agentrl.data import episodes
 from agentrl.data import pack
+from agentrl.data import vocabulary
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.models import config as model_config
@@ -25,25 +28,107 @@ from agentrl.models import transformer
 from agentrl.sft import loss as sft_loss
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
+from agentrl.train import loop
 from agentrl.train import optimizer
-from agentrl.train import update as update_lib
-from agentrl import types
 
 
-def examples(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many,
-             side: types.Side) -> list[dict[str, np.ndarray]]:
-  """Every training dialogue as one side sees it: ids and target mask.
+def train(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Fine-tunes one side of the dialogues; see configs/sft/builtin.py.
 
-  The targets are that side's words, calls and end marks; the greeting is the
-  environment's, so the agent is not taught it.
+  A run that was stopped goes on from its last checkpoint as if nothing had
+  been.
+
+  Raises:
+    ValueError: a wrong config, or inputs that do not fit it.
   """
-  found = []
+  inputs = {'data': config.data, 'tokenizer': config.tokenizer}
+  if config.init_from:
+    inputs['init_from'] = config.init_from
+  run = runs.start(workdir, f'{config.side}_sft', config, inputs)
+  if run.done:
+    return
+  vocab = vocabulary.load(config.tokenizer)
+  model = model_config.make(config.model, vocab_size=vocab.size)
+  mesh = sharding.make_mesh(config.mesh)
+  rows = packed(config.data, vocab, env_lib.load_many(
+      config.domains, config.env), side=config.side, length=config.length)
+  data = batches.iterator(rows, batch_size=config.batch_size, seed=config.seed)
+
+  first, like, update = loop.make(
+      functools.partial(transformer.init, model, jax.random.key(config.seed)),
+      functools.partial(sft_loss.next_token, model=model),
+      optimizer.make(**config.optimizer), mesh=mesh,
+      micro_rows=config.micro_rows)
+  manager = checkpoint.Manager(run.folder / 'checkpoints')
+  if restored := manager.restore(like):
+    step, state, position = restored
+    data.set_state(position)
+  else:
+    step, state = 0, first()
+    if config.init_from:
+      start = bundle.load(config.init_from, mesh, 'init_from')
+      _same_vocab(start.vocab, vocab)
+      state = state.replace(params=start.params)
+
+  writer = metrics.Writer(run.folder, step)
+  bar = tqdm.tqdm(total=config.total_steps, initial=step, unit='step',
+                  desc=f'SFT of the {config.side}')
+  for step in range(step, config.total_steps):
+    began = time.monotonic()
+    state, values = update(state, next(data))
+    values = loop.to_floats(values)
+    seconds = time.monotonic() - began
+    values['time/step_s'] = seconds
+    values['time/tokens_per_s'] = config.batch_size * config.length / seconds
+    writer.write(step, values)
+    bar.update()
+    bar.set_postfix_str(f'loss {values["train/loss"]:.3f} nats/token, '
+                        f'{values["time/tokens_per_s"]:,.0f} tokens/s')
+    if (step + 1) % config.save_every == 0:
+      manager.save(step + 1, state, data.get_state())
+  bar.close()
+  manager.close()
+  writer.close()
+  run.finish(bundle.save(run.folder, model, vocab, state.params),
+             tokens_seen=config.total_steps * config.batch_size * config.length,
+             rows=len(rows['ids_BT']))
+
+
+def _same_vocab(found: vocab_lib.Vocab, wanted: vocab_lib.Vocab) -> None:
+  if found.digest != wanted.digest:
+    raise ValueError(
+        f'config.init_from was trained with vocabulary {found.digest}, but '
+        f'config.tokenizer holds {wanted.digest}: the same ids would mean other '
+        'words. Use the tokenizer that it was trained with.')
+
+
+def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,
+           side: types.Side, length: int) -> dict[str, np.ndarray]:
+  """The dialogues as one side sees them, tokenised and packed into rows.
+
+  The targets are that side's words, calls and end marks. The greeting is the
+  environment's, so nobody is taught it. Dialogues longer than a row are left
+  out and counted on the screen.
+
+  Returns:
+    ids_BT, target_BT, positions_BT, segments_BT; see `data.pack.pack`.
+  """
+  items = []
   for task, messages in episodes.read(data):
     seen = dialogue.view(messages, side, env.system(side, task))
-    ids, authors = chat.render_all(vocab, [m for _, m in seen])
-    own_T = np.array(authors) == types.Author.SELF
-    if side == 'assistant' and messages[0] == dialogue.GREETING:
-      start, _ = chat.render_all(vocab, [m for _, m in seen[:2]])
-      own_T[:len(start)] = False
-    found.append({'ids': np.array(ids, np.int32), 'target': own_T})
-  return found
+    items.append(_item(vocab, [m for _, m in seen]))
+  fitting = [item for item in items if len(item['ids']) <= length]
+  if len(fitting) < len(items):
+    longest = max(len(item['ids']) for item in items)
+    print(f'{len(items) - len(fitting)} of {len(items)} dialogues are longer '
+          f'than config.length={length} tokens (up to {longest}): left out.')
+  return pack.pack(fitting, length=length)
+
+
+def _item(vocab: vocab_lib.Vocab,
+          seen: Sequence[types.Message]) -> dict[str, np.ndarray]:
+  ids, authors = chat.render_all(vocab, seen)
+  target_T = np.array(authors) == types.Author.SELF
+  if dialogue.GREETING in seen[:2]:
+    target_T[:len(chat.render_all(vocab, seen[:2])[0])] = False
+  return {'ids': np.array(ids, np.int32), 'target': target_T}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import optax
+from optax import contrib
 
-from agentrl import resolve
+# (input axes, output axes) of each kernel; other axes are separate matrices.
+# Counted from the end, because a scanned layer has one more in front.
+_MATRICES = {'qkv': (-3, (-2, -1)), 'up': (-3, -1), 'out': (-2, -1),
+             'down': (-2, -1)}
 
 
 def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
@@ -45,9 +48,12 @@ def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
       tx = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay,
                        mask=is_matrix)
     case 'muon':
-      tx = optax.contrib.muon(
+      tx = contrib.muon(
           rate, beta=b1, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2,
-          muon_weight_dimension_numbers=_muon_dims)
+          muon_weight_dimension_numbers=_muon_dims,
+          # The scale of an AdamW update (arXiv:2502.16982 eq. 4), so that one
+          # learning rate serves both kinds of parameter.
+          consistent_rms=0.2)
     case _:
       raise ValueError(f"optimizer.name must be 'adamw' or 'muon', got "
                        f'{name!r}.')
@@ -57,3 +63,16 @@ def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
 def is_matrix(params: Any) -> Any:
   """True for each parameter that is no vector."""
   return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _muon_dims(params: Any) -> Any:
+  """What Muon orthogonalises: the kernels of the layers, by name."""
+  def dims(path, param):
+    names = [str(getattr(part, 'key', part)) for part in path]
+    axes = _MATRICES.get(names[-2]) if len(names) > 1 else None
+    if axes is None:
+      return None
+    from_end = lambda a: (tuple(x % param.ndim for x in a)
+                          if isinstance(a, tuple) else a % param.ndim)
+    return contrib.MuonDimensionNumbers(*map(from_end, axes))
+  return jax.tree_util.tree_map_with_path(dims, params)

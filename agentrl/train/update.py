@@ -40,8 +40,8 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
 
   Args:
     loss_fn: gives each part of the batch its part of the loss and metrics,
-      which add up to those of the whole; `batch['total']` is the number of
-      target tokens of the whole batch.
+      which add up to those of the whole (those named `*_max` by maximum, from
+      0); `batch['total']` is the number of target tokens of the whole batch.
     tx: the optimiser.
     micro_rows: rows of a part; must divide the rows of the batch.
   """
@@ -63,7 +63,7 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
       return {**jax.tree.map(cut, dict(batch)), 'total': total}
 
     def body(i, carry):
-      return jax.tree.map(jnp.add, carry, grad_fn(state.params, part(i)))
+      return _merge(carry, grad_fn(state.params, part(i)))
 
     shape = jax.eval_shape(grad_fn, state.params, part(0))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
@@ -76,3 +76,11 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
     return TrainState(state.step + 1, params, opt_state), metrics
 
   return update
+
+
+def _merge(one: Any, other: Any) -> Any:
+  """Adds up two results of a grad_fn."""
+  def join(path, x, y):
+    name = str(getattr(path[-1], 'key', '')) if path else ''
+    return jnp.maximum(x, y) if name.endswith('_max') else x + y
+  return jax.tree_util.tree_map_with_path(join, one, other)

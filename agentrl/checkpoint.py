@@ -1,0 +1,128 @@
+"""Checkpoints, by Orbax: training state with the position in the data.
+
+A checkpoint is written under a temporary name and renamed when it is whole,
+so a run killed at any time finds the last whole one.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+from etils import epath
+import jax
+import orbax.checkpoint as ocp
+
+
+class Manager:
+  """The checkpoints of one training run.
+
+  Args:
+    folder: where they lie, one folder a step.
+    keep: how many of the newest stay.
+  """
+
+  def __init__(self, folder: str | os.PathLike, keep: int = 2):
+    self._folder = pathlib.Path(folder).absolute()
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=True, enable_async_checkpointing=True)
+    self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+  def save(self, step: int, state: Any, position: Any) -> None:
+    """Starts to write; returns once the arrays are copied.
+
+    Args:
+      step: number of updates done.
+      state: pytree of arrays.
+      position: JSON, where the data iterator stands.
+
+    Raises:
+      OSError: an earlier write failed (a full disk, for one).
+    """
+    self._manager.save(step, args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state),
+        position=ocp.args.JsonSave(position)), force=True)
+
+  def restore(self, like: Any) -> tuple[int, Any, Any] | None:
+    """(step, state, position) of the newest, or None if there is none.
+
+    Args:
+      like: a tree of `jax.ShapeDtypeStruct`s with shardings; arrays are read
+        straight into them.
+
+    Raises:
+      ValueError: the checkpoint is of another model, or cannot be read.
+    """
+    step = self._manager.latest_step()
+    if step is None:
+      return None
+    where = self._folder / str(step)
+    _check_shapes(where / 'state', like)
+    try:
+      found = self._manager.restore(step, args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(like),
+          position=ocp.args.JsonRestore()))
+    except Exception as e:
+      raise ValueError(_unreadable(where, e)) from e
+    return step, found['state'], found['position']
+
+  def close(self) -> None:
+    """Waits for what is being written."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+
+def save_params(folder: str | os.PathLike, params: Any) -> None:
+  """Writes parameters alone, for the stages after; replaces older ones."""
+  with ocp.StandardCheckpointer() as writer:
+    writer.save(pathlib.Path(folder).absolute(), params, force=True)
+
+
+def load_params(folder: str | os.PathLike, like: Any) -> Any:
+  """Reads parameters into the shapes and shardings of `like`.
+
+  Raises:
+    ValueError: none there, of another model, or unreadable.
+  """
+  folder = pathlib.Path(folder).absolute()
+  if not folder.is_dir():
+    raise ValueError(f'No parameters at {folder}: has that stage finished?')
+  _check_shapes(folder, like)
+  try:
+    with ocp.StandardCheckpointer() as reader:
+      return reader.restore(folder, like)
+  except Exception as e:
+    raise ValueError(_unreadable(folder, e)) from e
+
+
+def _check_shapes(folder: pathlib.Path, like: Any) -> None:
+  """Raises ValueError with every leaf in which the checkpoint differs."""
+  try:
+    with ocp.StandardCheckpointer() as reader:
+      stored = reader.metadata(epath.Path(folder)).item_metadata
+      stored = getattr(stored, 'tree', stored)
+  except Exception as e:
+    raise ValueError(_unreadable(folder, e)) from e
+  have, want = _shapes(stored), _shapes(like)
+  off = [f'{name}: checkpoint {have.get(name, "lacks it")}, model '
+         f'{want.get(name, "lacks it")}'
+         for name in sorted({*have, *want}) if have.get(name) != want.get(name)]
+  if off:
+    raise ValueError(
+        f'The checkpoint {folder} is of another model, {len(off)} arrays '
+        f'differ: {"; ".join(off[:4])}. Use the config.model it was made with, '
+        'or another workdir.')
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {'/'.join(str(getattr(p, 'key', getattr(p, 'name', getattr(
+      p, 'idx', p)))) for p in path): tuple(leaf.shape)
+          for path, leaf in leaves}
+
+
+def _unreadable(where: pathlib.Path, error: Exception) -> str:
+  first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+  return (f'The checkpoint {where} cannot be read ({first[:160]}): delete that '
+          'folder to go on from the one before, or start over.')

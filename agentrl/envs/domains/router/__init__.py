@@ -1,0 +1,1 @@
+"""Support of an internet provider: the caller holds the device."""

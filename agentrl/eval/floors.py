@@ -1,0 +1,167 @@
+"""Agents without a model, played on the very tasks that a model is judged on.
+
+`noop`, `refuse` and `transfer` are floors: what giving up is worth. `gold`
+carries out the gold actions and tells the facts: a ceiling, and a check that
+the tasks can be solved at all. Each is a function of an environment that
+returns the two sides of the dialogue, for the user has to go along: it greets,
+lets the agent do its thing, does its own part of the gold actions, and stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import functools
+import itertools
+
+from agentrl import types
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+from agentrl.rollout import play
+from agentrl.rollout import policy
+
+Script = Callable[[types.Task, list[types.Message]], types.Message]
+Pair = tuple[Script, Script]  # agent, user
+# Both the built-in domains and the benchmark name the tool so.
+TRANSFER_TOOL = 'transfer_to_human'
+PLEA = 'The customer asks for a human.'
+
+
+def noop(env: env_lib.Env) -> Pair:
+  """Says hello once more."""
+  del env
+  return _say(dialogue.GREETING.content), _leave
+
+
+def refuse(env: env_lib.Env) -> Pair:
+  """Declines whatever it is."""
+  del env
+  return _say('I am sorry, I cannot help with that.'), _leave
+
+
+def transfer(env: env_lib.Env, variant: int = 0) -> Pair:
+  """Hands over to a human at once; `variant`: which of the reasons it gives."""
+  return functools.partial(_transfer, env, variant), _leave
+
+
+def gold(env: env_lib.Env) -> Pair:
+  """Announces the gold actions and the facts, and does what was announced."""
+  del env
+  return _gold_agent, _gold_user
+
+
+def run(env: env_lib.Env, tasks: Sequence[types.Task], pair: Pair, *,
+        limits: dialogue.Limits) -> list[types.Episode]:
+  """Plays each task once; scripts have no chance in them."""
+  agent, user = map(policy.ScriptPolicy, pair)
+  return play.play(env, tasks, agent=agent, user=user, limits=limits,
+                   seeds=[0] * len(tasks))
+
+
+def measure(env: env_lib.Env, tasks: Sequence[types.Task], *,
+            limits: dialogue.Limits) -> dict[str, list[float]]:
+  """Reward of each task under each script: noop, refuse, transfer, gold.
+
+  A transfer is tried with every reason that the tool knows; the one that does
+  best in a domain is reported for the whole domain.
+  """
+  scripts = {'noop': noop, 'refuse': refuse, 'gold': gold}
+  found = {name: [e.reward for e in run(env, tasks, fn(env), limits=limits)]
+           for name, fn in scripts.items()}
+  found['transfer'] = [0.0] * len(tasks)
+  for domain in sorted({task.domain for task in tasks}):
+    places = [i for i, task in enumerate(tasks) if task.domain == domain]
+    own = [tasks[i] for i in places]
+    tried = [
+        [e.reward for e in run(env, own, transfer(env, i), limits=limits)]
+        for i in range(max(1, len(_transfers(env, own[0]))))]
+    for i, reward in zip(places, max(tried, key=sum)):
+      found['transfer'][i] = reward
+  return found
+
+
+def _transfers(env: env_lib.Env, task: types.Task) -> list[types.ToolCall]:
+  """Every way to transfer: each of a choice of reasons, a plea where it is
+  free text. None if the domain has no such tool."""
+  found = []
+  for schema in env.tools('assistant', task):
+    function = schema['function']
+    if function['name'].startswith(TRANSFER_TOOL):
+      params = function['parameters']
+      names = params.get('required', ())
+      choices = [params['properties'][n].get('enum', [PLEA]) for n in names]
+      found += [types.ToolCall(function['name'], dict(zip(names, values)))
+                for values in itertools.product(*choices)]
+  return found
+
+
+def _text(content: str) -> types.Message:
+  return types.Message('assistant', content)
+
+
+def _say(content: str) -> Script:
+  return lambda task, seen: _text(content)
+
+
+def _leave(task: types.Task, seen: list[types.Message]) -> types.Message:
+  """A user who greets, hears one answer and leaves."""
+  del task
+  if len(_heard(seen)) == 1:
+    return _text('Hello, I need some help.')
+  over = 'transferred' in (seen[-1].content or '')
+  return _text(dialogue.TRANSFER if over else dialogue.STOP)
+
+
+def _heard(seen: Sequence[types.Message]) -> list[types.Message]:
+  """What the other side has said so far."""
+  return [m for m in seen if m.role == 'user']
+
+
+def _transfer(env: env_lib.Env, variant: int, task: types.Task,
+              seen: list[types.Message]) -> types.Message:
+  ways = _transfers(env, task)
+  if seen[-1].role == 'tool' or not ways:
+    return _text('You are being transferred to a human.')
+  return types.Message('assistant', tool_calls=(ways[variant],))
+
+
+def _shifts(task: types.Task) -> list[list[types.Action]]:
+  """The gold actions in runs of one side each, the assistant's first."""
+  shifts: list[list[types.Action]] = [[]]
+  for action in task.criteria.actions:
+    if action.requestor != ('user' if len(shifts) % 2 == 0 else 'assistant'):
+      shifts.append([])
+    shifts[-1].append(action)
+  return shifts
+
+
+def _work(shift: Sequence[types.Action], seen: Sequence[types.Message]
+          ) -> types.Message:
+  """The next call of one's shift, or word that it is over."""
+  latest = max(i for i, m in enumerate(seen) if m.role == 'user')
+  done = sum(m.role == 'tool' for m in seen[latest:])
+  if done == len(shift):
+    return _text('That is done.')
+  call = types.ToolCall(shift[done].name, shift[done].arguments)
+  return types.Message('assistant', tool_calls=(call,))
+
+
+def _gold_agent(task: types.Task, seen: list[types.Message]) -> types.Message:
+  """Names all it will do and all there is to tell, then works its shifts."""
+  turn = len(_heard(seen)) - 2  # after the user's hello, and its consent
+  if turn < 0:
+    plan = [f'{a.name} {" ".join(map(str, a.arguments.values()))}'
+            for a in task.criteria.actions]
+    return _text('; '.join([*plan, *task.criteria.communicate_info])
+                 or 'There is nothing to do.')
+  shifts = _shifts(task)[::2]
+  return _work(shifts[turn] if turn < len(shifts) else [], seen)
+
+
+def _gold_user(task: types.Task, seen: list[types.Message]) -> types.Message:
+  turn = len(_heard(seen)) - 3  # after the greeting, and the plan
+  if turn < 0:
+    return _text('Hello, I need some help.' if turn == -2 else 'Yes, please.')
+  shifts = _shifts(task)[1::2]
+  if turn < len(shifts):
+    return _work(shifts[turn], seen)
+  return _text(dialogue.STOP)

