@@ -16,11 +16,13 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from agentrl import bundle
 from agentrl import metrics
 from agentrl import resolve
 from agentrl import runs
+from agentrl import sharding
 from agentrl import types
-from agentrl.data import tasks as tasks_lib
+from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import outcomes
@@ -59,16 +61,20 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   if run.done:
     return
   env = env_lib.load_many(config.domains, config.env)
-  tasks = tasks_lib.read(config.data, config.split)
+  tasks = data_lib.tasks(config.data, config.split)
   limits = dialogue.Limits(**config.limits)
   if scripted:
     agent, user = map(policy_lib.ScriptPolicy, resolve.name(config.agent)(env))
+    user_digest = config.agent  # a script and its user are one
   else:
-    agent = policy_lib.load(config.agent, config.mesh, **config.sampler)
-    user = policy_lib.load(config.user, config.mesh, **config.user_sampler)
-  parts = measurement(
-      env, tasks, protocol=_protocol(config),
-      user=config.agent if scripted else runs.digest(config.user, 'user'))
+    mesh = sharding.make_mesh(config.mesh)
+    user_bundle = bundle.load(config.user, mesh, 'user')
+    user_digest = user_bundle.digest
+    user = policy_lib.from_bundle(user_bundle, mesh, **config.user_sampler)
+    agent = policy_lib.from_bundle(
+        bundle.load(config.agent, mesh, 'agent'), mesh, **config.sampler)
+  parts = measurement(env, tasks, user=user_digest,
+                      protocol=_protocol(config))
   with tqdm.tqdm(total=len(tasks) * config.trials, unit='dialogue',
                  desc='evaluate') as bar:
     episodes = play_lib.play(
@@ -89,11 +95,10 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """How dialogues are played, but for what does not change them."""
-  fields = ('trials', 'limits', 'sampler', 'user_sampler')
-  kept = {name: config[name] for name in fields if name in config}
-  text = ml_collections.ConfigDict(kept).to_json(sort_keys=True)
-  protocol = json.loads(text)
-  for sampler in fields[2:]:
+  fields = json.loads(config.to_json_best_effort())
+  names = ('trials', 'limits', 'sampler', 'user_sampler')
+  protocol = {name: fields[name] for name in names if name in fields}
+  for sampler in names[2:]:
     protocol.get(sampler, {}).pop('slots', None)
   return protocol
 

@@ -19,7 +19,7 @@ Params = Any
 
 
 class Cache(NamedTuple):
-  """Keys and values; each a tuple over L of (B, S, K, H)."""
+  """Keys and values; each a tuple over L of (B, K, S, H)."""
 
   k: tuple[jax.Array, ...]
   v: tuple[jax.Array, ...]
@@ -28,7 +28,7 @@ class Cache(NamedTuple):
 def empty_cache(config: model_config.ModelConfig, batch: int,
                 length: int) -> Cache:
   """A cache of `batch` rows and `length` tokens, all unwritten."""
-  shape = (batch, length, config.num_kv_heads, config.head_dim)
+  shape = (batch, config.num_kv_heads, length, config.head_dim)
   layers = tuple(jnp.zeros(shape, config.dtype)
                  for _ in range(config.num_layers))
   return Cache(layers, jax.tree.map(jnp.copy, layers))
@@ -72,23 +72,26 @@ class Attention(nn.Module):
         qkv_BTMH, (c.num_heads, c.num_heads + c.num_kv_heads), axis=2)
     q = attention.rope(q, positions_BT, c.rope_theta)
     k = attention.rope(k, positions_BT, c.rope_theta)
+    k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
     if cache is not None:
       k, v = cache = tuple(_write(old, new, positions_BT)
                            for old, new in zip(cache, (k, v)))
-      k, v = k[:, :mask_BTS.shape[-1]], v[:, :mask_BTS.shape[-1]]
+      span = mask_BTS.shape[-1]
+      k, v = k[:, :, :span], v[:, :, :span]
     out_BTNH = attention.attend(q, k, v, mask_BTS)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
     return _dense(c, c.d_model, 'out', 2 * c.num_layers)(flat), cache
 
 
-def _write(cache_BSKH: jax.Array, new_BTKH: jax.Array,
+def _write(cache_BKSH: jax.Array, new_BKTH: jax.Array,
            positions_BT: jax.Array) -> jax.Array:
   """The cache with the new entries at their positions; pads go nowhere."""
-  length = cache_BSKH.shape[1]
+  batch, heads, length, _ = cache_BKSH.shape
   at_BT = jnp.where(positions_BT < 0, length, positions_BT)
-  rows_B1 = jnp.arange(cache_BSKH.shape[0])[:, None]
-  return cache_BSKH.at[rows_B1, at_BT].set(
-      new_BTKH.astype(cache_BSKH.dtype), mode='drop', unique_indices=True)
+  return cache_BKSH.at[
+      jnp.arange(batch)[:, None, None], jnp.arange(heads)[:, None],
+      at_BT[:, None]].set(new_BKTH.astype(cache_BKSH.dtype), mode='drop',
+                          unique_indices=True)
 
 
 class Mlp(nn.Module):
@@ -166,7 +169,7 @@ class Transformer(nn.Module):
     if cache is None:
       mask_BTS = _segment_mask(ids_BT, segments_BT)
     else:
-      length = cache.k[0].shape[1] if span is None else span
+      length = cache.k[0].shape[2] if span is None else span
       mask_BTS = jnp.arange(length) <= positions_BT[..., None]
     x_BTD, cache = self._run(x_BTD, positions_BT, mask_BTS, cache)
     return self.final_norm(x_BTD), cache

@@ -38,6 +38,7 @@ def test_the_user_says_so_after_a_transfer(desk, tasks):
   assert episode.messages[-1].content == dialogue.TRANSFER
 
 
-def test_a_domain_without_a_transfer_tool_has_a_floor_too(desk, tasks):
-  del desk._tools['assistant']['transfer_to_human']
+def test_a_domain_without_a_transfer_tool_has_a_floor_too(
+    desk, tasks, monkeypatch):
+  monkeypatch.setattr(floors, 'TRANSFER_TOOL', 'no_such_tool')
   assert floors.measure(desk, tasks[3:], limits=LIMITS)['transfer'] == [1, 0]

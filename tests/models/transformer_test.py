@@ -58,8 +58,8 @@ def test_rms_norm_worked_numbers():
 
 
 def test_attention_reads_its_own_group():
-  v = jnp.arange(2.0).reshape(1, 1, 2, 1)  # one key, kv heads 0 and 1
-  out = attention.attend(jnp.ones((1, 1, 4, 1)), jnp.ones((1, 1, 2, 1)), v,
+  v = jnp.arange(2.0).reshape(1, 2, 1, 1)  # one key, kv heads 0 and 1
+  out = attention.attend(jnp.ones((1, 1, 4, 1)), jnp.ones((1, 2, 1, 1)), v,
                          jnp.ones((1, 1, 1), bool))
   np.testing.assert_array_equal(out[0, 0, :, 0], [0, 0, 1, 1])
 
@@ -109,7 +109,7 @@ def test_cached_in_any_chunks_is_whole(scan, chunks):
           out[row, :length], whole[row, start:start + length], atol=1e-4)
     starts.append((at, size))
     at += size
-  assert float(jnp.abs(cache.k[0][:, 8:]).max()) == 0  # pads wrote nothing
+  assert float(jnp.abs(cache.k[0][:, :, 8:]).max()) == 0  # pads wrote nothing
 
 
 def test_scan_is_unrolled_and_remat_is_plain():

@@ -1,0 +1,263 @@
+"""How the stand-in for an LLM plays a side of a dialogue from a script.
+
+The script is a list of beats `{by, say: [variants], call, arguments, demand}`.
+A side finds its place in it from what has been said so far, so it also goes on
+sensibly when the other side leaves the script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import functools
+import json
+import random
+import re
+from typing import Any
+
+from agentrl import types
+
+Beat = dict[str, Any]
+Script = list[Beat]
+
+REFUSAL = 'I am sorry, I cannot help with that.'
+BYE = 'Okay, bye. ###STOP###'
+# What a style of the user adds to its words: before, after.
+FILLERS = {
+    'polite': (('Hello!', 'Please,', 'Excuse me,'),
+               ('Thank you.', 'please.', 'Thanks a lot.')),
+    'chatty': (('Well,', 'So,', 'Oh,', 'Hmm,', 'You know,'),
+               ('It would help me a lot.', 'I hope that is fine.')),
+    'hurried': (('Quick:', 'Hi,'), ('I have no time.', 'Be quick.')),
+    'plain': ((), ()),
+    'agent': (('Sure.', 'Of course.', 'Alright.'), ()),
+}
+FILLER_SHARE = {'user': 0.3, 'assistant': 0.1}
+
+
+def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
+        seed: int, wrong: bool) -> types.Message:
+  """The next message of `side`, seen from itself.
+
+  Args:
+    payload: `script`, `style` and `others` (entities of no matter here).
+    messages: the dialogue as that side sees it, system prompt first.
+    side: who speaks.
+    seed: of the dialogue; fixes the mistake made in it.
+    wrong: whether one is made.
+  """
+  key = json.dumps(payload['script']), tuple(payload['others'])
+  script = _script(*key, side, seed, wrong)
+  beat = _next(script, messages, side)
+  rng = random.Random(f'{side}/{seed}/{len(messages)}')
+  if beat is None:
+    return types.Message('assistant', BYE if side == 'user'
+                         else 'Is there anything else?')
+  if beat['call']:
+    call = types.ToolCall(beat['call'], beat['arguments'])
+    return types.Message('assistant', tool_calls=(call,))
+  style = payload['style'] if side == 'user' else 'agent'
+  return types.Message('assistant', _worded(beat, side, style, rng))
+
+
+def _worded(beat: Beat, side: types.Side, style: str,
+            rng: random.Random) -> str:
+  words = rng.choice(beat['say'])
+  before, after = FILLERS[style]
+  if '###' in words or rng.random() >= FILLER_SHARE[side]:
+    return words
+  if before and (not after or rng.random() < 0.5):
+    return f'{rng.choice(before)} {words}'
+  return f'{words} {rng.choice(after)}' if after else words
+
+
+def _next(script: Script, messages: Sequence[types.Message],
+          side: types.Side) -> Beat | None:
+  """The beat that is up, None once the script is over."""
+  other = 'user' if side == 'assistant' else 'assistant'
+  place, known = 0, True
+  for message in messages:
+    if message.role in ('assistant', 'user'):
+      by = side if message.role == 'assistant' else other
+      found = _find(script, place, by, message)
+      known = found is not None
+      place = found if known else place
+  rest = script[place:]
+  lost = not known and place > 0 and messages[-1].role == 'user'
+  if lost and side == 'user':  # refused, or talked past: on to the next demand
+    demand = script[place - 1]['demand']
+    rest = [b for b in rest if b['demand'] != demand]
+  return next((b for b in rest if b['by'] == side), None)
+
+
+def _find(script: Script, place: int, by: str,
+          message: types.Message) -> int | None:
+  """The place after the first beat from `place` on that the message is."""
+  ahead = [(i + 1, b) for i, b in enumerate(script) if i >= place
+           and b['by'] == by and bool(b['call']) == message.is_call]
+  if message.is_call:
+    names = {c.name for c in message.tool_calls}
+    return next((i for i, b in ahead if b['call'] in names), None)
+  text = (message.content or '').lower()
+  for close in (_within, _alike):
+    for i, beat in ahead:
+      if any(close(words.lower(), text) for words in beat['say']):
+        return i
+  return None
+
+
+def _within(words: str, text: str) -> bool:
+  return words in text
+
+
+def _alike(words: str, text: str) -> bool:
+  """Most of the words are the same ones."""
+  a, b = _bag(words), _bag(text)
+  return len(a & b) >= 0.6 * len(a | b)
+
+
+@functools.lru_cache(maxsize=4096)
+def _bag(text: str) -> frozenset[str]:
+  return frozenset(re.findall(r'\w+', text))
+
+
+@functools.lru_cache(maxsize=64)
+def _script(script: str, others: tuple[str, ...], side: types.Side,
+            seed: int, wrong: bool) -> Script:
+  """The script as this side will play it, with its mistake built in."""
+  beats = json.loads(script)
+  if not wrong:
+    return beats
+  rng = random.Random(f'flaw/{side}/{seed}')
+  flaws = list(FLAWS[side])
+  rng.shuffle(flaws)
+  for flaw in flaws:  # not every mistake can be made in every dialogue
+    if (flawed := flaw(beats, others, rng)) is not None:
+      return flawed
+  return beats
+
+
+Flaw = Callable[[Script, Sequence[str], random.Random], Script | None]
+
+
+def _own(script: Script, by: str, call: bool) -> list[int]:
+  return [i for i, b in enumerate(script)
+          if b['by'] == by and bool(b['call']) == call]
+
+
+def _with(script: Script, i: int, **fields: Any) -> Script:
+  return script[:i] + [{**script[i], **fields}] + script[i + 1:]
+
+
+def _demand(script: Script, rng: random.Random) -> list[int]:
+  """The places of one demand's beats."""
+  demand = rng.randrange(script[-1]['demand'] + 1)
+  return [i for i, b in enumerate(script) if b['demand'] == demand]
+
+
+def _wrong_argument(script: Script, others: Sequence[str],
+                    rng: random.Random) -> Script | None:
+  calls = [i for i in _own(script, 'assistant', True)
+           if script[i]['arguments']]
+  if not calls:
+    return None
+  i = rng.choice(calls)
+  arguments = dict(script[i]['arguments'])
+  name = rng.choice(sorted(arguments))
+  match arguments[name]:
+    case bool(value):
+      arguments[name] = not value
+    case int(value):
+      arguments[name] = value + rng.choice((-1, 1, 5))
+    case list(values):
+      arguments[name] = values[:-1]
+    case _:
+      arguments[name] = rng.choice(others)
+  return _with(script, i, arguments=arguments)
+
+
+def _skipped_confirmation(script: Script, others: Sequence[str],
+                          rng: random.Random) -> Script | None:
+  del others
+  asks = [i for i in _own(script, 'assistant', False)
+          if [b['by'] for b in script[i + 1:i + 3]] == ['user', 'assistant']
+          and script[i + 1]['say'] and script[i + 2]['call']]
+  if not asks:
+    return None
+  i = rng.choice(asks)
+  return script[:i] + script[i + 2:]
+
+
+def _forgotten(script: Script, others: Sequence[str],
+               rng: random.Random) -> Script | None:
+  """Tells the user that a demand is met without having done a thing."""
+  del others
+  places = _demand(script, rng)
+  says = [i for i in places if i in _own(script, 'assistant', False)]
+  return script[:places[0] + 1] + script[says[-1]:]
+
+
+def _doubled(script: Script, others: Sequence[str],
+             rng: random.Random) -> Script | None:
+  del others
+  i = rng.choice(_own(script, 'assistant', True))
+  return script[:i + 1] + script[i:]
+
+
+def _wrong_fact(script: Script, others: Sequence[str],
+                rng: random.Random) -> Script | None:
+  """Another number, or another thing, in what the agent says."""
+  says = [i for i in _own(script, 'assistant', False)
+          if re.search(r'\d|\w-\w', ' '.join(script[i]['say']))]
+  if not says:
+    return None
+  i = rng.choice(says)
+  number, thing = str(rng.randint(5, 95)), rng.choice(others)
+  say = [re.sub(r'\w+-\w+', thing, re.sub(r'\d+', number, words))
+         for words in script[i]['say']]
+  return _with(script, i, say=say)
+
+
+def _refusal(script: Script, others: Sequence[str],
+             rng: random.Random) -> Script | None:
+  del others
+  places = _demand(script, rng)
+  refusal = {**script[places[0]], 'by': 'assistant', 'say': [REFUSAL]}
+  return script[:places[0] + 1] + [refusal] + script[places[-1] + 1:]
+
+
+def _unsaid(script: Script, others: Sequence[str],
+            rng: random.Random) -> Script | None:
+  """The user forgets a demand."""
+  del others
+  places = _demand(script, rng)
+  if places[0] == 0:
+    return None  # it opens with its first demand
+  return script[:places[0]] + script[places[-1] + 1:]
+
+
+def _made_up(script: Script, others: Sequence[str],
+             rng: random.Random) -> Script | None:
+  """The user names a thing of no matter here."""
+  says = [i for i in _own(script, 'user', False)
+          if re.search(r'\w-\w', ' '.join(script[i]['say']))]
+  if not says:
+    return None
+  i, thing = rng.choice(says), rng.choice(others)
+  return _with(script, i, say=[re.sub(r'\w+-\w+', thing, words)
+                               for words in script[i]['say']])
+
+
+def _early(script: Script, others: Sequence[str],
+           rng: random.Random) -> Script | None:
+  """The user leaves before all is done."""
+  del others
+  says = _own(script, 'user', False)
+  i = rng.choice(says[1:])
+  return _with(script, i, say=[BYE])
+
+
+FLAWS: dict[str, tuple[Flaw, ...]] = {
+    'assistant': (_wrong_argument, _skipped_confirmation, _forgotten, _doubled,
+                  _wrong_fact, _refusal),
+    'user': (_unsaid, _made_up, _early),
+}

@@ -1,0 +1,190 @@
+"""An offline stand-in for an LLM, so that the data engine runs without one.
+
+No model: a grammar. It reads the JSON on the last line of the system prompt
+(`eigendata/prompts.py` writes it) and answers by one pure function for each
+role. A real LLM would have to think of an intent, a checker or the next words
+by itself; this one is handed a domain's own drafts and only words them, with
+varied language, and it gets them wrong at a set rate, in the ways that LLMs
+do, so that validation has real work to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import json
+import random
+import re
+from typing import Any
+
+from agentrl import resolve
+from agentrl import types
+from agentrl.llm import actor
+from agentrl.llm import llm
+
+Payload = Mapping[str, Any]
+Value = dict[str, Any]
+
+
+class Procedural:
+  """`llm.LLM` by rules.
+
+  Args:
+    mistakes: for each role (intent, user, agent, checker, judge) the share of
+      its answers, or for user and agent of its dialogues, with a mistake.
+
+  Raises:
+    ValueError: a rate is missing, of no role, or not within 0 .. 1.
+  """
+
+  def __init__(self, mistakes: Mapping[str, float]):
+    self._rates = dict(mistakes)
+    for role in {*ROLES, *mistakes}:
+      if role not in ROLES:
+        raise ValueError(f'mistakes has no role {role!r}.'
+                         + resolve.hint(role, ROLES))
+      if not 0 <= self._rates.get(role, -1) <= 1:
+        raise ValueError(f'mistakes.{role} must be within 0 .. 1, got '
+                         f'{mistakes.get(role)!r}.')
+
+  def complete(self, messages: Sequence[types.Message], *,
+               schema: Mapping[str, Any] | None = None,
+               tools: Sequence[Mapping[str, Any]] = (),
+               seed: int) -> llm.Reply:
+    del tools  # the script has the calls
+    text = [m.content for m in messages if m.role == 'system'][-1]
+    payload = _payload(text)
+    role = payload['role']
+    rng = random.Random(f'{role}/{seed}')
+    wrong = rng.random() < self._rates[role]
+    if schema is None:
+      side = {'agent': 'assistant', 'user': 'user'}[role]
+      message = actor.act(payload, messages, side, seed, wrong)
+      value, written = None, types.dumps(message)
+    else:
+      value = ROLES[role](payload, rng, wrong)
+      written = json.dumps(value, ensure_ascii=False)
+      message = types.Message('assistant', written)
+    return llm.Reply(message, value, llm.Usage(
+        _words(messages), len(written.split()), 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _payload(system: str) -> Payload:
+  return json.loads(system.rpartition('\n')[2])
+
+
+def _words(messages: Sequence[types.Message]) -> int:
+  """Words, in place of the tokens of a model."""
+  return sum(len((m.content or '').split()) for m in messages)
+
+
+def _intent(payload: Payload, rng: random.Random, wrong: bool) -> Value:
+  """The drafts of a domain as one scenario."""
+  demands = [dict(d) for d in payload['drafts']]
+  if wrong:
+    flaw = rng.choice((_wrong_entity, _missing_detail, _contradiction))
+    flaw(demands, payload, rng)
+  goals = ' '.join(f'{i}. {d["goal"]}' for i, d in enumerate(demands, 1))
+  return {'scenario': f'{payload["knowledge"]} {payload["style"]} {goals}',
+          'demands': demands}
+
+
+def _detail(demands: list[Value], rng: random.Random) -> tuple[Value, str]:
+  """A demand, and a word of its goal that the user will need."""
+  found = [(d, word) for d in demands for word in d['about']
+           if word in d['goal']]
+  return rng.choice(found) if found else (demands[0], demands[0]['goal'])
+
+
+def _wrong_entity(demands: list[Value], payload: Payload,
+                  rng: random.Random) -> None:
+  demand, word = _detail(demands, rng)
+  demand['goal'] = demand['goal'].replace(word, rng.choice(payload['others']))
+
+
+def _missing_detail(demands: list[Value], payload: Payload,
+                    rng: random.Random) -> None:
+  del payload
+  demand, word = _detail(demands, rng)
+  demand['goal'] = demand['goal'].replace(word, 'it')
+
+
+def _contradiction(demands: list[Value], payload: Payload,
+                   rng: random.Random) -> None:
+  del payload
+  demand = rng.choice(demands)
+  demands.append({**demand, 'goal': f'Do not do this: {demand["goal"]}'})
+
+
+def _checker(payload: Payload, rng: random.Random, wrong: bool) -> Value:
+  """A checker from what the gold run changed, said and kept to."""
+  clauses = [(f'{path} is {value}', f'changes.get({path!r}) == {value!r}')
+             for path, value in payload['changes'].items()]
+  clauses.append(('nothing else is changed',
+                  f'sorted(changes) == {sorted(payload["changes"])!r}'))
+  clauses += [(f'told: {fact}', f'said(events, {fact.lower()!r})')
+              for fact in payload['tell']]
+  clauses += [(f'{first} before {then}', f'before(events, {first!r}, {then!r})')
+              for first, then in payload['before']]
+  clauses += [(f'{name} of {about} was agreed',
+               f'confirmed(events, {name!r}, {about!r})')
+              for name, about in payload['confirmed']]
+  clauses += [(f'{name} was called', f'called(events, {name!r})')
+              for name in payload['called']]
+  if wrong:
+    flaw = rng.choice((_omitted, _wrong_value, _too_strict))
+    flaw(clauses, payload, rng)
+  lines = ''.join(f'      {label!r}:\n          {test},\n'
+                  for label, test in clauses)
+  return {'code': f'def check(changes, events):\n  return {{\n{lines}  }}\n'}
+
+
+Clauses = list[tuple[str, str]]
+
+
+def _omitted(clauses: Clauses, payload: Payload, rng: random.Random) -> None:
+  del payload
+  clauses.pop(rng.randrange(len(clauses)))
+
+
+def _wrong_value(clauses: Clauses, payload: Payload,
+                 rng: random.Random) -> None:
+  del payload
+  i = rng.randrange(len(clauses))
+  label, test = clauses[i]
+  clauses[i] = label, re.sub(r"(\w)('?\)?\]?)$", r'\1x\2', test)
+
+
+def _too_strict(clauses: Clauses, payload: Payload,
+                rng: random.Random) -> None:
+  words = rng.choice(payload['words'])
+  clauses.append((f'said: {words}', f'said(events, {words.lower()!r})'))
+
+
+def _judge(payload: Payload, rng: random.Random, wrong: bool) -> Value:
+  """Looks over a dialogue without running anything."""
+  del rng
+  calls = [e for e in payload['events'] if e[0] == 'call']
+  done = [e[1:4] for e in calls if e[4]]
+  told = ' '.join(e[1].lower() for e in payload['events']
+                  if e[0] == 'assistant')
+  found = [f'{name}{arguments} is missing'
+           for side, name, arguments in payload['writes']
+           if [side, name, arguments] not in done]
+  found += [f'{name}{arguments} was refused'
+            for _, side, name, arguments, ok in calls
+            if side == 'assistant' and not ok]
+  found += [f'{fact!r} was not told' for fact in payload['tell']
+            if fact.lower() not in told]
+  if wrong:
+    found = [] if found else ['the wording is off']
+  failed = [c for c, ok in payload['clauses'].items() if not ok]
+  fault = 'trajectory' if found else 'task' if failed else 'none'
+  return {'success': not found, 'fault': fault,
+          'critique': '; '.join(found or failed)}
+
+
+ROLES: dict[str, Callable[[Payload, random.Random, bool], Value] | None] = {
+    'intent': _intent, 'checker': _checker, 'judge': _judge,
+    'agent': None, 'user': None}  # these two act: see `actor`
