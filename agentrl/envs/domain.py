@@ -48,7 +48,7 @@ def says(by: types.Side, *variants: str) -> Beat:
   return Beat(by, say=variants)
 
 
-def calls(by: types.Side, name: str, **arguments: Any) -> Beat:
+def calls(by: types.Side, name: str, /, **arguments: Any) -> Beat:
   return Beat(by, call=name, arguments=arguments)
 
 

@@ -130,8 +130,10 @@ def _checker(payload: Payload, rng: random.Random, wrong: bool) -> Value:
   clauses += [(f'{name} of {about} was agreed',
                f'confirmed(events, {name!r}, {about!r})')
               for name, about in payload['confirmed']]
-  clauses += [(f'{name} was called', f'called(events, {name!r})')
-              for name in payload['called']]
+  clauses += [(f'{name} was done {n}x',
+               f"[e[0] == 'call' and e[2] == {name!r} and e[4] "
+               f'for e in events].count(True) == {n}')
+              for name, n in payload['times'].items()]
   if wrong:
     flaw = rng.choice((_omitted, _wrong_value, _too_strict))
     flaw(clauses, payload, rng)

@@ -2,25 +2,326 @@
 
 Each dialogue owns a slot, and the keys and values of its tokens stay in the
 cache from its first to its last turn: what is new is appended, nothing is read
-twice. The engine knows ids only, nothing of messages.
+twice, and a beginning that another slot holds already is copied. The engine
+knows ids only, nothing of messages.
 
-Shapes are few and known beforehand, and `warmup` compiles them all: so many
-rows (`widths`) of so many new tokens (`chunks`) against a cache of so many
-places (`lengths`: it is as long as the longest open dialogue needs, so that
-short ones do not pay for what might have been). Rows are gathered from the
-slots that have work, so idle slots cost nothing.
+Shapes are few and known beforehand, and `warmup` compiles them all: `width`
+rows of so many new tokens (`chunks`, or one when decoding) that look at so
+many positions (`spans`). On CPU a few rows at a time are as fast as many, and
+stay in its caches; on an accelerator set `width` to the number of slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+import bisect
 import dataclasses
-import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from agentrl.models import config as model_config
 from agentrl.models import transformer
+from agentrl.rollout import prefixes
+from agentrl.rollout import steps
+
+_NONE = np.empty(0, np.int32)
+_SHORTEST_SPAN = 128
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Turn:
+  """One sampled turn.
+
+  Attributes:
+    slot: whose.
+    ids: int32, the stop id included if it was reached.
+    logps: float32 [nats], of the distribution they were sampled from.
+    full: it ended by `max_new` or the length of the slot instead. Without any
+      ids: what was fed did not fit, and nothing of it was read.
+  """
+
+  slot: int
+  ids: np.ndarray
+  logps: np.ndarray
+  full: bool
+
+
+@dataclasses.dataclass(slots=True)
+class _Slot:
+  """The host's side of a dialogue."""
+
+  seed: int
+  cached: int = 0  # ids whose keys and values are in the cache
+  waiting: np.ndarray = _NONE  # ids fed or sampled that are not there yet
+  left: int = 0  # ids that this turn may still have; 0: nobody is speaking
+  ids: list[np.ndarray] = dataclasses.field(default_factory=list)
+  logps: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+
+class Engine:
+  """Slots over one model; see the module."""
+
+  def __init__(self, config: model_config.ModelConfig, *, slots: int,
+               length: int, stop_id: int, max_new: int, pad_id: int = 0,
+               burst: int = 8, width: int = 16,
+               chunks: Sequence[int] = (8, 32, 128), temperature: float = 1.0):
+    """Makes an engine without weights: `load` them, then `warmup`.
+
+    Args:
+      config: of the model.
+      slots: dialogues at a time.
+      length: most ids of a dialogue, fed and sampled.
+      stop_id: ends a turn.
+      max_new: most ids of a turn.
+      pad_id: never sampled.
+      burst: tokens between two looks of the host.
+      width: rows of a step.
+      chunks: numbers of new ids that are read at once.
+      temperature: of the sampling; 0 is greedy.
+
+    Raises:
+      ValueError: a size below 1, or a negative temperature.
+    """
+    sizes = dict(slots=slots, length=length, max_new=max_new, burst=burst,
+                 width=width, chunks=min(chunks))
+    if bad := {k: v for k, v in sizes.items() if v < 1}:
+      raise ValueError(f'An engine needs sizes of at least 1, got {bad}.')
+    if temperature < 0:
+      raise ValueError(f'temperature must be 0 (greedy) or more, got '
+                       f'{temperature}.')
+    self._spec = steps.Spec(config, burst, stop_id, pad_id)
+    self._slots, self._length, self._max_new = slots, length, max_new
+    self._width = min(width, slots)
+    # Long chunks take fewer rows: one late dialogue must not cost a full step.
+    self._rows_of = {c: max(1, min(self._width, 32 * self._width // c))
+                     for c in sorted(chunks)}
+    self._spans = list(_doubling(min(_SHORTEST_SPAN, length), length))
+    self._temperature = np.float32(temperature)
+    self._params = None
+    self._cache = transformer.empty_cache(config, slots, length)
+    self._open: dict[int, _Slot] = {}
+    self._prefixes = prefixes.Prefixes()
+    self._refused: list[Turn] = []
+
+  @property
+  def free(self) -> int:
+    """How many more slots can be opened."""
+    return self._slots - len(self._open)
+
+  def load(self, params: Any) -> None:
+    """Takes the weights that everything is sampled from, from now on.
+
+    Raises:
+      RuntimeError: a slot is open: its cache is of the old weights.
+    """
+    if self._open:
+      raise RuntimeError(f'{len(self._open)} dialogues are still open: close '
+                         'them before loading other weights.')
+    self._params = params
+
+  def warmup(self) -> None:
+    """Compiles every shape; nothing compiles after it."""
+    for span in self._spans:
+      for chunk, rows in self._rows_of.items():
+        self._prefill_rows([], rows, chunk, span)
+      self._decode_rows([], span)
+      self._copy_rows([], span)
+
+  def open(self, seed: int) -> int:
+    """A free slot, whose samples are a function of `seed` and of its ids.
+
+    Raises:
+      RuntimeError: none is free.
+      ValueError: not a seed.
+    """
+    if not 0 <= seed < 2**32:
+      raise ValueError(f'A seed must lie in [0, 2**32), got {seed}.')
+    if not self.free:
+      raise RuntimeError(f'All {self._slots} slots are open: close one first, '
+                         'or make the engine with more slots.')
+    slot = min(set(range(self._slots)) - set(self._open))
+    self._open[slot] = _Slot(seed)
+    self._prefixes.drop(slot)
+    return slot
+
+  def feed(self, slot: int, ids: Sequence[int] | np.ndarray) -> None:
+    """Appends ids to a dialogue and lets the model speak.
+
+    Raises:
+      RuntimeError: it is speaking already.
+      ValueError: no ids, or one outside of the vocabulary.
+    """
+    s = self._open[slot]
+    ids = np.asarray(ids, np.int32)
+    if s.left:
+      raise RuntimeError(f'Slot {slot} is still speaking: wait for its turn '
+                         'before feeding it.')
+    vocab_size = self._spec.model.vocab_size
+    if not ids.size or ids.min() < 0 or ids.max() >= vocab_size:
+      raise ValueError(f'Slot {slot} was fed no ids, or ids outside of [0, '
+                       f'{vocab_size}). Is this the model\'s vocabulary?')
+    room = self._length - s.cached - s.waiting.size - ids.size
+    if room < 1:
+      self._refused.append(Turn(slot, _NONE, np.empty(0, np.float32), True))
+      return
+    s.waiting = np.concatenate([s.waiting, ids])
+    s.left = min(room, self._max_new)
+
+  def close(self, slot: int) -> None:
+    """Gives the slot back, whatever it was doing."""
+    del self._open[slot]
+    self._refused = [turn for turn in self._refused if turn.slot != slot]
+    if not self._open:
+      # Nothing outlives a wave of dialogues: what a run samples must not
+      # depend on what the engine did before.
+      self._prefixes = prefixes.Prefixes()
+
+  def step(self) -> list[Turn]:
+    """Reads all that waits and decodes one burst; the turns that ended."""
+    turns, self._refused = self._refused, []
+    busy = [i for i, s in sorted(self._open.items()) if s.left]
+    self._share([i for i in busy if not self._open[i].cached])
+    self._prefill(busy)
+    return turns + self._decode(busy)
+
+  def _share(self, fresh: list[int]) -> None:
+    """Reads beginnings, each only once: who comes second copies the first."""
+    while fresh:
+      leaders, rest, copies = {}, [], []
+      for i in fresh:
+        ids = self._open[i].waiting[:-1]
+        donor, n = self._prefixes.find(ids)
+        more = n + prefixes.BLOCK
+        key = ids[:more].tobytes() if more <= ids.size else i
+        if leaders.setdefault(key, (i, ids))[0] != i:
+          rest.append(i)
+        elif n:
+          copies.append((donor, i, n))
+      self._copy(copies)
+      self._prefill([i for i, _ in leaders.values()])
+      for i, ids in leaders.values():
+        self._prefixes.add(i, ids)
+      fresh = rest
+
+  def _copy(self, copies: list[tuple[int, int, int]]) -> None:
+    for group in _groups(sorted(copies, key=lambda c: c[2]), self._width):
+      span = self._span(group[-1][2])
+      self._copy_rows([(donor, i) for donor, i, _ in group], span)
+      for _, i, n in group:
+        s = self._open[i]
+        s.cached, s.waiting = n, s.waiting[n:]
+
+  def _prefill(self, slots: Iterable[int]) -> None:
+    """Reads all of what waits but the last id, which decoding begins with."""
+    todo = {i: self._open[i] for i in slots}
+    while todo := {i: s for i, s in todo.items() if s.waiting.size > 1}:
+      by_chunk: dict[int, list[int]] = {}
+      for i, s in sorted(todo.items(), key=lambda item: item[1].cached):
+        chunk = _chunk(s.waiting.size - 1, list(self._rows_of))
+        by_chunk.setdefault(chunk, []).append(i)
+      for chunk, members in by_chunk.items():
+        for group in _groups(members, self._rows_of[chunk]):
+          need = max(self._open[i].cached + min(
+              chunk, self._open[i].waiting.size - 1) for i in group)
+          self._prefill_rows(group, self._rows_of[chunk], chunk,
+                             self._span(need))
+
+  def _decode(self, busy: list[int]) -> list[Turn]:
+    ordered = sorted(busy, key=lambda i: self._open[i].cached)
+    drawn = []
+    for group in _groups(ordered, self._width):
+      need = self._open[group[-1]].cached + self._spec.burst
+      span = self._span(min(need, self._length))
+      drawn.append((group, self._decode_rows(group, span)))
+    ended = {}
+    for group, (ids_BT, logp_BT) in drawn:  # all run by now: fetch last
+      for i, ids_T, logp_T in zip(group, np.asarray(ids_BT),
+                                  np.asarray(logp_BT)):
+        if turn := self._record(i, ids_T, logp_T):
+          ended[i] = turn
+    return [turn for _, turn in sorted(ended.items())]
+
+  def _record(self, slot: int, ids_T: np.ndarray,
+              logp_T: np.ndarray) -> Turn | None:
+    s = self._open[slot]
+    n = int((ids_T != self._spec.pad_id).sum())
+    s.ids.append(ids_T[:n])
+    s.logps.append(logp_T[:n])
+    s.cached += n
+    s.waiting = ids_T[n - 1:n]
+    stopped = s.waiting[0] == self._spec.stop_id
+    s.left = 0 if stopped else s.left - n
+    if s.left:
+      return None
+    turn = Turn(slot, np.concatenate(s.ids), np.concatenate(s.logps),
+                full=not stopped)
+    s.ids, s.logps = [], []
+    return turn
+
+  def _span(self, positions: int) -> int:
+    return self._spans[bisect.bisect_left(self._spans, positions)]
+
+  def _rows(self, group: list[int], size: int,
+            counts: Iterable[int]) -> steps.Rows:
+    """The rows of a step, filled up to `size` with rows that do nothing."""
+    table = np.zeros((4, size), np.uint32)
+    table[0] = self._slots
+    for b, (i, count) in enumerate(zip(group, counts)):
+      s = self._open[i]
+      table[:, b] = i, s.seed, s.cached, count
+    slot_B, seed_B, start_B, count_B = table
+    return steps.Rows(slot_B.astype(np.int32), seed_B,
+                      start_B.astype(np.int32), count_B.astype(np.int32))
+
+  def _prefill_rows(self, group: list[int], size: int, chunk: int,
+                    span: int) -> None:
+    ids_BT = np.full((size, chunk), self._spec.pad_id, np.int32)
+    counts = []
+    for b, i in enumerate(group):
+      s = self._open[i]
+      counts.append(min(chunk, s.waiting.size - 1))
+      ids_BT[b, :counts[b]] = s.waiting[:counts[b]]
+    self._cache = steps.prefill(
+        self._params, self._cache, self._rows(group, size, counts), ids_BT,
+        spec=self._spec, span=span)
+    for i, count in zip(group, counts):
+      s = self._open[i]
+      s.cached, s.waiting = s.cached + count, s.waiting[count:]
+
+  def _decode_rows(self, group: list[int], span: int) -> tuple[Any, Any]:
+    last_B = np.full(self._width, self._spec.pad_id, np.int32)
+    last_B[:len(group)] = [self._open[i].waiting[0] for i in group]
+    lefts = [self._open[i].left for i in group]
+    self._cache, ids_BT, logp_BT = steps.decode(
+        self._params, self._cache, self._rows(group, self._width, lefts),
+        last_B, self._temperature, spec=self._spec, span=span)
+    return ids_BT, logp_BT
+
+  def _copy_rows(self, pairs: list[tuple[int, int]], span: int) -> None:
+    from_B = np.zeros(self._width, np.int32)
+    to_B = np.full(self._width, self._slots, np.int32)
+    for b, (donor, slot) in enumerate(pairs):
+      from_B[b], to_B[b] = donor, slot
+    self._cache = steps.copy(self._cache, from_B, to_B, span=span)
+
+
+def _doubling(first: int, last: int) -> Iterator[int]:
+  while first < last:
+    yield first
+    first *= 2
+  yield last
+
+
+def _groups(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+  for start in range(0, len(items), size):
+    yield items[start:start + size]
+
+
+def _chunk(count: int, chunks: list[int]) -> int:
+  """The chunk to read `count` ids by: one that holds them, unless more than
+  a third of it stayed empty; then the largest that they fill."""
+  for chunk in chunks:
+    if count <= chunk <= 1.5 * count:
+      return chunk
+  return max((c for c in chunks if c <= count), default=chunks[0])

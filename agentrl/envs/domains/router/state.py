@@ -23,28 +23,29 @@ CHANNELS = (1, 6, 11)
 FIRST = '''ada amir anya boris carla cyrus dana diego elif emil fatima felix
 gita hana hugo ines ivan jade jonas kenji laila leon lucia marek mira nadia
 nora omar oscar petra quinn rahul rosa sami selma tariq tessa viktor wanda
-yusuf'''.split()
+yusuf'''
 LAST = '''abbott adler baker barros becker castro chen cohen dahl duarte ellis
 farah fischer garcia grant haddad hansen ito jensen kaya keller lopez meyer
 mori nagy novak okafor olsen patel perez quist rossi sato silva tobin vance
-weber wolf young zhang'''.split()
+weber wolf young zhang'''
 ADJECTIVES = '''amber bold brave brisk calm clever cosmic crisp dusty early
 eager faint fancy fresh gentle giant golden grand happy hidden humble icy jolly
 keen lively lucky mellow merry mighty noble olive pale plain proud quiet rapid
 rusty shiny silent silver smooth snowy solar steady stormy sunny swift tiny
-vivid warm wild windy witty young'''.split()
+vivid warm wild windy witty young'''
 NOUNS = '''anchor apple badger beacon bridge candle canyon castle cedar cherry
 cliff clover comet coral cradle desert dragon eagle ember falcon feather forest
 garden glacier harbor hawk island jaguar kettle lagoon lantern lemon lion maple
 meadow mirror mountain ocean orchid otter panda parrot pebble pepper piano
 planet prairie rabbit ribbon river rocket saddle salmon sparrow spruce stone
-summit thunder tiger tulip turtle valley violin walnut willow winter'''.split()
+summit thunder tiger tulip turtle valley violin walnut willow winter'''
 
 
-def _pairs(first: list[str], second: list[str], joint: str, split: str,
+def _pairs(first: str, second: str, joint: str, split: str,
            rng: random.Random) -> Iterator[str]:
   """The split's share of all combinations, in random order."""
-  joined = [joint.join(p) for p in itertools.product(first, second)]
+  joined = [joint.join(p) for p in itertools.product(
+      first.split(), second.split())]
   mine = [j for j in joined
           if SPLITS[zlib.crc32(j.encode()) % len(SPLITS)] == split]
   return iter(rng.sample(mine, len(mine)))
@@ -60,8 +61,7 @@ def build(seed: int, split: str) -> state_lib.Tables:
     raise ValueError(f'Split must be one of {SPLITS}, got {split!r}.')
   rng = random.Random(f'router {seed} {split}')
   ids = _pairs(ADJECTIVES, NOUNS, '-', split, rng)
-  names = _pairs([n.title() for n in FIRST], [n.title() for n in LAST], ' ',
-                 split, rng)
+  names = _pairs(FIRST.title(), LAST.title(), ' ', split, rng)
   tables = dict(accounts={}, lines={}, devices={}, visits={}, fees={},
                 desk={'call': {'transfer': ''}})
   for name in itertools.islice(names, CALLERS):
@@ -104,8 +104,8 @@ def _break(account: str, router: str, tables: dict[str, Any],
   """Puts up to one fault on the provider's side and one on the caller's."""
   home, line = tables['accounts'][account], tables['lines'][account]
   device = tables['devices'][router]
-  match rng.choice(('', '', '', '', 'suspended', 'paused', 'blocked', 'down',
-                    'down', 'weak', 'weak', 'outage')):
+  match rng.choice(('', '', '', '', '', 'suspended', 'paused', 'blocked', 'down',
+                    'down', 'weak', 'weak', 'weak', 'outage')):
     case 'suspended':
       home.update(status='suspended', due=rng.randrange(10, 95))
     case 'paused':
@@ -116,12 +116,12 @@ def _break(account: str, router: str, tables: dict[str, Any],
       line.update(area='outage', back=rng.randrange(21, 30))
     case 'down' | 'weak' as signal:
       line.update(signal=signal)
-  match rng.choice(('', '', 'power', 'cable', 'stuck', 'broken', 'wifi',
-                    'airplane', 'busy', 'busy')):
+  match rng.choice(('', '', '', 'power', 'out', 'torn', 'stuck', 'broken',
+                    'wifi', 'airplane', 'busy', 'busy', 'busy', 'busy')):
     case 'power':
       device.update(power='off')
-    case 'cable':
-      device.update(cable='out')
+    case 'out' | 'torn' as cable:
+      device.update(cable=cable)
     case 'wifi':
       device.update(wifi='off')
     case 'airplane':

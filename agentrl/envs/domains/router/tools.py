@@ -38,7 +38,7 @@ def lights(state: State, router: str) -> str:
   line = state.get('lines', device['account'])
   if device['power'] == 'off':
     return 'power off, line off'
-  if device['cable'] == 'out':
+  if device['cable'] != 'in':
     return 'power green, line off'
   works = (state.get('accounts', device['account'])['status'] == 'active'
            and line['area'] == 'ok' and line['signal'] != 'down'
@@ -49,18 +49,18 @@ def lights(state: State, router: str) -> str:
 # The agent's tools.
 
 
-def find_account(state: State, name: str) -> str:
+def find_account(state: State, customer: str) -> str:
   """Finds the account of a customer.
 
   Args:
-    name: first and last name, as the customer says it.
+    customer: first and last name, as the customer says it.
   """
   for key, home in state.rows('accounts'):
-    if home['name'].lower() == name.lower():
+    if home['name'].lower() == customer.lower():
       return (f'account {key}: {home["status"]}, plan {home["plan"]} '
               f'{database.SPEED[home["plan"]]}, due {home["due"]}, '
               f'card {home["card"]}')
-  raise tools.ToolError(f'there is no account of {name}.')
+  raise tools.ToolError(f'there is no account of {customer}.')
 
 
 def line_status(state: State, account: str) -> str:
@@ -71,7 +71,8 @@ def line_status(state: State, account: str) -> str:
   """
   line = _seek(state, 'lines', account)
   area = 'ok' if line['area'] == 'ok' else f'outage until day {line["back"]}'
-  return f'line {account}: signal {line["signal"]}, area {area}'
+  return (f'line {account}: signal {line["signal"]}, limit {line["limit"]}, '
+          f'area {area}')
 
 
 def reset_line(state: State, account: str) -> str:
@@ -140,7 +141,7 @@ def show_plans(state: State, account: str) -> str:
   home = _seek(state, 'accounts', account)
   prices = ', '.join(f'{plan} {database.SPEED[plan]} costs {price}'
                      for plan, price in home['prices'].items())
-  return (f'{prices}; line limit {state.get("lines", account)["limit"]}; '
+  return (f'{prices}; limit {state.get("lines", account)["limit"]}; '
           f'contract until day {home["contract"]}')
 
 
@@ -278,7 +279,10 @@ def replug_cable(state: State, router: str) -> str:
   Args:
     router: id printed on the router.
   """
-  _edit(state, router)['cable'] = 'in'
+  device = _edit(state, router)
+  if device['cable'] == 'torn':
+    raise tools.ToolError('the cable is torn.')
+  device['cable'] = 'in'
   return 'cable in'
 
 

@@ -1,0 +1,71 @@
+"""The verdict on a dialogue: checker, user's faults and judge, and whose fault.
+
+The checker decides; the judge can only object. Where they disagree somebody is
+wrong, and the dialogue is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from agentrl import types
+from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
+from agentrl.envs import checkers
+from agentrl.envs import dialogue
+from agentrl.envs import domain
+from agentrl.envs import reward
+from agentrl.llm import llm as llm_lib
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+  """`reason` is '' if the dialogue is kept.
+
+  Attributes:
+    reason: for the funnel.
+    fault: `none`, `task` or `trajectory`.
+    critique: for whoever has to mend it.
+    reward: of the checker.
+  """
+
+  reason: str
+  fault: str
+  critique: str
+  reward: float
+
+
+def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+            world: domain.World, end: dialogue.End, *, plan: planner.Plan,
+            seed: int) -> Verdict:
+  """Whether a dialogue is kept, and if not, why and whose fault it is."""
+  outcome, score, note = reward.judge(env, task, world, end)
+  opinion = _opinion(llm, task, end, score.clauses, plan=plan, seed=seed)
+  if fault := env.fault(task, end.messages):
+    return Verdict('user fault', 'trajectory', fault, score.reward)
+  if outcome == types.Outcome.CHECKER_ERROR:
+    return Verdict('checker error', 'task', note, score.reward)
+  if outcome == types.Outcome.SUCCESS:
+    reason = '' if opinion['success'] else 'judge objects'
+    fault = 'none' if opinion['success'] else 'trajectory'
+    return Verdict(reason, fault, opinion['critique'], score.reward)
+  if opinion['fault'] == 'task':
+    return Verdict('checker disagrees with judge', 'task', note, score.reward)
+  return Verdict('agent fails', 'trajectory', note, score.reward)
+
+
+def _opinion(llm: llm_lib.LLM, task: types.Task, end: dialogue.End,
+             clauses: Mapping[str, bool], *, plan: planner.Plan,
+             seed: int) -> Any:
+  """What the judge says of it."""
+  payload = {
+      'rubric': plan.rubric, 'failures': plan.failures,
+      'scenario': task.scenario, 'events': checkers.events(end.messages),
+      'writes': [[a.requestor, a.name, dict(a.arguments)]
+                 for a in task.criteria.actions if a.info == 'write'],
+      'tell': task.criteria.communicate_info, 'clauses': dict(clauses)}
+  messages: Sequence[types.Message] = [prompts.system('judge', payload)]
+  return llm.complete(
+      messages, schema=prompts.SCHEMAS['judge'], seed=seed).value

@@ -1,0 +1,92 @@
+"""Playing moves that are already known: gold runs and their mutants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import random
+from typing import Any
+
+from agentrl import types
+from agentrl.envs import dialogue
+from agentrl.envs import domain
+
+Beat = Mapping[str, Any]
+Moves = Sequence[types.Message]
+
+
+class Unplayable(ValueError):
+  """The moves break the rules of dialogues, or a call was refused."""
+
+
+def render(script: Iterable[Beat], rng: random.Random) -> list[types.Message]:
+  """The script in one of its wordings, as moves of true roles."""
+  return [_move(beat, rng) for beat in script]
+
+
+def _move(beat: Beat, rng: random.Random) -> types.Message:
+  side = beat['by']
+  if beat['call']:
+    call = types.ToolCall(beat['call'], beat['arguments'], requestor=side)
+    return types.Message(side, tool_calls=(call,), requestor=side)
+  return types.Message(side, rng.choice(beat['say']), requestor=side)
+
+
+def moves(messages: Iterable[types.Message]) -> list[types.Message]:
+  """What the two sides did, without greeting and results."""
+  return [m for m in messages
+          if m.role != 'tool' and m != dialogue.GREETING]
+
+
+def enact(env: domain.Domain, task: types.Task, script: Moves
+          ) -> tuple[domain.World, dialogue.End]:
+  """Plays moves by the rules of `envs/dialogue.py`.
+
+  Raises:
+    Unplayable: a side moves out of turn, the dialogue ends too early or not at
+      all, or a call is refused.
+  """
+  world = env.start(task)
+  game = dialogue.play(world, system={'assistant': '', 'user': ''})
+  reply, left = None, list(script)
+  try:
+    while True:
+      ask = game.send(reply)
+      if refused := [m.content for _, m in ask.new if m.error]:
+        raise Unplayable(f'A call was refused: {refused[0]}')
+      if not left or left[0].role != ask.side:
+        who = left[0].role if left else 'nobody'
+        raise Unplayable(f'It is the turn of the {ask.side}, but {who} moves.')
+      reply = left.pop(0)
+  except StopIteration as stop:
+    if left or stop.value.reason != 'user_stop':
+      raise Unplayable(f'It ended by {stop.value.reason} with {len(left)} '
+                       'moves left.') from None
+    return world, stop.value
+
+
+def replay(env: domain.Domain, task: types.Task, script: Moves
+           ) -> tuple[domain.World, list[types.Message]]:
+  """Plays moves as they come: no turns, and a refused call stays refused."""
+  world, played = env.start(task), [dialogue.GREETING]
+  for i, move in enumerate(script):
+    calls = tuple(dataclasses.replace(c, id=f'{i}.{k}')
+                  for k, c in enumerate(move.tool_calls))
+    played.append(dataclasses.replace(move, tool_calls=calls))
+    if calls:
+      played += world.execute(calls)
+  return world, played
+
+
+def writes(env: domain.Domain, task: types.Task, script: Moves) -> list[int]:
+  """The places of the moves whose calls change the state."""
+  world, found = env.start(task), []
+  before = world.state.changes()
+  for i, move in enumerate(script):
+    if move.is_call:
+      world.execute(move.tool_calls)
+      after = world.state.changes()
+      if after != before:
+        found.append(i)
+      before = after
+  return found

@@ -1,0 +1,277 @@
+"""The workers, in order; each takes what the one before gives, or rejects.
+
+RandomPool -> UserIntent -> TaskValidation -> ValidationFunction (with its
+certificate) -> DialogSynthesis -> TrajectoryValidation; Modify, which sends
+back what failed once, stands in `sample.py`.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import random
+import re
+from typing import Any
+
+from agentrl import types
+from agentrl.eigendata import certify
+from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
+from agentrl.eigendata import replay
+from agentrl.envs import dialogue
+from agentrl.envs import domain
+from agentrl.llm import llm as llm_lib
+
+TRIES = 40  # callers and orders, until a combination fits
+STYLES = {'polite': 'You are polite.', 'chatty': 'You are chatty.',
+          'hurried': 'You are in a hurry.', 'plain': 'You are plain.'}
+GOODBYE = {
+    dialogue.STOP: (
+        'Thanks, bye! ###STOP###', 'That is all, thank you. ###STOP###',
+        'Great, goodbye. ###STOP###', 'That was it. ###STOP###'),
+    dialogue.TRANSFER: (
+        'Okay, I will wait. ###TRANSFER###', '###TRANSFER###',
+        'Thank you. ###TRANSFER###')}
+
+
+class Rejected(Exception):
+  """A sample that a worker will not pass on; `reason` is for the funnel."""
+
+  def __init__(self, worker: str, reason: str, detail: str = ''):
+    super().__init__(f'{worker}: {reason}: {detail}')
+    self.worker, self.reason, self.detail = worker, reason, detail
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seeds:
+  """What RandomPool draws: who calls, what about, and in which mood."""
+
+  plan: planner.Plan
+  start: Mapping[str, Any]  # the task's initial state
+  knowledge: str
+  opening: tuple[domain.Beat, ...]
+  drafts: tuple[domain.Demand, ...]
+  others: tuple[str, ...]  # entities of other callers
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Intent:
+  """What UserIntent wrote: the user's scenario, and the exchange it implies."""
+
+  scenario: str
+  demands: tuple[domain.Demand, ...]
+  script: tuple[Mapping[str, Any], ...]
+
+
+def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,
+                database: int, other_share: float) -> Seeds:
+  """Draws caller, demands and style of one sample.
+
+  Args:
+    env: of the plan's domain.
+    plan: what to draw from.
+    seed: of the draw.
+    database: seed of the tables.
+    other_share: of tasks in which not every demand is simply done.
+
+  Raises:
+    Rejected: no caller was found that the plan fits.
+  """
+  rng = random.Random(seed)
+  wants_other = rng.random() < other_share
+  start = {'seed': database, 'split': plan.split}
+  blank = types.Task('', env.name, '', initial_state=start)
+  callers, entities = _people(env, database, plan.split)
+  for _ in range(TRIES):
+    names = rng.choice(plan.combinations)
+    names = rng.sample(names, len(names))
+    caller, world = rng.choice(callers), env.start(blank)
+    drafts = _draft(env, world, caller, names, rng)
+    if drafts and (kind(drafts) != 'do') == wants_other:
+      knowledge, opening = env.drafts.opening(world.state, caller)
+      return Seeds(plan, start, knowledge, tuple(opening), drafts,
+                   tuple(rng.sample(entities, 6)))
+  raise Rejected('RandomPool', 'no caller fits', plan.id)
+
+
+@functools.lru_cache(maxsize=8)
+def _people(env: domain.Domain, database: int, split: str
+            ) -> tuple[list[str], list[str]]:
+  """Callers, and the names of all entities."""
+  state = env.start(types.Task('', env.name, '', initial_state={
+      'seed': database, 'split': split})).state
+  pattern = getattr(env.drafts, 'ENTITY', r'.+')
+  tables = env.tables(database, split)
+  keys = {k for rows in tables.values() for k in rows
+          if re.fullmatch(pattern, k)}
+  return list(env.drafts.callers(state)), sorted(keys)
+
+
+def _draft(env: domain.Domain, world: domain.World, caller: str,
+           names: Sequence[str], rng: random.Random
+           ) -> tuple[domain.Demand, ...]:
+  """Demands one after another, each on the state that the last one leaves."""
+  families = {f.__name__: f for f in env.drafts.FAMILIES}
+  drafts: list[domain.Demand] = []
+  for name in names:
+    demand = families[name](world.state, caller, rng)
+    handed_over = drafts and drafts[-1].kind == 'transfer'
+    if demand is None or handed_over:
+      return ()
+    for beat in demand.beats:
+      if beat.call:
+        world.execute([types.ToolCall(
+            beat.call, beat.arguments, requestor=beat.by)])
+    drafts.append(demand)
+  return tuple(drafts)
+
+
+def kind(demands: Sequence[domain.Demand]) -> str:
+  """Kind of a task: `do` if every demand is, else of the last that is not."""
+  others = [d.kind for d in demands if d.kind != 'do']
+  return others[-1] if others else 'do'
+
+
+def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
+  """Has the scenario written.
+
+  Raises:
+    Rejected: the answer is not what was asked for.
+  """
+  payload = {'knowledge': seeds.knowledge, 'style': STYLES[seeds.plan.style],
+             'drafts': [dataclasses.asdict(d) for d in seeds.drafts],
+             'others': seeds.others}
+  value = llm.complete([prompts.system('intent', payload)],
+                       schema=prompts.SCHEMAS['intent'], seed=seed).value
+  try:
+    demands = tuple(_demand(d) for d in value['demands'])
+    return Intent(value['scenario'], demands, _script(seeds.opening, demands))
+  except (KeyError, TypeError) as e:
+    raise Rejected('UserIntent', 'unreadable', repr(e)) from e
+
+
+def _demand(record: Mapping[str, Any]) -> domain.Demand:
+  beats = tuple(domain.Beat(**b) for b in record['beats'])
+  return domain.Demand(**{
+      **record, 'beats': beats, 'about': tuple(record['about']),
+      'tell': tuple(record['tell'])})
+
+
+def _script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
+            ) -> tuple[Mapping[str, Any], ...]:
+  """One exchange out of the demands' own: who the user is comes after what
+  they ask first, the goodbye at the end."""
+  script = []
+  for i, demand in enumerate(demands):
+    first, *rest = demand.beats
+    beats = [first, *(opening if i == 0 else ()), *rest]
+    script += [{**dataclasses.asdict(b), 'demand': i} for b in beats]
+  over = demands[-1].kind == 'transfer'
+  bye = domain.says('user', *GOODBYE[
+      dialogue.TRANSFER if over else dialogue.STOP])
+  return (*script, {**dataclasses.asdict(bye), 'demand': len(demands) - 1})
+
+
+def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
+                  name: str, seed: int) -> types.Task:
+  """The task of an intent, if its gold exchange can be carried out.
+
+  Raises:
+    Rejected: a demand stands there twice, a detail is missing from the
+      scenario, a call is refused, or the user would have to make things up.
+  """
+  demands = intent.demands
+  if len({(d.family, d.about) for d in demands}) < len(demands):
+    raise Rejected('TaskValidation', 'contradiction', intent.scenario)
+  about = [w for d in demands for w in d.about]
+  if missing := [w for w in about if w.lower() not in intent.scenario.lower()]:
+    raise Rejected('TaskValidation', 'missing detail', ', '.join(missing))
+  task = types.Task(
+      name, env.name, intent.scenario, initial_state=dict(seeds.start),
+      kind=kind(demands), families=tuple(d.family for d in demands))
+  moves = replay.render(intent.script, random.Random(seed))
+  try:
+    _, end = replay.enact(env, task, moves)
+  except replay.Unplayable as e:
+    raise Rejected('TaskValidation', 'gold fails', str(e)) from e
+  if fault := env.fault(task, end.messages):
+    raise Rejected('TaskValidation', 'ungrounded', fault)
+  return dataclasses.replace(task, criteria=_criteria(env, task, demands,
+                                                      moves), meta={
+      'about': about, 'split': seeds.plan.split, 'plan': seeds.plan.id,
+      'demands': [{k: getattr(d, k) for k in ('family', 'goal', 'tell', 'kind')}
+                  for d in demands],
+      'gold': types.to_json(moves)})
+
+
+def _criteria(env: domain.Domain, task: types.Task,
+              demands: Sequence[domain.Demand], moves: replay.Moves
+              ) -> types.Criteria:
+  """Gold actions, told facts; actions that write are marked by `info`."""
+  writes = set(replay.writes(env, task, moves))
+  actions = tuple(
+      types.Action(call.name, call.arguments, call.requestor, f'gold.{i}',
+                   info='write' if i in writes else None)
+      for i, move in enumerate(moves) for call in move.tool_calls)
+  facts = tuple(dict.fromkeys(f for d in demands for f in d.tell))
+  return types.Criteria(actions, communicate_info=facts)
+
+
+def write_checker(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+                  intent: Intent, *, critique: str, seed: int) -> types.Task:
+  """ValidationFunction: has the checker written, or mended.
+
+  Args:
+    llm: the author.
+    env: of the task.
+    task: as TaskValidation gave it, or with the checker to mend.
+    intent: what the task was made from.
+    critique: what was wrong with the last one.
+    seed: of the author.
+  """
+  moves = list(map(types.message_from_json, task.meta['gold']))
+  world, played = replay.replay(env, task, moves)
+  writes = [moves[i].tool_calls[0] for i in replay.writes(env, task, moves)]
+  own = [c for c in writes if c.requestor == 'assistant']
+  first = next((a.name for a in task.criteria.actions
+                if a.requestor == 'assistant'), None)
+  payload = {
+      'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
+      'before': sorted({(first, c.name) for c in own if c.name != first}),
+      'confirmed': sorted({(c.name, about) for c in own
+                           for about in certify.agreed(env, played, c)}),
+      'times': dict(sorted(collections.Counter(c.name for c in own).items())),
+      'words': [b['say'][0] for b in intent.script
+                if b['by'] == 'assistant' and b['say']],
+      'code': task.checker, 'critique': critique}
+  value = llm.complete([prompts.system('checker', payload)],
+                       schema=prompts.SCHEMAS['checker'], seed=seed).value
+  return dataclasses.replace(task, checker=value['code'])
+
+
+def synthesize(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+               intent: Intent, seeds: Seeds, *, seed: int
+               ) -> tuple[domain.World, dialogue.End]:
+  """DialogSynthesis: agent and user talk, with real tools."""
+  payload = {'script': intent.script, 'others': seeds.others,
+             'style': seeds.plan.style}
+  prompt = {
+      side: f'{env.system(side, task)}\n\n'
+            + prompts.system(role, payload).content
+      for side, role in (('assistant', 'agent'), ('user', 'user'))}
+  world = env.start(task)
+  game = dialogue.play(world, system=prompt,
+                       limits=dialogue.Limits(max_steps=100))
+  seen: dict[str, list[types.Message]] = {'assistant': [], 'user': []}
+  reply = None
+  try:
+    while True:
+      ask = game.send(reply)
+      seen[ask.side] += [m for _, m in ask.new]
+      reply = llm.complete(seen[ask.side], tools=env.tools(ask.side, task),
+                           seed=seed).message
+      seen[ask.side].append(reply)
+  except StopIteration as stop:
+    return world, stop.value

@@ -1,0 +1,1 @@
+"""A web shop: the agent alone holds the tools."""

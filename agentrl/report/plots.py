@@ -1,0 +1,211 @@
+"""Plots as inline SVG that takes fonts and colours from the page around it.
+
+Each plot is small, so that it is as readable on a phone as on a desk: the page
+puts as many side by side as there is room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import io
+import re
+from typing import Any
+
+import markupsafe
+import matplotlib
+import matplotlib.figure
+import matplotlib.ticker
+import numpy as np
+
+# Colours that stand for a variable of the page, which knows of dark and light.
+INK, SOFT, GRID = '#010101', '#020202', '#030303'
+BEFORE, AFTER, FLOOR = '#040404', '#050505', '#060606'
+_VARIABLES = {INK: 'ink', SOFT: 'soft', GRID: 'grid', BEFORE: 'before',
+              AFTER: 'after', FLOOR: 'floor'}
+_STYLE = {
+    'svg.fonttype': 'none', 'svg.hashsalt': 'agentrl',
+    'font.size': 11, 'text.color': INK, 'axes.edgecolor': GRID,
+    'axes.labelcolor': SOFT, 'axes.titlecolor': INK, 'axes.titlesize': 12,
+    'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
+    'axes.titlepad': 10, 'axes.spines.top': False, 'axes.spines.right': False,
+    'axes.grid': True, 'axes.grid.axis': 'y', 'axes.axisbelow': True,
+    'grid.color': GRID, 'grid.linewidth': 0.8, 'xtick.color': SOFT,
+    'ytick.color': SOFT, 'xtick.major.size': 0, 'ytick.major.size': 0,
+    'legend.frameon': False, 'legend.labelcolor': SOFT,
+    'legend.fontsize': 10, 'lines.solid_capstyle': 'round',
+}
+_SMOOTH = 30  # from so many points on a line is drawn with its running mean
+
+
+@contextlib.contextmanager
+def _canvas(width: int, height: int) -> Iterator[Any]:
+  """(figure, axes) of so many points; a point is a pixel of the page."""
+  with matplotlib.rc_context(_STYLE):
+    figure = matplotlib.figure.Figure(
+        figsize=(width / 72, height / 72), layout='constrained')
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    yield figure, axes
+
+
+def _svg(figure: matplotlib.figure.Figure, label: str) -> markupsafe.Markup:
+  """The figure for the inside of a page; `label` is for those who cannot see."""
+  with matplotlib.rc_context(_STYLE):
+    file = io.StringIO()
+    figure.savefig(file, format='svg', metadata={'Date': None})
+  svg = file.getvalue()
+  svg = svg[svg.index('<svg'):]
+  used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+  for pattern, put in (
+      (r'<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>', ''),
+      (r' id="([^"]+)"', lambda m: m[0] if m[1] in used else ''),
+      (r' transform="rotate\(-0 [^"]*"', ''),
+      (r'font-family: [^;"]*;? ?', ''),
+      (r' d="[^"]*"', lambda m: re.sub(r'(\.\d\d)\d+', r'\1', m[0])),
+      (r'^<svg[^>]* viewBox=("[^"]+")[^>]*>',
+       rf'<svg role="img" aria-label="{markupsafe.escape(label)}" '
+       r'viewBox=\1 xmlns:xlink="http://www.w3.org/1999/xlink">'),
+      (r'\s*\n\s*', ' '), (r'<g>\s*</g>|<g/>|<defs>\s*</defs>', '')):
+    svg = re.sub(pattern, put, svg, flags=re.S)
+  for color, name in _VARIABLES.items():
+    svg = svg.replace(color, f'var(--{name})')
+  return markupsafe.Markup(svg)
+
+
+def _percent(axis: matplotlib.axis.Axis) -> None:
+  axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, 0))
+
+
+def curves(title: str, series: Mapping[str, tuple[Sequence[int],
+                                                   Sequence[float]]], *,
+           percent: bool = False) -> markupsafe.Markup:
+  """Lines over steps.
+
+  Args:
+    title: with the unit.
+    series: legend -> (steps, values); at most three.
+    percent: values are shares.
+  """
+  with _canvas(340, 210) as (figure, axes):
+    for color, (name, (steps, values)) in zip((AFTER, FLOOR, BEFORE),
+                                              series.items()):
+      mean = _running_mean(np.asarray(values, np.float64))
+      axes.plot(steps, mean, color=color, linewidth=2, label=name)
+      if len(values) >= _SMOOTH:
+        axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.35)
+    axes.set_title(title)
+    axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
+    axes.set_xlabel('step', loc='right')
+    if percent:
+      _percent(axes.yaxis)
+      axes.set_ylim(bottom=0)
+    if len(series) > 1:
+      axes.legend(loc='best')
+    return _svg(figure, title)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+  """Exponential, unbiased at the start; short lines stay as they are."""
+  if len(values) < _SMOOTH:
+    return values
+  keep = 1 - 10 / len(values)
+  mean, weight, smooth = 0.0, 0.0, []
+  for value in values:
+    if np.isfinite(value):
+      mean, weight = keep * mean + value, keep * weight + 1
+    smooth.append(mean / weight if weight else np.nan)
+  return np.array(smooth)
+
+
+Run = tuple[str, Mapping[str, Any]]  # label, metrics.json
+
+
+def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
+  """pass^1 .. pass^K as bars with intervals, and the best floor.
+
+  Args:
+    runs: one or two, the earlier first, on the same tasks.
+  """
+  found = runs[-1][1]
+  ks = np.arange(1, found['num_trials'] + 1)
+  with _canvas(520, 300) as (figure, axes):
+    width = 0.8 / len(runs)
+    for i, (color, (label, metrics)) in enumerate(
+        zip((BEFORE, AFTER)[-len(runs):], runs)):
+      value, error = _bars(metrics, ks)
+      place = ks + (i - (len(runs) - 1) / 2) * width
+      axes.bar(place, value, width * 0.92, color=color, label=label)
+      axes.errorbar(place, value, error, fmt='none', ecolor=INK,
+                    elinewidth=1.2, capsize=3)
+      for x, y, up in zip(place, value, error[1]):
+        if np.isfinite(y):
+          axes.text(x, y + up + 0.015, f'{100 * y:.0f}', ha='center',
+                    fontsize=10)
+    name, floor = max(found['floors'].items(), key=lambda pair: pair[1])
+    axes.axhline(floor, color=FLOOR, linewidth=1.5, linestyle=(0, (4, 3)),
+                 label=f'best floor ({name})')
+    axes.set_title('Chance that k fresh trials of a task all succeed')
+    axes.set_xticks(ks, [f'pass^{k}' for k in ks])
+    axes.set_ylim(0, 1.08)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    _percent(axes.yaxis)
+    axes.legend(loc='upper center', ncols=3, bbox_to_anchor=(0.5, -0.08))
+    return _svg(figure, 'pass^k of ' + ' and '.join(r[0] for r in runs))
+
+
+def _bars(metrics: Mapping[str, Any], ks: Sequence[int]
+          ) -> tuple[np.ndarray, np.ndarray]:
+  """(values, distances to the ends of their intervals); NaN: no number."""
+  nan = float('nan')
+  value = np.array([_or(metrics[f'pass^{k}'], nan) for k in ks])
+  ends = np.array([_or(metrics[f'pass^{k}_interval'], [nan, nan]) for k in ks])
+  return value, np.abs(ends - value[:, None]).T
+
+
+def _or(value: Any, other: Any) -> Any:
+  return other if value is None else value
+
+
+def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
+  """pass^1 of each group of tasks with intervals; the best floor of the group.
+
+  Args:
+    runs: as for `reliability`.
+  """
+  by = runs[-1][1]['by']
+  rows = [(group, value) for group, parts in by.items() if len(parts) > 1
+          for value in parts] or [(group, value) for group, parts in by.items()
+                                  for value in parts]
+  with _canvas(440, 70 + 32 * len(rows)) as (figure, axes):
+    y = np.arange(len(rows))[::-1]
+    for i, (color, (label, metrics)) in enumerate(
+        zip((BEFORE, AFTER)[-len(runs):], runs)):
+      pairs = [_bars(metrics['by'][group][value], [1]) for group, value in rows]
+      x = np.array([value[0] for value, _ in pairs])
+      error = np.array([error[:, 0] for _, error in pairs]).T
+      shift = 0.14 * (len(runs) - 1) * (1 - 2 * i)
+      axes.errorbar(x, y + shift, xerr=error, fmt='o', color=color,
+                    markersize=6, elinewidth=2, capsize=0, label=label)
+    floor = [max(by[group][value]['floors'].values()) for group, value in rows]
+    axes.scatter(floor, y, marker='|', s=160, color=FLOOR, linewidths=2,
+                 label='best floor')
+    axes.set_yticks(y, [_row(by, *row) for row in rows], color=INK)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_title('pass^1 by group of tasks', x=0)
+    axes.grid(axis='x')
+    axes.grid(visible=False, axis='y')
+    axes.spines['left'].set_visible(False)
+    _percent(axes.xaxis)
+    axes.legend(loc='upper center', ncols=3, bbox_to_anchor=(0.4, -0.3 / (
+        0.4 + 0.2 * len(rows))))
+    return _svg(figure, 'pass^1 by group of tasks')
+
+
+def _row(by: Mapping[str, Any], group: str, value: str) -> str:
+  label = f'{value} demands' if group == 'demands' else value
+  return f'{label} ({by[group][value]["num_tasks"]})'

@@ -1,0 +1,169 @@
+"""What the engine does on the device: read, decode and copy rows of slots.
+
+The cache of all slots stays in place. Each step gathers the rows it works on,
+cut to the `span` of positions that matter, and writes back only what is new:
+idle slots and unused context cost nothing. In these names B counts the rows
+of a step, not the slots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.models import config as model_config
+from agentrl.models import transformer
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """What is fixed for the life of an engine, and compiled in."""
+
+  model: model_config.ModelConfig
+  burst: int  # most tokens of one decode step
+  stop_id: int
+  pad_id: int
+
+
+class Rows(NamedTuple):
+  """The rows of one step. `slot_B` may point past the last slot: no row.
+
+  `start_B` is how many ids the slot has cached, `count_B` how many more to
+  read or, when decoding, how many may still be sampled.
+  """
+
+  slot_B: Any
+  seed_B: Any
+  start_B: Any
+  count_B: Any
+
+
+def _take(cache: transformer.Cache, slot_B: jax.Array,
+          span: int) -> transformer.Cache:
+  return jax.tree.map(lambda x: x[slot_B, :, :span], cache)
+
+
+def _put(cache: transformer.Cache, part: transformer.Cache, slot_B: jax.Array,
+         positions_BT: jax.Array) -> transformer.Cache:
+  """Writes the entries of `part` at these positions back; pads go nowhere."""
+  slot_B1 = slot_B[:, None]
+  row_B1 = jnp.arange(slot_B.size)[:, None]
+
+  def one(old, new):
+    to_BT = jnp.where(positions_BT < 0, old.shape[2], positions_BT)
+    return old.at[slot_B1, :, to_BT].set(
+        new[row_B1, :, positions_BT], mode='drop', unique_indices=True)
+  return jax.tree.map(one, cache, part)
+
+
+def _positions(start_B: jax.Array, used_BT: jax.Array) -> jax.Array:
+  """start, start + 1, .. in each row; -1 where nothing is used."""
+  at_BT = start_B[:, None] + jnp.arange(used_BT.shape[1])
+  return jnp.where(used_BT, at_BT, -1)
+
+
+def sample(logits_BV: jax.Array, key_B: jax.Array, *, temperature: jax.Array,
+           pad_id: int) -> tuple[jax.Array, jax.Array]:
+  """Draws one id for each row, by inverting the distribution function.
+
+  One uniform number a row: on CPU five times as fast as Gumbel noise for
+  every logit.
+
+  Args:
+    logits_BV: float32.
+    key_B: a key for each row.
+    temperature: logits are divided by it; 0 takes the likeliest id.
+    pad_id: never drawn.
+
+  Returns:
+    ids_B and their log-probabilities [nats] at this temperature (0 where it is
+    0). They are those of the whole distribution, pad included, as a trainer
+    computes them: no model gives a pad more than a trace.
+  """
+  logp_BV = jax.nn.log_softmax(
+      logits_BV / jnp.where(temperature > 0, temperature, 1.0))
+  p_BV = jnp.exp(logp_BV).at[:, pad_id].set(0.0)
+  likeliest_B = p_BV.argmax(-1)
+  below_BV = jnp.cumsum(p_BV, -1)
+  u_B1 = jax.vmap(jax.random.uniform)(key_B)[:, None]
+  drawn_B = (below_BV <= u_B1 * below_BV[:, -1:]).sum(-1)
+  # A parallel sum need not be monotone to the last bit: what has no
+  # probability must not be drawn even so.
+  possible_B = jnp.take_along_axis(p_BV, drawn_B[:, None], 1)[:, 0] > 0
+  warm_B = possible_B & (temperature > 0)
+  ids_B = jnp.where(warm_B, drawn_B, likeliest_B).astype(jnp.int32)
+  logp_B = jnp.take_along_axis(logp_BV, ids_B[:, None], 1)[:, 0]
+  return ids_B, jnp.where(temperature > 0, logp_B, 0.0)
+
+
+@functools.partial(jax.jit, static_argnames=('spec', 'span'),
+                   donate_argnames='cache')
+def prefill(params: Any, cache: transformer.Cache, rows: Rows,
+            ids_BT: jax.Array, *, spec: Spec, span: int) -> transformer.Cache:
+  """Appends the first `count_B` of the ids to each row's slot."""
+  used_BT = jnp.arange(ids_BT.shape[1]) < rows.count_B[:, None]
+  positions_BT = _positions(rows.start_B, used_BT)
+  _, part = transformer.hidden(spec.model, params, ids_BT, positions_BT,
+                               cache=_take(cache, rows.slot_B, span))
+  return _put(cache, part, rows.slot_B, positions_BT)
+
+
+@functools.partial(jax.jit, static_argnames=('spec', 'span'),
+                   donate_argnames='cache')
+def decode(params: Any, cache: transformer.Cache, rows: Rows, last_B: jax.Array,
+           temperature: jax.Array, *, spec: Spec, span: int
+          ) -> tuple[transformer.Cache, jax.Array, jax.Array]:
+  """Samples up to `spec.burst` ids in each row; ends early if all have ended.
+
+  Args:
+    params: of the model.
+    cache: of all slots.
+    rows: see `Rows`.
+    last_B: the id that stands before what is sampled, not cached yet.
+    temperature: of the sampling.
+    spec: stop and pad ids.
+    span: positions that matter: `start_B + burst` at most.
+
+  Returns:
+    the cache, ids_BT (pad where a row had ended) and their logp_BT.
+  """
+  root = jax.random.key(0, impl='threefry2x32')
+  key_B = jax.vmap(lambda seed: jax.random.fold_in(root, seed))(rows.seed_B)
+  blank_BT = jnp.full((last_B.size, spec.burst), spec.pad_id, jnp.int32)
+
+  def body(carry):
+    t, part, last_B, left_B, ids_BT, logp_BT = carry
+    active_B = left_B > 0
+    at_B = rows.start_B + t
+    hidden_BTD, part = transformer.hidden(
+        spec.model, params, last_B[:, None],
+        jnp.where(active_B, at_B, -1)[:, None], cache=part)
+    logits_BV = transformer.logits(spec.model, params, hidden_BTD[:, 0])
+    new_B, logp_B = sample(
+        logits_BV, jax.vmap(jax.random.fold_in)(key_B, at_B + 1),
+        temperature=temperature, pad_id=spec.pad_id)
+    new_B = jnp.where(active_B, new_B, spec.pad_id)
+    left_B = jnp.where(new_B == spec.stop_id, 0, left_B - 1)
+    return (t + 1, part, new_B, left_B, ids_BT.at[:, t].set(new_B),
+            logp_BT.at[:, t].set(jnp.where(active_B, logp_B, 0.0)))
+
+  _, part, _, _, ids_BT, logp_BT = jax.lax.while_loop(
+      lambda carry: (carry[0] < spec.burst) & (carry[3] > 0).any(), body,
+      (0, _take(cache, rows.slot_B, span), last_B, rows.count_B, blank_BT,
+       jnp.zeros(blank_BT.shape, jnp.float32)))
+  positions_BT = _positions(rows.start_B, ids_BT != spec.pad_id)
+  return _put(cache, part, rows.slot_B, positions_BT), ids_BT, logp_BT
+
+
+@functools.partial(jax.jit, static_argnames='span', donate_argnames='cache')
+def copy(cache: transformer.Cache, from_B: jax.Array, to_B: jax.Array, *,
+         span: int) -> transformer.Cache:
+  """Copies the first `span` entries of some slots to others."""
+  def one(x):
+    return x.at[to_B, :, :span].set(x[from_B, :, :span], mode='drop',
+                                    unique_indices=True)
+  return jax.tree.map(one, cache)

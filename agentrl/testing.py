@@ -1,0 +1,141 @@
+"""Fakes for tests alone: small, and true to the real signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+import contextlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from agentrl import types
+from agentrl.envs import env as env_lib
+from agentrl.models import config as model_config
+from agentrl.models import transformer
+
+_MARKUP = ('end', 'system', 'user', 'assistant', 'tool', 'call', 'arg', 'val')
+_FIRST_BYTE = 1 + len(_MARKUP)
+
+
+class ByteVocab:
+  """A vocabulary of bytes; the interface of `tokenizer.vocab.Vocab`."""
+
+  pad = 0
+  size = _FIRST_BYTE + 256
+  digest = 'bytes'
+
+  def __init__(self):
+    for i, name in enumerate(_MARKUP, 1):
+      setattr(self, name, i)
+
+  def encode(self, text: str) -> list[int]:
+    return [_FIRST_BYTE + b for b in text.encode()]
+
+  def decode(self, ids: Sequence[int]) -> str:
+    if any(self.is_markup(i) for i in ids):
+      raise ValueError('Cannot decode control ids as text.')
+    return bytes(i - _FIRST_BYTE for i in ids).decode(errors='replace')
+
+  def piece(self, i: int) -> str:
+    if self.is_markup(i):
+      return f'<|{("pad", *_MARKUP)[i]}|>'
+    return self.decode([i])
+
+  def is_markup(self, i: int) -> bool:
+    return i < _FIRST_BYTE
+
+
+def tiny_model(**fields: Any) -> model_config.ModelConfig:
+  """Two layers over the byte vocabulary."""
+  return model_config.ModelConfig(**{**dict(
+      vocab_size=ByteVocab.size, num_layers=2, d_model=16, num_heads=2,
+      num_kv_heads=1, head_dim=8, d_ff=32, max_length=256,
+      tie_embeddings=False), **fields})
+
+
+def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
+                  seed: int = 0) -> Any:
+  """Random weights that talk in turns: no markup but the end of a turn.
+
+  One feature of the embedding is constant, and the head reads it as a bias.
+
+  Args:
+    config: with an untied head.
+    stop: about the chance of each token to end its turn.
+    seed: of the weights.
+  """
+  params = transformer.init(config, jax.random.key(seed))
+  # Well apart, so that what was said before changes what is said next.
+  params = jax.tree.map(lambda x: x * 3 if x.ndim > 1 else x, params)
+  words = config.vocab_size - _FIRST_BYTE
+  bias_V = jnp.full(config.vocab_size, -20.0).at[_FIRST_BYTE:].set(0.0)
+  bias_V = bias_V.at[1].set(jnp.log(stop * words / (1 - stop)))
+  feature = params['embed'].std() * config.d_model**0.5
+  return {**params, 'embed': params['embed'].at[:, 0].set(feature),
+          'head': params['head'].at[:, 0].set(bias_V / 3)}
+
+
+class EchoWorld:
+  """`echo` says its text again, `crash` breaks, anything else is refused."""
+
+  def execute(self, calls: Sequence[types.ToolCall]) -> list[types.Message]:
+    return [self._one(call) for call in calls]
+
+  def _one(self, call: types.ToolCall) -> types.Message:
+    if call.name == 'crash':
+      raise env_lib.ToolBroken('The tool crash broke.')
+    known = call.name == 'echo'
+    text = call.arguments.get('text', '') if known else 'Error: no such tool.'
+    return types.Message('tool', str(text), id=call.id, error=not known,
+                         requestor=call.requestor)
+
+
+class EchoEnv:
+  """The agent must say the scenario's text before the user stops."""
+
+  name = 'echo'
+
+  def system(self, side: types.Side, task: types.Task) -> str:
+    rules = 'Be of help to whoever calls, whatever it is they want. ' * 2
+    return rules if side == 'assistant' else f'{rules}Ask for {task.scenario}.'
+
+  def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
+    return ({'type': 'function', 'function': {
+        'name': 'echo', 'parameters': {
+            'type': 'object', 'properties': {'text': {'type': 'string'}}}}},)
+
+  def start(self, task: types.Task) -> EchoWorld:
+    return EchoWorld()
+
+  def score(self, task: types.Task, world: Any,
+            messages: Sequence[types.Message], ended: str) -> types.Score:
+    said = any(task.scenario in (m.content or '') for m in messages
+               if m.role == 'assistant')
+    return types.Score(float(said and ended == 'user_stop'),
+                       clauses={'the word is said': said})
+
+  def fault(self, task: types.Task, messages: Sequence[types.Message]) -> str:
+    return ''
+
+  def fingerprint(self) -> str:
+    return 'echo'
+
+
+def echo_task(word: str = 'maple', **fields: Any) -> types.Task:
+  return types.Task(f'say-{word}', 'echo', word, **fields)
+
+
+@contextlib.contextmanager
+def count_compiles() -> Iterator[list[str]]:
+  """A list that grows by one entry for each program XLA compiles meanwhile."""
+  seen = []
+
+  def listen(event: str, seconds: float, **kw: Any) -> None:
+    if event == '/jax/core/compile/backend_compile_duration':
+      seen.append(f'{kw.get("fun_name", "?")}: {seconds:.2f} s')
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    yield seen
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)

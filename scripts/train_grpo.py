@@ -1,0 +1,10 @@
+"""Trains by GRPO; see configs/grpo/.
+
+  python scripts/train_grpo.py --config=configs/grpo/builtin.py --workdir=...
+"""
+
+from agentrl.rl import train
+import common
+
+if __name__ == '__main__':
+  common.run(train.train)
