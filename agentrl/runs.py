@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import subprocess
 import time
 from typing import Any
@@ -56,6 +57,7 @@ class Run:
              if p.is_file() and p.name not in LOGS and p.suffix != '.tmp'}
     metrics.write_json(self.folder / 'manifest.json', {
         **self._facts, **facts, 'seconds': round(seconds, 1),
+        'peak_memory_gib': round(peak_memory_gib(), 2),
         'made': {**files, **(made or {})}})
 
 
@@ -145,6 +147,13 @@ def hash_text(text: str) -> str:
 def file_digest(path: str | os.PathLike) -> str:
   with open(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
+
+
+def peak_memory_gib() -> float:
+  """The most memory this process has held, with its largest child."""
+  kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+  unit = 1 if platform.system() == 'Darwin' else 1024  # bytes there, KiB here
+  return sum(resource.getrusage(k).ru_maxrss for k in kinds) * unit / 2**30
 
 
 def versions() -> dict[str, str]:

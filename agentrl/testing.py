@@ -65,15 +65,19 @@ def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
     stop: about the chance of each token to end its turn.
     seed: of the weights.
   """
-  params = transformer.init(config, jax.random.key(seed))
-  # Well apart, so that what was said before changes what is said next.
-  params = jax.tree.map(lambda x: x * 3 if x.ndim > 1 else x, params)
+  def alone(path: Any, x: jax.Array) -> jax.Array:
+    """No layer writes to the first feature."""
+    writes = any(name in jax.tree_util.keystr(path) for name in ('out', 'down'))
+    return x.at[:, 0].set(0.0) if writes else x
+  params = jax.tree_util.tree_map_with_path(
+      alone, transformer.init(config, jax.random.key(seed)))
   words = config.vocab_size - _FIRST_BYTE
   bias_V = jnp.full(config.vocab_size, -20.0).at[_FIRST_BYTE:].set(0.0)
   bias_V = bias_V.at[1].set(jnp.log(stop * words / (1 - stop)))
-  feature = params['embed'].std() * config.d_model**0.5
-  return {**params, 'embed': params['embed'].at[:, 0].set(feature),
-          'head': params['head'].at[:, 0].set(bias_V / 3)}
+  # So large that the last norm makes it about sqrt(D), whatever else is said.
+  root = config.d_model**0.5
+  return {**params, 'embed': params['embed'].at[:, 0].set(4.0 * root),
+          'head': (20.0 * params['head']).at[:, 0].set(bias_V / root)}
 
 
 class EchoWorld:

@@ -1,27 +1,86 @@
-"""What the scripts share: flags, and errors in one or two lines."""
+"""What the scripts share: their flags, and errors in one or two lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import pathlib
+import re
+import signal
 import sys
+from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # configs/ is no package that is installed
+from absl import app
+from absl import flags
+from absl import logging
+import ml_collections
+from ml_collections import config_flags
 
-from absl import app  # noqa: E402
-from absl import flags  # noqa: E402
-import ml_collections  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
+# configs/ is not part of what is installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'The config.')
+from agentrl import resolve  # noqa: E402
+
+Stage = Callable[[ml_collections.ConfigDict, str], Any]
+
+CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'File of the config; --config.field=value overrides.')
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this stage.')
+TRACEBACK = flags.DEFINE_bool('traceback', False,
+                              'Show where an error came from.')
 
 
-def run(stage: Callable[[ml_collections.ConfigDict, str], None]) -> None:
-  """Runs `stage(config, workdir)` of the command line."""
+def run(stage: Stage) -> None:
+  """Runs `stage(config, workdir)` as the command line says, and exits.
+
+  What a user can mend (a wrong value, a missing file, a full disk) ends in a
+  message and exit code 1, Ctrl-C in 130; a bug keeps its traceback.
+  """
   flags.mark_flags_as_required(['config', 'workdir'])
-  def main(argv: list[str]) -> None:
-    stage(CONFIG.value, WORKDIR.value)
-    print(f'Done: {WORKDIR.value}')
-  app.run(main)
+  def main(argv: Sequence[str]) -> None:
+    if argv[1:]:
+      sys.exit(f'Unexpected arguments {argv[1:]}: give --config and --workdir.')
+    logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up
+    try:
+      stage(CONFIG.value, WORKDIR.value)
+    except (ValueError, OSError) as e:
+      if TRACEBACK.value:
+        raise
+      sys.exit(f'Error: {_one_line(e)}')
+    except KeyboardInterrupt:
+      print('\nStopped. The same command goes on from here.', file=sys.stderr)
+      sys.exit(130)
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Flags, with the near names where one is unknown."""
+  try:
+    return flags.FLAGS(argv)
+  except (AttributeError, KeyError) as e:  # a field that the config lacks
+    sys.exit(f'Error: {_unknown_field(argv) or e}')
+  except (flags.Error, OSError) as e:
+    sys.exit(f'Error: {_one_line(e)}')
+
+
+def _unknown_field(argv: Sequence[str]) -> str:
+  """Which --config.field is unknown, and what it may have meant."""
+  given = dict(re.findall(r'^--?([\w.]+)[= ](.*)$', '\n'.join(argv), re.M))
+  config = flags.FLAGS['config'].parser.parse(given.get('config'))
+  for name in given:
+    holder = config if name.startswith('config.') else {}
+    for part in name.split('.')[1:]:
+      if not isinstance(holder, ml_collections.ConfigDict):
+        break
+      if part not in holder:
+        return f'config has no {name[7:]!r}.' + resolve.hint(part, holder)
+      holder = holder[part]
+  return ''
+
+
+def _one_line(error: Exception) -> str:
+  """The message; of an error in a config file its last line only."""
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  if 'Traceback' in str(error):
+    return lines[-1].strip()
+  return ' '.join(line.strip() for line in lines)

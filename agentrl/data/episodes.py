@@ -8,6 +8,8 @@ checked against the hashes in the manifest first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -57,23 +59,35 @@ def record(task: types.Task, messages: Iterable[types.Message],
 
 
 def write(folder: str | os.PathLike, records: Iterable[Record]
-          ) -> dict[str, str]:
+          ) -> tuple[str, dict[str, str]]:
   """Writes `folder/episodes`, whole or not at all.
 
   Returns:
-    relative path -> hash of each file, for the manifest.
+    hash of the records, the same for the same dialogues, which the bytes of
+    the shards are not; and relative path -> hash of each file.
   """
   folder = pathlib.Path(folder)
   target, temporary = folder / FOLDER, folder / (FOLDER + '.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
-  builder = Episodes(records, data_dir=temporary)
-  builder.download_and_prepare(download_config=tfds.download.DownloadConfig(
-      try_download_gcs=False))
+  tfds.disable_progress_bar()
+  content = hashlib.sha256()
+  builder = Episodes(_hashed(records, content), data_dir=temporary)
+  with contextlib.redirect_stdout(None):  # it talks of downloads
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False))
   shutil.rmtree(target, ignore_errors=True)
   pathlib.Path(builder.data_path).rename(target)
   shutil.rmtree(temporary)
-  return {f'{FOLDER}/{p.name}': runs.file_digest(p)
-          for p in sorted(target.iterdir())}
+  return content.hexdigest()[:16], {
+      f'{FOLDER}/{p.name}': runs.file_digest(p)
+      for p in sorted(target.iterdir())}
+
+
+def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
+  """The records, which are added to the hash `content` as they pass."""
+  for one in records:
+    content.update(types.dumps(one).encode())
+    yield one
 
 
 def read(folder: str | os.PathLike, field: str = 'data'
@@ -87,7 +101,7 @@ def read(folder: str | os.PathLike, field: str = 'data'
   Raises:
     ValueError: the stage has not finished, or a file is not what it wrote.
   """
-  check(folder, FOLDER + '/', field)
+  check(folder, field)
   builder = tfds.builder_from_directory(pathlib.Path(folder) / FOLDER)
   for found in builder.as_data_source('train'):
     messages = json.loads(found['messages'])
@@ -95,15 +109,13 @@ def read(folder: str | os.PathLike, field: str = 'data'
            tuple(map(types.message_from_json, messages)))
 
 
-def check(folder: str | os.PathLike, prefix: str, field: str = 'data') -> None:
-  """Raises ValueError unless the files that start so are as they were made."""
-  made = runs.manifest(folder, field)['made']
-  named = {name: digest for name, digest in made.items()
-           if name.startswith(prefix)}
-  if not named:
-    raise ValueError(f'config.{field}={str(folder)!r} lists no {prefix!r} in '
-                     'its manifest: is it the folder of the data stage?')
-  for name, digest in named.items():
+def check(folder: str | os.PathLike, field: str = 'data') -> None:
+  """Raises ValueError unless the files of the dialogues are as written."""
+  files = runs.manifest(folder, field).get('files')
+  if not files:
+    raise ValueError(f'config.{field}={str(folder)!r} holds no dialogues: give '
+                     'the folder of a data stage.')
+  for name, digest in files.items():
     path = pathlib.Path(folder) / name
     if not path.is_file():
       raise ValueError(f'{path} is gone: run the data stage again in a new '

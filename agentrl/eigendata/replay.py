@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 import dataclasses
 import random
 from typing import Any
@@ -12,7 +12,7 @@ from agentrl.envs import dialogue
 from agentrl.envs import domain
 
 Beat = Mapping[str, Any]
-Moves = Sequence[types.Message]
+Moves = list[types.Message]
 
 
 class Unplayable(ValueError):

@@ -7,12 +7,12 @@ Writes `tasks_train.jsonl`, `tasks_test.jsonl`, the dialogues (`episodes/`),
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import functools
-import itertools
 import multiprocessing
 import re
+import signal
 from typing import Any
 
 import ml_collections
@@ -28,6 +28,7 @@ from agentrl.eigendata import sample as sample_lib
 
 SPLITS = ('train', 'test')
 CHUNK = 8  # samples that a process takes at a time
+BLOCK = 256  # samples under way
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -48,11 +49,12 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
       job = functools.partial(_job, text, split)
       samples = mapper(job, range(int(wanted * config.max_tries)))
       found[split] = _collect(samples, split, wanted)
-  made = _write(run.folder, found)
+  digest, files = _write(run.folder, found)
   stats = {split: describe(samples) for split, samples in found.items()}
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
-      made, prompts=prompts.version(), seed=config.seed,
+      {episodes.FOLDER: digest}, files=files, prompts=prompts.version(),
+      seed=config.seed,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'kinds')}
@@ -65,8 +67,23 @@ def _mapper(processes: int) -> Iterator[Any]:
   if processes <= 1:
     yield map
     return
-  with multiprocessing.get_context('spawn').Pool(processes) as pool:
-    yield functools.partial(pool.imap, chunksize=CHUNK)
+  with multiprocessing.get_context('spawn').Pool(
+      processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    yield functools.partial(_ordered, pool, 3 * processes)
+
+
+def _ordered(pool: Any, ahead: int, job: Callable[[int], sample_lib.Sample],
+             numbers: Sequence[int]) -> Iterator[sample_lib.Sample]:
+  """`pool.imap` that runs at most `ahead` chunks ahead: most numbers are
+  never needed, and what stands in the queue is done all the same."""
+  waiting = collections.deque()
+  for start in range(0, len(numbers), CHUNK):
+    chunk = numbers[start:start + CHUNK]
+    waiting.append(pool.map_async(job, chunk, chunksize=CHUNK))
+    if len(waiting) > ahead:
+      yield from waiting.popleft().get()
+  while waiting:
+    yield from waiting.popleft().get()
 
 
 def _job(config: str, split: str, i: int) -> sample_lib.Sample:
@@ -82,7 +99,7 @@ def _collect(samples: Iterable[sample_lib.Sample], split: str,
   """
   found, kept, seen = [], 0, set()
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
-    for sample in itertools.chain(samples if wanted else ()):
+    for sample in samples if wanted else ():
       if sample.task and sample.task.scenario in seen:
         sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
                                    detail=sample.task.scenario)
@@ -103,8 +120,8 @@ def _collect(samples: Iterable[sample_lib.Sample], split: str,
 
 
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
-           ) -> dict[str, str]:
-  """Tasks as JSON lines, dialogues as a TFDS data set; hashes of the latter."""
+           ) -> tuple[str, dict[str, str]]:
+  """Tasks as JSON lines, dialogues as a TFDS data set; see `episodes.write`."""
   for split, samples in found.items():
     metrics.write_lines(folder / f'tasks_{split}.jsonl', (
         types.dumps(s.task) for s in samples if s.task))

@@ -159,7 +159,8 @@ def _certified(m: Maker, env: Any, task: types.Task, intent: workers.Intent,
 def _kind_of(problem: str) -> str:
   """A problem of a certificate without its particulars."""
   for sign in ('gold run fails', 'passes to', 'deleted', 'doubled', 'unasked',
-               'untold'):
+               'untold',
+               'checker breaks'):
     if sign in problem:
       return sign
   return 'argument changed'

@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import certify
+from agentrl.eigendata import mutants
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import replay
@@ -167,11 +167,16 @@ def _script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
   for i, demand in enumerate(demands):
     first, *rest = demand.beats
     beats = [first, *(opening if i == 0 else ()), *rest]
-    script += [{**dataclasses.asdict(b), 'demand': i} for b in beats]
+    script += [_entry(b, i, opens=i > 0 and b is first) for b in beats]
   over = demands[-1].kind == 'transfer'
   bye = domain.says('user', *GOODBYE[
       dialogue.TRANSFER if over else dialogue.STOP])
-  return (*script, {**dataclasses.asdict(bye), 'demand': len(demands) - 1})
+  return (*script, _entry(bye, len(demands) - 1, opens=False))
+
+
+def _entry(beat: domain.Beat, demand: int, *, opens: bool
+           ) -> Mapping[str, Any]:
+  return {**dataclasses.asdict(beat), 'demand': demand, 'opens': opens}
 
 
 def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
@@ -185,8 +190,9 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   demands = intent.demands
   if len({(d.family, d.about) for d in demands}) < len(demands):
     raise Rejected('TaskValidation', 'contradiction', intent.scenario)
-  about = [w for d in demands for w in d.about]
-  if missing := [w for w in about if w.lower() not in intent.scenario.lower()]:
+  if missing := [w for d in demands for w in d.about
+                 if w.lower() not in d.goal.lower()
+                 or d.goal not in intent.scenario]:
     raise Rejected('TaskValidation', 'missing detail', ', '.join(missing))
   task = types.Task(
       name, env.name, intent.scenario, initial_state=dict(seeds.start),
@@ -200,7 +206,8 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
     raise Rejected('TaskValidation', 'ungrounded', fault)
   return dataclasses.replace(task, criteria=_criteria(env, task, demands,
                                                       moves), meta={
-      'about': about, 'split': seeds.plan.split, 'plan': seeds.plan.id,
+      'about': [w for d in demands for w in d.about],
+      'split': seeds.plan.split, 'plan': seeds.plan.id,
       'demands': [{k: getattr(d, k) for k in ('family', 'goal', 'tell', 'kind')}
                   for d in demands],
       'gold': types.to_json(moves)})
@@ -241,7 +248,7 @@ def write_checker(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
       'before': sorted({(first, c.name) for c in own if c.name != first}),
       'confirmed': sorted({(c.name, about) for c in own
-                           for about in certify.agreed(env, played, c)}),
+                           for about in mutants.agreed(env, played, c)}),
       'times': dict(sorted(collections.Counter(c.name for c in own).items())),
       'words': [b['say'][0] for b in intent.script
                 if b['by'] == 'assistant' and b['say']],

@@ -15,7 +15,7 @@ Known and kept: in airline and retail, `calculate('9**9**9')` never returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import functools
 import hashlib
 import importlib
@@ -23,13 +23,14 @@ from importlib import metadata
 import inspect
 import json
 import math
+import pickle
 import re
 from typing import Any
 
 from agentrl import resolve
 from agentrl import types
-from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import tau2_faults
 
 DOMAINS = ('telecom', 'airline', 'retail')
 
@@ -61,14 +62,9 @@ USER_GUIDE = (
 # Of the instructions, what a user from scratch must know: what to accept.
 _ACCEPTS = ('You will consider the issue resolved', 'You are willing to',
             'If the agent asks you to pay')
-_PHONE = re.compile(r'\b\d{3}-\d{3}-\d{4}\b')
-# Result of a user's call -> what the agent must have spoken of before.
-_BREAKS = (('Airplane Mode is now ON', 'OFF', 'airplane'),
-           ('Mobile Data is now OFF', 'ON', 'data'),
-           ('Data Roaming is now OFF', 'ON', 'roaming'),
-           ('Data Saver Mode is now ON', 'OFF', 'saver'))
 
 
+@functools.cache
 def _part(name: str) -> Any:
   """Module `tau2.<name>`.
 
@@ -102,7 +98,11 @@ class _Benchmark:
     self.schemas = {
         side: tuple(t.openai_schema for t in kit.get_tools().values())
         if kit else () for side, kit in kits.items()}
-    self._tables = {key: kit.db for key, kit in zip(
+    self.writes = {name for kit in kits.values() if kit
+                   for name in kit.get_tools()
+                   if kit.tool_type(name).value == 'write'}
+    # Unpickling is the fastest deep copy of a pydantic model.
+    self._tables = {key: pickle.dumps(kit.db) for key, kit in zip(
         ('db', 'user_db'), kits.values()) if kit}
     vpn = getattr(env.user_tools, 'default_vpn_details', None)
     self._vpn = vpn and vpn.model_copy()
@@ -112,7 +112,7 @@ class _Benchmark:
 
   def environment(self, solo_mode: bool = False) -> Any:
     """A fresh one. The evaluator calls this too, with its argument."""
-    tables = {k: v.model_copy(deep=True) for k, v in self._tables.items()}
+    tables = {k: pickle.loads(v) for k, v in self._tables.items()}
     env = self._module.get_environment(**tables, solo_mode=solo_mode)
     if self._vpn:
       env.user_tools.default_vpn_details = self._vpn.model_copy()
@@ -128,14 +128,14 @@ class _Benchmark:
   def fingerprint(self) -> str:
     """Hash of version, policy, tools, database, tasks and evaluator."""
     parts = [_version(), self.policy, self.guide, json.dumps(self.schemas)]
-    parts += [table.get_hash() for table in self._tables.values()]
+    parts += [pickle.loads(t).get_hash() for t in self._tables.values()]
     parts += [t.model_dump_json() for t in self.tasks.values()]
     parts += map(inspect.getsource, (
         self._module, _part('environment.environment'), *_evaluators()))
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
 
 
-_load = functools.lru_cache(maxsize=None)(_Benchmark)
+_load = functools.cache(_Benchmark)
 
 
 def _version() -> str:
@@ -200,8 +200,6 @@ class Tau2:
 
   def _task(self, raw: Any) -> types.Task:
     criteria = _criteria(raw.evaluation_criteria)
-    transfer = any(a.name == 'transfer_to_human_agents'
-                   for a in criteria.actions)
     state = raw.initial_state and raw.initial_state.model_dump(mode='json')
     families = ()
     if self.domain == 'telecom':  # '[kind]issue|issue[PERSONA:name]'
@@ -209,8 +207,15 @@ class Tau2:
     return types.Task(
         id=raw.id, domain=self.name, scenario=str(raw.user_scenario),
         criteria=criteria, initial_state=state,
-        kind='transfer' if transfer else 'do', families=families,
+        kind=self._kind(criteria), families=families,
         meta={'split': self.split(raw.id), 'brief': _brief(raw)})
+
+  def _kind(self, criteria: types.Criteria) -> str:
+    if any(a.name == 'transfer_to_human_agents' for a in criteria.actions):
+      return 'transfer'
+    done = {a.name for a in criteria.actions} & self._bench.writes
+    asked = done or criteria.communicate_info or criteria.env_assertions
+    return 'do' if asked else 'refuse'
 
   def system(self, side: types.Side, task: types.Task) -> str:
     if self.prompt == 'brief':
@@ -273,18 +278,7 @@ class Tau2:
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
-    """Only what cannot be the agent's doing."""
-    said = [m for m in messages if m.role == 'user' and m.has_text]
-    words = ' '.join(m.content for m in said)
-    if invented := set(_PHONE.findall(words)) - set(
-        _PHONE.findall(task.scenario)):
-      return f'The user made up the number {", ".join(sorted(invented))}.'
-    ends = said and dialogue.is_stop(said[-1])
-    if ends and sum(m.role == 'assistant' for m in messages) <= 1:
-      return 'The user stopped before the agent could say a word.'
-    if ends and dialogue.TRANSFER in words and not _transferred(messages):
-      return 'The user claimed to be handed over, but nobody had said so.'
-    return _broke(task, messages)
+    return tau2_faults.find(task, messages)
 
   def fingerprint(self) -> str:
     """Hash of the package, its data and evaluator, and the prompt style."""
@@ -355,21 +349,17 @@ def _clauses(verdict: Any, basis: set[str]) -> list[tuple[str, bool]]:
   """(what was asked for, is it so) for people."""
   found = []
   if 'DB' in basis and verdict.db_check:
-    found.append(('database as expected', verdict.db_check.db_match))
+    found.append(('the database is as expected', verdict.db_check.db_match))
   if 'ENV_ASSERTION' in basis:
     for check in verdict.env_assertions or ():
-      found.append((_shown(check.env_assertion.func_name,
-                           check.env_assertion.arguments), check.met))
+      call = check.env_assertion
+      found.append((f'{call.func_name}({call.arguments})', check.met))
   for check in verdict.action_checks or ():
     found.append((f'called {check.action.get_func_format()}',
                   check.action_match))
   for check in verdict.communicate_checks or ():
     found.append((f'told {check.info!r}', check.met))
   return found
-
-
-def _shown(name: str, arguments: Mapping[str, Any]) -> str:
-  return f'{name}({", ".join(f"{k}={v}" for k, v in arguments.items())})'
 
 
 def _brief(raw: Any) -> str:
@@ -383,28 +373,3 @@ def _brief(raw: Any) -> str:
     parts = [told.reason_for_call.split('. ')[0].rstrip('.') + '.',
              told.known_info, *accepts]
   return ' '.join(' '.join(p.split()) for p in parts if p)
-
-
-def _transferred(messages: Sequence[types.Message]) -> bool:
-  """The agent handed over, or said so."""
-  return any(
-      m.role == 'assistant' and (
-          any(c.name == 'transfer_to_human_agents' for c in m.tool_calls)
-          or re.search('transfer|human', m.content or '', re.I))
-      for m in messages)
-
-
-def _broke(task: types.Task, messages: Sequence[types.Message]) -> str:
-  """What the user switched off, left off, and had never been asked about."""
-  for broken, mended, word in _BREAKS:
-    what, _, state = broken.rpartition(' ')
-    last = asked = ''
-    for m in messages:
-      text = m.content or ''
-      if m.role == 'assistant' and not m.is_call:
-        asked = asked or (word in text.lower() and word)
-      elif m.role == 'tool' and m.requestor == 'user' and what in text:
-        last = state if broken in text else mended
-    if last == state and not asked:
-      return f'The user broke the phone unasked: {broken}.'
-  return ''

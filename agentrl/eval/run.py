@@ -88,8 +88,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
       'measurement': runs.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
       'versions': runs.versions()}
-  _write_transcripts(run.folder, tasks, episodes)
-  metrics.write_json(run.folder / 'metrics.json', found)
+  write(run.folder, tasks, episodes, found)
   run.finish(num_tasks=len(tasks), num_trials=config.trials)
 
 
@@ -214,13 +213,15 @@ def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
   return found
 
 
-def _write_transcripts(folder: pathlib.Path, tasks: Sequence[types.Task],
-                       episodes: Sequence[types.Episode]) -> None:
+def write(folder: pathlib.Path, tasks: Sequence[types.Task],
+          episodes: Sequence[types.Episode], found: Mapping[str, Any]) -> None:
+  """Writes the files of an evaluation; arguments as for `summarize`."""
   trials = len(episodes) // len(tasks)
   metrics.write_lines(folder / 'transcripts.jsonl', (
       types.dumps({'domain': tasks[i // trials].domain,
                    **types.to_json(episode)})
       for i, episode in enumerate(episodes)))
+  metrics.write_json(folder / 'metrics.json', found)
 
 
 def read_transcripts(folder: str | os.PathLike

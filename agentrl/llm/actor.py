@@ -1,6 +1,7 @@
 """How the stand-in for an LLM plays a side of a dialogue from a script.
 
-The script is a list of beats `{by, say: [variants], call, arguments, demand}`.
+The script is a list of beats `{by, say: [variants], call, arguments,
+demand, opens}`; `opens` marks where the user turns to a further demand.
 A side finds its place in it from what has been said so far, so it also goes on
 sensibly when the other side leaves the script.
 """
@@ -21,17 +22,19 @@ Script = list[Beat]
 
 REFUSAL = 'I am sorry, I cannot help with that.'
 BYE = 'Okay, bye. ###STOP###'
-# What a style of the user adds to its words: before, after.
+# What a style of the user, or the agent, puts before and after its words.
 FILLERS = {
-    'polite': (('Hello!', 'Please,', 'Excuse me,'),
-               ('Thank you.', 'please.', 'Thanks a lot.')),
-    'chatty': (('Well,', 'So,', 'Oh,', 'Hmm,', 'You know,'),
+    'polite': (('Hello!', 'Excuse me!', 'If you please:'),
+               ('Thank you.', 'Thanks a lot.', 'That is kind.')),
+    'chatty': (('Well then.', 'So.', 'Oh.', 'Hmm.', 'You know what?'),
                ('It would help me a lot.', 'I hope that is fine.')),
-    'hurried': (('Quick:', 'Hi,'), ('I have no time.', 'Be quick.')),
+    'hurried': (('Quick!', 'Hi.'), ('I have no time.', 'Be quick.')),
     'plain': ((), ()),
     'agent': (('Sure.', 'Of course.', 'Alright.'), ()),
 }
 FILLER_SHARE = {'user': 0.3, 'assistant': 0.1}
+NEXT = ('One more thing.', 'Then there is this.', 'Next.', 'Something else:')
+NEXT_SHARE = 0.4
 
 
 def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
@@ -62,12 +65,14 @@ def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
 def _worded(beat: Beat, side: types.Side, style: str,
             rng: random.Random) -> str:
   words = rng.choice(beat['say'])
+  if beat['opens'] and rng.random() < NEXT_SHARE:
+    return f'{rng.choice(NEXT)} {words}'
   before, after = FILLERS[style]
-  if '###' in words or rng.random() >= FILLER_SHARE[side]:
+  choices = ([f'{filler} {words}' for filler in before]
+             + [f'{words} {filler}' for filler in after])
+  if '###' in words or not choices or rng.random() >= FILLER_SHARE[side]:
     return words
-  if before and (not after or rng.random() < 0.5):
-    return f'{rng.choice(before)} {words}'
-  return f'{words} {rng.choice(after)}' if after else words
+  return rng.choice(choices)
 
 
 def _next(script: Script, messages: Sequence[types.Message],

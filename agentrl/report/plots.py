@@ -75,7 +75,7 @@ def _svg(figure: matplotlib.figure.Figure, label: str) -> markupsafe.Markup:
 
 
 def _percent(axis: matplotlib.axis.Axis) -> None:
-  axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, 0))
+  axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
 
 
 def curves(title: str, series: Mapping[str, tuple[Sequence[int],
@@ -91,10 +91,10 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
   with _canvas(340, 210) as (figure, axes):
     for color, (name, (steps, values)) in zip((AFTER, FLOOR, BEFORE),
                                               series.items()):
-      mean = _running_mean(np.asarray(values, np.float64))
+      mean = _smooth(np.asarray(values, np.float64))
       axes.plot(steps, mean, color=color, linewidth=2, label=name)
       if len(values) >= _SMOOTH:
-        axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.35)
+        axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.3)
     axes.set_title(title)
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
@@ -108,17 +108,19 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
     return _svg(figure, title)
 
 
-def _running_mean(values: np.ndarray) -> np.ndarray:
-  """Exponential, unbiased at the start; short lines stay as they are."""
+def _smooth(values: np.ndarray) -> np.ndarray:
+  """Mean over a Gaussian window, a thirtieth of the line wide; gaps stay out.
+
+  Short lines stay as they are.
+  """
   if len(values) < _SMOOTH:
     return values
-  keep = 1 - 10 / len(values)
-  mean, weight, smooth = 0.0, 0.0, []
-  for value in values:
-    if np.isfinite(value):
-      mean, weight = keep * mean + value, keep * weight + 1
-    smooth.append(mean / weight if weight else np.nan)
-  return np.array(smooth)
+  width = len(values) / 30
+  reach = np.arange(-int(3 * width), int(3 * width) + 1)
+  window = np.exp(-0.5 * (reach / width) ** 2)
+  known = np.isfinite(values)
+  total = np.convolve(np.where(known, values, 0), window, 'same')
+  return total / np.convolve(known, window, 'same')
 
 
 Run = tuple[str, Mapping[str, Any]]  # label, metrics.json
@@ -132,7 +134,7 @@ def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
   """
   found = runs[-1][1]
   ks = np.arange(1, found['num_trials'] + 1)
-  with _canvas(520, 300) as (figure, axes):
+  with _canvas(470, 340) as (figure, axes):
     width = 0.8 / len(runs)
     for i, (color, (label, metrics)) in enumerate(
         zip((BEFORE, AFTER)[-len(runs):], runs)):
@@ -150,10 +152,9 @@ def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
                  label=f'best floor ({name})')
     axes.set_title('Chance that k fresh trials of a task all succeed')
     axes.set_xticks(ks, [f'pass^{k}' for k in ks])
-    axes.set_ylim(0, 1.08)
-    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.set_ylim(0, min(1.08, axes.get_ylim()[1] + 0.05))
     _percent(axes.yaxis)
-    axes.legend(loc='upper center', ncols=3, bbox_to_anchor=(0.5, -0.08))
+    _legend(axes)
     return _svg(figure, 'pass^k of ' + ' and '.join(r[0] for r in runs))
 
 
@@ -177,16 +178,17 @@ def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
     runs: as for `reliability`.
   """
   by = runs[-1][1]['by']
-  rows = [(group, value) for group, parts in by.items() if len(parts) > 1
-          for value in parts] or [(group, value) for group, parts in by.items()
-                                  for value in parts]
-  with _canvas(440, 70 + 32 * len(rows)) as (figure, axes):
-    y = np.arange(len(rows))[::-1]
+  rows, y = [], []
+  for group, parts in by.items():
+    rows += [(group, value) for value in parts]
+    y += [(y[-1] - 1.5 if y else 0) - i for i in range(len(parts))]
+  y = np.array(y)
+  with _canvas(440, int(80 + 26 * -y.min())) as (figure, axes):
     for i, (color, (label, metrics)) in enumerate(
         zip((BEFORE, AFTER)[-len(runs):], runs)):
-      pairs = [_bars(metrics['by'][group][value], [1]) for group, value in rows]
-      x = np.array([value[0] for value, _ in pairs])
-      error = np.array([error[:, 0] for _, error in pairs]).T
+      found = [_bars(metrics['by'][group][value], [1]) for group, value in rows]
+      x = np.concatenate([value for value, _ in found])
+      error = np.concatenate([error for _, error in found], axis=1)
       shift = 0.14 * (len(runs) - 1) * (1 - 2 * i)
       axes.errorbar(x, y + shift, xerr=error, fmt='o', color=color,
                     markersize=6, elinewidth=2, capsize=0, label=label)
@@ -194,16 +196,22 @@ def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
     axes.scatter(floor, y, marker='|', s=160, color=FLOOR, linewidths=2,
                  label='best floor')
     axes.set_yticks(y, [_row(by, *row) for row in rows], color=INK)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_ylim(y.min() - 0.6, 0.6)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_title('pass^1 by group of tasks', x=0)
+    axes.set_title('pass^1 by group of tasks')
     axes.grid(axis='x')
     axes.grid(visible=False, axis='y')
     axes.spines['left'].set_visible(False)
     _percent(axes.xaxis)
-    axes.legend(loc='upper center', ncols=3, bbox_to_anchor=(0.4, -0.3 / (
-        0.4 + 0.2 * len(rows))))
+    _legend(axes)
     return _svg(figure, 'pass^1 by group of tasks')
+
+
+def _legend(axes: matplotlib.axes.Axes) -> None:
+  """Below the axes, runs first."""
+  pairs = sorted(zip(*axes.get_legend_handles_labels()),
+                 key=lambda pair: 'floor' in pair[1])
+  axes.figure.legend(*zip(*pairs), loc='outside lower center', ncols=3)
 
 
 def _row(by: Mapping[str, Any], group: str, value: str) -> str:

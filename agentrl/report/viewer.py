@@ -142,7 +142,7 @@ def choose(tasks: Mapping[str, types.Task], runs: Mapping[str, Episodes], *,
        lambda n: _rate(first[n])),
       ('User at fault', [n for n in names if faults[n]],
        lambda n: -faults[n]),
-      ('Declined, handed over or by fallback',
+      ('Refusal, transfer or fallback',
        [n for n in solved if tasks[n].kind != 'do'], len),
       ('Solved', solved, len)]
   cases, taken = [], set()

@@ -17,7 +17,7 @@ from agentrl.rl import filters
 Episodes = list[types.Episode]
 
 
-class GroupsDied(RuntimeError):
+class GroupsDied(ValueError):
   """The batch could not be filled within the bound on tries."""
 
 

@@ -53,7 +53,8 @@ class _Slot:
 
   seed: int
   cached: int = 0  # ids whose keys and values are in the cache
-  waiting: np.ndarray = _NONE  # ids fed or sampled that are not there yet
+  # Ids fed or sampled that are not there yet.
+  waiting: np.ndarray = dataclasses.field(default_factory=lambda: _NONE)
   left: int = 0  # ids that this turn may still have; 0: nobody is speaking
   ids: list[np.ndarray] = dataclasses.field(default_factory=list)
   logps: list[np.ndarray] = dataclasses.field(default_factory=list)

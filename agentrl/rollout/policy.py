@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
+import jax
 import numpy as np
 
+from agentrl import bundle as bundle_lib
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
@@ -83,6 +85,10 @@ class ModelPolicy:
     self._vocab = vocab
     self._tokens: dict[int, _Tokens] = {}
     self._key_of: dict[int, int] = {}
+
+  def load(self, params: Any) -> None:
+    """Speaks with these weights from now on; no dialogue may be open."""
+    self._engine.load(params)
 
   def open(self, key: int, seed: int, task: types.Task) -> bool:
     del task  # all a model knows of it is in its prompt
@@ -177,3 +183,28 @@ class ScriptPolicy:
 
   def close(self, key: int) -> None:
     del self._seen[key]
+
+
+def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh,
+                **engine: Any) -> ModelPolicy:
+  """A policy that speaks for a trained model, ready and compiled.
+
+  Args:
+    bundle: what speaks.
+    mesh: where it lies.
+    **engine: keyword arguments of `rollout.engine.Engine`.
+
+  Raises:
+    ValueError: wrong sizes, or slots longer than what the model was made for.
+  """
+  del mesh  # the parameters are on it already, and computations follow them
+  if engine['length'] > bundle.model.max_length:
+    raise ValueError(
+        f'The sampler\'s length {engine["length"]} is beyond the '
+        f'{bundle.model.max_length} tokens that the model was made for '
+        '(config.model.max_length of its SFT): lower it.')
+  sampler = engine_lib.Engine(bundle.model, stop_id=bundle.vocab.end,
+                              pad_id=bundle.vocab.pad, **engine)
+  sampler.load(bundle.params)
+  sampler.warmup()
+  return ModelPolicy(sampler, bundle.vocab)

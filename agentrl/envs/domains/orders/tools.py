@@ -132,7 +132,10 @@ def change_city(state: State, order: str, city: str) -> str:
     order: its id.
     city: the new city.
   """
-  _need(_order(state, order), 'pending')
+  o = _order(state, order)
+  _need(o, 'pending')
+  if o['city'] == city:
+    raise tools.ToolError(f'it goes to {city} already')
   if city not in shop.CITIES:
     raise tools.ToolError(f'no delivery to {city}')
   state.edit('orders', order)['city'] = city
@@ -191,6 +194,8 @@ def transfer_to_human(state: State, reason: Reason) -> str:
   Args:
     reason: why.
   """
+  if state.get('desk', 'transfer'):
+    raise tools.ToolError('the customer was handed over already')
   state.edit('desk', 'transfer')['reason'] = reason
   return 'transferred'
 

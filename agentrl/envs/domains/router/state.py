@@ -17,8 +17,13 @@ from agentrl.envs import state as state_lib
 SPLITS = ('train', 'test')
 CALLERS = 240
 TODAY = 20
+VISIT_DAYS = range(30, 60)
+LONGEST_PAUSE = 60  # day
+LARGEST_CREDIT = 80
+EARLIEST_MOVE = 34  # day
 SPEED = {'basic': 30, 'plus': 60, 'max': 90}  # of each plan, slowest first
 CHANNELS = (1, 6, 11)
+FEES = {'double': 4, 'late': 3, 'visit': 2, 'install': 1}  # kind -> weight
 
 FIRST = '''ada amir anya boris carla cyrus dana diego elif emil fatima felix
 gita hana hugo ines ivan jade jonas kenji laila leon lucia marek mira nadia
@@ -67,67 +72,51 @@ def build(seed: int, split: str) -> state_lib.Tables:
   for name in itertools.islice(names, CALLERS):
     account, router = next(ids), next(ids)
     tables['accounts'][account] = _account(name, router, rng)
-    tables['lines'][account] = dict(
-        signal='ok', area='ok', back=0, resets=0,
-        limit=rng.choice((30, 60, 90, 90)))
+    tables['lines'][account] = _line(rng)
     tables['devices'][router] = _device(account, rng)
     tables['visits'][account] = dict(
-        day=rng.choice((0, 0, 21, *range(23, 30))),
-        free=sorted(rng.sample(range(30, 60), 3)))
-    for kind in rng.sample(('late', 'install', 'double', 'visit'),
-                           rng.choice((1, 2, 2, 3))):
+        day=rng.choice((0, 0, 0, TODAY + 1, *range(24, 28))),
+        free=sorted(rng.sample(VISIT_DAYS, 3)))
+    for amount in rng.sample(range(10, 90), rng.choice((1, 2, 2, 3))):
       tables['fees'][next(ids)] = dict(
-          account=account, kind=kind, amount=rng.randrange(5, 90),
-          credited=0)
-    _break(account, router, tables, rng)
+          account=account, amount=amount, credited=0,
+          kind=rng.choices(list(FEES), FEES.values())[0])
   return tables
+
+
+def _either(rng: random.Random, **weights: float) -> str:
+  """One of the names, '' with what is left of the probability."""
+  left = 1 - sum(weights.values())
+  return rng.choices((*weights, ''), (*weights.values(), left))[0]
 
 
 def _account(name: str, router: str, rng: random.Random) -> dict[str, Any]:
   prices = sorted(rng.sample(range(10, 95, 5), len(SPEED)))
+  status = _either(rng, suspended=.09, paused=.07, blocked=.02) or 'active'
+  owes = rng.random() < (1 if status == 'suspended' else 0.2)
   return dict(
-      name=name, router=router, status='active', plan=rng.choice(list(SPEED)),
-      prices=dict(zip(SPEED, prices)), due=rng.choice((0, 0, 0, 1))
-      * rng.randrange(10, 95), card=rng.choice(('valid',) * 4 + ('expired',)),
-      contract=rng.choice((0, rng.randrange(5, 20), rng.randrange(25, 90))),
-      until=0, credit=0, credits=rng.choice((0, 0, 1)))
+      name=name, router=router, status=status, plan=rng.choice(list(SPEED)),
+      prices=dict(zip(SPEED, prices)), due=owes * rng.randrange(10, 95),
+      card=_either(rng, expired=.1) or 'valid', pays=rng.random() < 0.75,
+      contract=rng.choice((0, *rng.sample(range(5, 20), 2),
+                           rng.randrange(25, 90))),
+      until=0, moves=0, credit=0, credits=int(rng.random() < 0.3))
+
+
+def _line(rng: random.Random) -> dict[str, Any]:
+  outage = rng.random() < 0.07
+  return dict(signal=_either(rng, down=.15, weak=.25) or 'ok',
+              area='outage' if outage else 'ok',
+              back=outage * rng.randrange(21, 30), resets=0,
+              limit=rng.choice((30, 60, *(90,) * 6)))
 
 
 def _device(account: str, rng: random.Random) -> dict[str, Any]:
-  return dict(account=account, power='on', cable='in', stuck=False,
-              broken=False, wifi='on', airplane='off', reboots=0, tested=-1,
-              channel=rng.choice(CHANNELS), busy=[])
-
-
-def _break(account: str, router: str, tables: dict[str, Any],
-           rng: random.Random) -> None:
-  """Puts up to one fault on the provider's side and one on the caller's."""
-  home, line = tables['accounts'][account], tables['lines'][account]
-  device = tables['devices'][router]
-  match rng.choice(('', '', '', '', '', 'suspended', 'paused', 'blocked', 'down',
-                    'down', 'weak', 'weak', 'weak', 'outage')):
-    case 'suspended':
-      home.update(status='suspended', due=rng.randrange(10, 95))
-    case 'paused':
-      home.update(status='paused', until=rng.randrange(30, 60))
-    case 'blocked':
-      home.update(status='blocked')
-    case 'outage':
-      line.update(area='outage', back=rng.randrange(21, 30))
-    case 'down' | 'weak' as signal:
-      line.update(signal=signal)
-  match rng.choice(('', '', '', 'power', 'out', 'torn', 'stuck', 'broken',
-                    'wifi', 'airplane', 'busy', 'busy', 'busy', 'busy')):
-    case 'power':
-      device.update(power='off')
-    case 'out' | 'torn' as cable:
-      device.update(cable=cable)
-    case 'wifi':
-      device.update(wifi='off')
-    case 'airplane':
-      device.update(airplane='on')
-    case 'stuck' | 'broken' as what:
-      device[what] = True
-    case 'busy':
-      others = [c for c in CHANNELS if c != device['channel']]
-      device.update(busy=sorted([device['channel'], rng.choice(others)]))
+  cable = _either(rng, out=.14, torn=.05) or 'in'
+  channel, other = rng.sample(CHANNELS, 2)
+  return dict(
+      account=account, power=_either(rng, off=.08) or 'on', cable=cable,
+      stuck=rng.random() < 0.12, broken=rng.random() < 0.05,
+      wifi=_either(rng, off=.1) or 'on', airplane=_either(rng, on=.1) or 'off',
+      channel=channel, busy=sorted((channel, other)) * (rng.random() < 0.3),
+      reboots=0, tested=-1)

@@ -49,18 +49,18 @@ def lights(state: State, router: str) -> str:
 # The agent's tools.
 
 
-def find_account(state: State, customer: str) -> str:
+def find_account(state: State, name: str) -> str:
   """Finds the account of a customer.
 
   Args:
-    customer: first and last name, as the customer says it.
+    name: first and last name, as the customer says it.
   """
   for key, home in state.rows('accounts'):
-    if home['name'].lower() == customer.lower():
+    if home['name'].lower() == name.lower():
       return (f'account {key}: {home["status"]}, plan {home["plan"]} '
               f'{database.SPEED[home["plan"]]}, due {home["due"]}, '
               f'card {home["card"]}')
-  raise tools.ToolError(f'there is no account of {customer}.')
+  raise tools.ToolError(f'there is no account of {name}.')
 
 
 def line_status(state: State, account: str) -> str:
@@ -130,6 +130,19 @@ def pause_service(state: State, account: str, until: int) -> str:
     raise tools.ToolError(f'the account is {home["status"]}.')
   state.edit('accounts', account).update(status='paused', until=until)
   return f'account {account}: paused until day {until}'
+
+
+def move_service(state: State, account: str, day: int) -> str:
+  """Moves the service to the new house of a customer.
+
+  Args:
+    account: id of the account.
+    day: the day on which the customer moves.
+  """
+  if _seek(state, 'accounts', account)['moves']:
+    raise tools.ToolError('a move is set already.')
+  state.edit('accounts', account)['moves'] = day
+  return f'account {account}: moves on day {day}'
 
 
 def show_plans(state: State, account: str) -> str:
@@ -232,6 +245,8 @@ def transfer_to_human(state: State, reason: Reason) -> str:
   Args:
     reason: what the human is needed for.
   """
+  if state.get('desk', 'call')['transfer']:
+    raise tools.ToolError('the customer is handed over already.')
   state.edit('desk', 'call')['transfer'] = reason
   return 'transferred'
 
@@ -280,8 +295,8 @@ def replug_cable(state: State, router: str) -> str:
     router: id printed on the router.
   """
   device = _edit(state, router)
-  if device['cable'] == 'torn':
-    raise tools.ToolError('the cable is torn.')
+  if device['cable'] != 'out':
+    raise tools.ToolError(f'the cable is {device["cable"]}.')
   device['cable'] = 'in'
   return 'cable in'
 
@@ -342,7 +357,10 @@ def set_wifi_channel(state: State, router: str, channel: int) -> str:
   """
   if channel not in database.CHANNELS:
     raise tools.ToolError(f'there is no channel {channel}.')
-  _edit(state, router)['channel'] = channel
+  device = _edit(state, router)
+  if device['channel'] == channel:
+    raise tools.ToolError(f'the channel is {channel} already.')
+  device['channel'] = channel
   return f'channel {channel}'
 
 
@@ -358,8 +376,8 @@ def run_speed_test(state: State, router: str) -> str:
 
 
 AGENT = (find_account, line_status, reset_line, pay_bill, resume_service,
-         pause_service, show_plans, change_plan, show_visits, book_visit,
-         cancel_visit, list_fees, apply_credit, transfer_to_human)
+         pause_service, move_service, show_plans, change_plan, show_visits,
+         book_visit, cancel_visit, list_fees, apply_credit, transfer_to_human)
 USER = (look_at_lights, press_power, check_cable, replug_cable, reboot_router,
         check_wifi, press_wifi, toggle_airplane, set_wifi_channel,
         run_speed_test)

@@ -1,0 +1,170 @@
+"""Mutants of a gold run: each has one thing wrong that a checker must see.
+
+A write deleted, doubled, or with one argument changed to a value that is as
+plausible; a change made without asking the user; a fact left untold. A mutant
+is *equivalent* if it ends in the same state and its changed call was refused
+by the tool itself, or was the user's: there is nothing to see in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import dataclasses
+import functools
+import random
+import re
+from typing import Any
+
+from agentrl import types
+from agentrl.eigendata import replay
+from agentrl.envs import checkers
+from agentrl.envs import domain
+
+CANDIDATES = 6  # values tried for an argument until the tool accepts one
+_PRELUDE: dict[str, Any] = {}
+exec(checkers.PRELUDE, _PRELUDE)  # ours; checkers go by the same functions
+
+Moves = replay.Moves
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mutant:
+  """A gold run with one thing changed.
+
+  Attributes:
+    name: what was changed.
+    moves: the changed run.
+    by: whose move it was.
+    place: of the call that is in question, None if one is missing.
+  """
+
+  name: str
+  moves: Moves
+  by: types.Side = 'assistant'
+  place: int | None = None
+
+
+def make(env: domain.Domain, task: types.Task, gold: Moves,
+         rng: random.Random) -> Iterator[Mutant]:
+  """Every mutant of a gold run; `rng` draws the plausible values."""
+  for i in replay.writes(env, task, gold):
+    call, by = gold[i].tool_calls[0], gold[i].role
+    yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
+    yield Mutant(f'{call.name} doubled', gold[:i + 1] + gold[i:], by, i + 1)
+    yield from _other_arguments(env, task, gold, i, rng)
+    if agreed(env, gold, call):
+      silent = [m for m in gold[:i] if m.role != 'assistant' or m.is_call]
+      yield Mutant(f'{call.name} unasked', silent + gold[i:])
+  for fact in task.criteria.communicate_info:
+    yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold])
+
+
+def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
+                  gold: Moves) -> bool:
+  """See the top; for mutants that passed."""
+  world, played = replay.replay(env, task, mutant.moves)
+  results = [m for m in played if m.role == 'tool'
+             and m.id.startswith(f'{mutant.place}.')]
+  refused = results and all(m.error for m in results)
+  if mutant.by != 'user' and not refused:
+    return False
+  end, _ = replay.replay(env, task, gold)
+  return world.state.changes() == end.state.changes()
+
+
+def agreed(env: domain.Domain, moves: Moves,
+           call: types.ToolCall) -> list[str]:
+  """The entities of an agent's call that the user was told before it."""
+  pattern = getattr(env.drafts, 'ENTITY', r'.+')
+  events = checkers.events(moves)
+  return [v for v in call.arguments.values()
+          if call.requestor == 'assistant' and isinstance(v, str)
+          and re.fullmatch(pattern, v)
+          and _PRELUDE['confirmed'](events, call.name, v)]
+
+
+def _without(move: types.Message, fact: str) -> types.Message:
+  told = (move.content or '').lower()
+  if move.role != 'assistant' or fact.lower() not in told:
+    return move
+  return dataclasses.replace(move, content='That is all.')
+
+
+def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
+                     rng: random.Random) -> Iterator[Mutant]:
+  """The write with another value for each argument: one that the tool takes,
+  if there is such."""
+  call = gold[i].tool_calls[0]
+  world, played = replay.replay(env, task, gold[:i])
+  shown = ' '.join(m.content or '' for m in played if m.role == 'tool')
+  mark = world.state.mark()
+  for name in call.arguments:
+    other = None
+    for value in _alternatives(env, task, call, name, shown, rng):
+      arguments = {**call.arguments, name: value}
+      other = dataclasses.replace(call, arguments=arguments)
+      world.state.rewind(mark)
+      mark = world.state.mark()
+      if not world.execute([other])[0].error:
+        break
+    if other is not None:
+      move = dataclasses.replace(gold[i], tool_calls=(other,))
+      yield Mutant(f'{call.name}({name}={other.arguments[name]!r})',
+                   gold[:i] + [move] + gold[i + 1:], move.role, i)
+
+
+def _alternatives(env: domain.Domain, task: types.Task, call: types.ToolCall,
+                  name: str, shown: str, rng: random.Random) -> list[Any]:
+  """Other values of an argument, of the same type; the likeliest first."""
+  value = call.arguments[name]
+  choices = _schema(env, task, call)[name].get('enum', ())
+  match value:
+    case _ if choices:
+      return [c for c in choices if c != value]
+    case bool():
+      return [not value]
+    case int() | float():
+      return [value + 1, value - 1]
+    case str():
+      return _like(env, task, value, shown, rng)
+    case [str(first), *rest]:
+      others = _like(env, task, first, shown, rng)
+      return [[other, *rest] for other in others]
+  return []
+
+
+def _schema(env: domain.Domain, task: types.Task,
+            call: types.ToolCall) -> dict[str, Any]:
+  """JSON schemas of the arguments of a tool."""
+  return next(s['function']['parameters']['properties']
+              for s in env.tools(call.requestor, task)
+              if s['function']['name'] == call.name)
+
+
+def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
+          rng: random.Random) -> list[str]:
+  """Strings of the same columns of the database; first those shown by tools."""
+  columns, places = _columns(env, **task.initial_state)
+  peers = sorted({peer for place in places.get(value, ())
+                  for peer in columns[place]} - {value})
+  near = [p for p in peers if p in shown]
+  far = rng.sample(peers, min(CANDIDATES, len(peers)))
+  return [*rng.sample(near, len(near)), *far][:CANDIDATES] or [f'{value} x']
+
+
+@functools.lru_cache(maxsize=8)
+def _columns(env: domain.Domain, seed: int, split: str
+             ) -> tuple[dict[str, set[str]], dict[str, list[str]]]:
+  """The strings of each column, keys included, and the columns of each."""
+  columns: dict[str, set[str]] = {}
+  for table, records in env.tables(seed, split).items():
+    columns[table] = set(records)
+    for record in records.values():
+      for field, value in record.items():
+        if isinstance(value, str):
+          columns.setdefault(f'{table}.{field}', set()).add(value)
+  places: dict[str, list[str]] = {}
+  for column, values in columns.items():
+    for value in values:
+      places.setdefault(value, []).append(column)
+  return columns, places

@@ -1,0 +1,226 @@
+"""What is said in a demand, in several variants; tasks.py fills in the rest.
+
+Every variant of a report says the facts that its demand has to tell.
+"""
+
+USER = {
+    # What the caller wants.
+    'connection': (
+        'My internet is down.', 'I have no internet.', 'I am offline.',
+        'Nothing loads, the internet is gone.'),
+    'slow': (
+        'My internet is slow.', 'Everything loads so slowly.',
+        'Why is my internet so slow?', 'The internet is slow again.'),
+    'new_plan': (
+        'I want the {want} plan.', 'Please change my plan to {want}.',
+        'Can I have {want} from now on?', 'I would like {want} as my plan.'),
+    'fee_back': (
+        'I want the fee of {amount} back.',
+        'Why did I pay a fee of {amount}? I want it back.',
+        'Please give me back the fee of {amount}.',
+        'There is a fee of {amount}. Can I have it back?'),
+    'move_visit': (
+        'Please move my technician to day {day}.',
+        'Can the technician come on day {day} instead?',
+        'I need my visit on day {day}.',
+        'Day {day} would be better for my visit.'),
+    'pause': (
+        'Please pause my internet until day {until}.',
+        'I am away until day {until}. Can you pause my service?',
+        'I need a pause until day {until}.'),
+    'pay': (
+        'I want to pay my bill.', 'Can I pay what I owe?',
+        'Please take my payment.', 'I would like to pay now.'),
+    'move_house': (
+        'I move on day {day} and take my internet along.',
+        'My address changes on day {day}.',
+        'I need my internet in a new house from day {day}.'),
+    # What the caller answers.
+    'yes': ('Yes, please.', 'Yes, go ahead.', 'Yes.', 'Please do.'),
+    'no': ('No, thanks.', 'No, leave it.', 'No, I do not want that.'),
+    'pays': ('Yes, I will pay.', 'Fine, charge it.', 'Yes, take it.'),
+    'pays not': (
+        'No, not today.', 'No, I will not pay now.', 'Not now, no.'),
+    'takes': ('Yes, {plan} please.', 'Yes, I take {plan}.', '{plan}, yes.'),
+    'thinks again': (
+        'Too much. Then {then}.', 'Oh, no. {then} instead, please.',
+        'No, I would rather have {then}.'),
+    'otherwise': (
+        'Then {otherwise}.', 'Then please {otherwise}.',
+        'In that case {otherwise}.'),
+    'on day': ('Day {day}, please.', 'Day {day} is good.', 'On day {day}.'),
+    'shown': ('{shown}.', 'It shows {shown}.', 'I see {shown}.'),
+}
+
+AGENT = {
+    # What the caller is to do: by the tool that it takes.
+    'look_at_lights': (
+        'What do the lights of your router show?',
+        'Please look at the lights of the router.',
+        'Which lights are on?'),
+    'press_power': (
+        'Please press the power switch.', 'Please switch the power on.',
+        'The power is off. Please press its switch.'),
+    'check_cable': (
+        'Please check the cable.', 'How is the cable?',
+        'Can you look at the cable?'),
+    'replug_cable': (
+        'Please plug the cable in.', 'Please put the cable back in.',
+        'Then plug the cable in again.'),
+    'reboot_router': (
+        'Please reboot the router.', 'Please restart your router.',
+        'Can you reboot the router?'),
+    'check_wifi': (
+        'Please check the wifi.', 'How is your wifi set?',
+        'Please look at the wifi settings.'),
+    'press_wifi': (
+        'Please press the wifi button.', 'Please switch the wifi on.',
+        'The wifi is off. Please press its button.'),
+    'toggle_airplane': (
+        'Please switch airplane mode off.', 'Please leave airplane mode.',
+        'Airplane mode is on. Please switch it off.'),
+    'set_wifi_channel': (
+        'Please set channel {channel}.',
+        'Your channel is busy. Please take channel {channel}.',
+        'Please change the channel to {channel}.'),
+    'run_speed_test': (
+        'Please run a speed test.', 'What does a speed test show?',
+        'Please test the speed.'),
+    # What the agent asks leave for.
+    'settle': (
+        'First {due} is due on {account}. May I charge your card?',
+        'There is {due} due on {account}. Shall I charge your card?',
+        'I must charge {due} for {account} first. Is that fine?'),
+    'resume': (
+        '{account} is paused. Shall I resume it?',
+        'You have paused {account}. May I resume it now?',
+        'The service of {account} is paused. Shall I resume it?'),
+    'reset': (
+        'The signal of {account} is {signal}. May I reset the line?',
+        'Your signal is {signal}. Shall I reset the line {account}?',
+        'I should reset the line {account}, it is {signal}. Is it fine?'),
+    'which day': (
+        'The {what}. A technician for {account}: day {free}. Which day?',
+        'The {what}. Shall I send one to {account} on day {free}?',
+        'The {what}. When may one visit {account}: day {free}?'),
+    'taken': (
+        'Day {day} is taken for {account}. Free: {free}. Which one?',
+        'No, but {account} could have day {free}. What do you say?',
+        'Not day {day}. Free for {account} are {free}. And now?'),
+    'move visit': (
+        'Day {day} is free. Shall I move {account} to it?',
+        'I can move {account} to day {day}. Do you agree?',
+        'May I move the visit of {account} to day {day}?'),
+    'better plan': (
+        'That is all that {plan} gives. Do you want {better}?',
+        'Your plan {plan} gives no more. Would you take {better}?',
+        '{plan} is not faster than that. Shall it be {better}?'),
+    'cheaper plan': (
+        'That is the limit of your line. Do you want {better}?',
+        'Your line has that limit. {better} would do. Do you want it?',
+        'It is the limit of the line. Would you take {better}?'),
+    'offer': (
+        'The {plan} plan costs {price}. Shall I change {account}?',
+        'That is {price} for {plan}. May I change {account}?',
+        'Shall I move {account} to {plan} for {price}?'),
+    'credit': (
+        'Shall I credit {amount} for {fee}?',
+        'I can credit {fee}, that is {amount}. Do you agree?',
+        'May I give back {amount} for the fee {fee}?'),
+    'pause': (
+        'Shall I pause {account} {how}?',
+        'I can pause {account} {how}. Do you agree?',
+        'May I pause {account} {how}?'),
+    'move house': (
+        'Shall I move {account} on day {day}?',
+        'I can move {account} to the new house on day {day}. Yes?',
+        'May I move the service of {account} on day {day}?'),
+    # How it ended.
+    'handed over': (
+        '{why}. I hand you over to a human.',
+        '{why}, so a human takes over now.',
+        '{why}. A human will go on with you.'),
+    'still due': (
+        'Then I can do nothing while {due} is due, sorry.',
+        'Sorry, not as long as {due} is due.',
+        'I am sorry, {due} is due before I can go on.'),
+    'outage': (
+        'There is an outage in your area until day {back}, sorry.',
+        'Sorry, your area has an outage. It ends on day {back}.',
+        'It is an outage. All will work again on day {back}.'),
+    'comes anyway': (
+        'The {what}. Your technician comes on day {day} anyway.',
+        'The {what}, and a technician is booked for day {day}.',
+        'The {what}. It will be mended on day {day}, as booked.'),
+    'booked': (
+        'Done, the technician comes on day {day}.',
+        'A technician will be there on day {day}.',
+        'Your visit is on day {day} now.'),
+    'too late': (
+        'Sorry, it is too late: the visit is on day {day}.',
+        'Day {day} is tomorrow, that is too late to move.',
+        'It is too late for that, the visit is on day {day}.'),
+    'visit stays': (
+        'Fine, it stays on day {day}.', 'Day {day} it is, then.',
+        'Good, your visit stays on day {day}.'),
+    'visit cancelled': (
+        'The visit is cancelled.', 'Done, it is cancelled.',
+        'I have cancelled it. No technician comes.'),
+    'online': (
+        'Good, {speed}: all works again.', 'With {speed} it is mended.',
+        '{speed} is fine. You are online again.'),
+    'faster': (
+        'Your line gives {speed} now.', 'It is {speed} now, as it should be.',
+        'Good, you have {speed} now.'),
+    'fastest': (
+        'That is all that max gives; no plan is faster.',
+        'You have max already: no plan is faster, sorry.',
+        'Sorry, no plan is faster than max.'),
+    'plan stays': (
+        'Fine, you keep {plan} then.', 'All right, {plan} it stays.',
+        'Good, your plan is still {plan}.'),
+    'limit': (
+        'Sorry, {plan} is too fast: the limit of your line is {limit}.',
+        'I cannot: the limit of your line is {limit}, sorry.',
+        'Your line has a limit of {limit}, so {plan} is ruled out.'),
+    'contract': (
+        'Sorry, your contract allows nothing slower until day {until}.',
+        'Your contract holds until day {until}, so I cannot.',
+        'Not before day {until}, because of your contract.'),
+    'plan changed': (
+        'Done, you have {plan} for {price} now.',
+        'Your plan is {plan} now, it costs {price}.',
+        'It is done: {plan} for {price}.'),
+    'install': (
+        'Sorry, an install fee is never given back.',
+        'That is the install fee, which stays, sorry.',
+        'I cannot give back an install fee.'),
+    'visit': (
+        'Sorry, that is for the visit on day {day}, so it stays.',
+        'It pays for your visit on day {day}, so I cannot.',
+        'That fee is for the visit on day {day}, sorry.'),
+    'late': (
+        'Sorry, a late fee is given back only once.',
+        'A late fee comes back once only, and you had yours.',
+        'I may give back a late fee once, not more, sorry.'),
+    'credited': (
+        'Done, {amount} is credited.', 'I have credited {amount}.',
+        'It is credited: you have {amount} back.'),
+    'paused': (
+        'Your service is paused until day {until}.',
+        'Done, it is paused until day {until}.',
+        'It is paused until day {until} now.'),
+    'unchanged': (
+        'Fine, nothing is changed.', 'All right, nothing is changed.',
+        'Good, then nothing is changed.'),
+    'paid': (
+        'Done, {due} is paid.', '{due} is paid, thank you.',
+        'Thank you, {due} is paid now.'),
+    'nothing due': (
+        'Nothing is due, so there is nothing to pay.',
+        'You owe nothing: nothing is due.', 'Good news: nothing is due.'),
+    'moves': (
+        'Done, your internet moves on day {day}.',
+        'It is set: the move is on day {day}.',
+        'Your service moves with you on day {day}.'),
+}

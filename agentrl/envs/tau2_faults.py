@@ -1,0 +1,70 @@
+"""Faults of the user in tau2-bench dialogues: only what is certain.
+
+That is, what no agent could have caused. Where it is the user's word against
+the agent's, the agent is held responsible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import re
+
+from agentrl import types
+from agentrl.envs import dialogue
+
+_PHONE = re.compile(r'\b\d{3}-\d{3}-\d{4}\b')
+# Switch of the phone, its harmful position, the word for it, and the
+# assertions that it makes fail.
+_SWITCHES = (
+    ('Airplane Mode', 'ON', 'airplane', {
+        'assert_service_status', 'assert_mobile_data_status',
+        'assert_can_send_mms'}),
+    ('Mobile Data', 'OFF', 'data', {
+        'assert_mobile_data_status', 'assert_can_send_mms'}),
+    ('Data Saver Mode', 'ON', 'saver', {'assert_internet_speed'}))
+
+
+def find(task: types.Task, messages: Sequence[types.Message]) -> str:
+  """The fault of the user in a dialogue that failed; '' if there is none."""
+  told = [m.content for m in messages if m.role == 'user' and m.has_text]
+  said = ' '.join(m.content for m in messages
+                  if m.role == 'assistant' and m.has_text)
+  return (_invented(task, told, said) or _left(messages, said)
+          or _broke(task, messages, said.lower()))
+
+
+def _invented(task: types.Task, told: Sequence[str], said: str) -> str:
+  """A phone number that is nowhere but in the user's own words."""
+  known = set(_PHONE.findall(f'{task.scenario} {said}'))
+  new = set(_PHONE.findall(' '.join(told))) - known
+  return f'The user made up {", ".join(sorted(new))}.' if new else ''
+
+
+def _left(messages: Sequence[types.Message], said: str) -> str:
+  """A goodbye that nothing the agent did can have called for."""
+  last = messages[-1]
+  if last.role != 'user' or not dialogue.is_stop(last):
+    return ''
+  if sum(m.role == 'assistant' for m in messages) <= 1:
+    return 'The user stopped before the agent could say a word.'
+  called = any(c.name == 'transfer_to_human_agents'
+               for m in messages for c in m.tool_calls)
+  if (dialogue.TRANSFER in last.content and not called
+      and not re.search('transfer|human', said, re.I)):
+    return 'The user claimed to be handed over; nobody had said so.'
+  return ''
+
+
+def _broke(task: types.Task, messages: Sequence[types.Message],
+           said: str) -> str:
+  """A switch of the phone that the user moved, and nobody had spoken of."""
+  asserted = {a['func_name'] for a in task.criteria.env_assertions}
+  results = '\n'.join(m.content for m in messages
+                      if m.role == 'tool' and m.requestor == 'user')
+  for switch, harmful, word, fails in _SWITCHES:
+    seen = re.findall(f'{switch} is now (ON|OFF)', results)
+    # The first result tells how it stood before: the other way round.
+    if (task.kind == 'do' and asserted & fails and word not in said
+        and seen and seen[0] == seen[-1] == harmful):
+      return f'The user turned {switch} {harmful} unasked.'
+  return ''

@@ -1,0 +1,248 @@
+"""The report: one HTML file that tells what a chain of stages came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import json
+import os
+import pathlib
+import statistics
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from agentrl import metrics
+from agentrl import runs as runs_lib
+from agentrl import types
+from agentrl.data import vocabulary
+from agentrl.eval import run as eval_run
+from agentrl.report import plots
+from agentrl.report import summary as summary_lib
+from agentrl.report import viewer
+
+LABELS = {'sft': 'SFT', 'grpo': 'GRPO'}
+FLOORS = {'noop': 'doing nothing', 'refuse': 'refusing',
+          'transfer': 'handing over'}
+# In the order in which a draft passes them, see eigendata/workers.py.
+WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
+           'Certificate', 'DialogSynthesis', 'TrajectoryValidation',
+           'Duplicates')
+CURVES = {
+    'user_sft': 'User model, SFT', 'agent_sft': 'Agent, SFT',
+    'grpo': 'Agent, GRPO'}
+# Title -> (metric -> legend, values are shares). What a stage lacks is skipped.
+PANELS: dict[str, tuple[dict[str, str], bool]] = {
+    'Mean reward': ({'train/reward_mean': 'reward'}, True),
+    'Groups without a signal': ({
+        'train/dead_all_fail_share': 'all fail',
+        'train/dead_all_pass_share': 'all pass',
+        'train/dead_too_few_share': 'too few count'}, True),
+    'Faults': ({'train/outcome_user_fault_share': 'user',
+                'train/outcome_agent_limit_share': 'limit reached',
+                'train/outcome_infra_share': 'infrastructure'}, True),
+    'Loss': ({'train/loss': 'loss'}, False),
+    'Entropy [nats/token]': ({'train/entropy_nats': 'entropy'}, False),
+    'KL from the sampler [nats/token]': ({'train/kl_old_nats': 'KL'}, False),
+    'Clipped tokens': ({'train/clip_share': 'clipped'}, True),
+    'Gradient norm': ({'train/grad_norm': 'norm'}, False),
+    'Steps of a dialogue': ({'train/steps_mean': 'steps'}, False),
+    'Gap of trainer and sampler [nats]': (
+        {'train/logp_gap_mean': 'mean'}, False),
+    'Seconds of a step': ({'time/rollout_s': 'rollout',
+                           'time/update_s': 'update'}, False),
+    'Sampled tokens a second': ({'time/agent_tokens_per_s': 'agent'}, False),
+}
+
+
+def write(workdir: str | os.PathLike) -> pathlib.Path:
+  """Writes `report.html` and `summary.json` into a workdir; returns the former.
+
+  Args:
+    workdir: with the folders of the stages, `summary.STAGES`; those that have
+      not finished are shown as missing.
+
+  Raises:
+    ValueError: no stage has finished, or a file of one is broken.
+  """
+  workdir = pathlib.Path(workdir)
+  if not summary_lib.finished(workdir):
+    raise ValueError(f'{workdir} holds no finished stage '
+                     f'({", ".join(summary_lib.STAGES)}): give the folder '
+                     'that they lie in.')
+  path = workdir / 'report.html'
+  metrics.write_text(path, render(workdir, summary_lib.write(workdir)))
+  return path
+
+
+def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
+  """The report of a workdir as text."""
+  found = summary_lib.evaluations(workdir)
+  runs = [(LABELS[name], values) for name, values in found.items()]
+  tasks = _tasks(workdir)
+  data = workdir / 'data' / 'stats.json'
+  environment = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+      autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+      lstrip_blocks=True)
+  environment.globals |= dict(
+      percent=percent, interval=interval, seconds=seconds, counts=counts,
+      words=words, funnel=funnel, outcome_class=outcome_class, spread=spread,
+      giving_up=FLOORS)
+  return environment.get_template('report.html.j2').render(
+      name=workdir.resolve().name, summary=summary, runs=runs,
+      headline=headline(summary), sentences=sentences(summary),
+      ks=[key for key in runs[0][1] if key.startswith('pass^')
+          and not key.endswith('_interval')] if runs else [],
+      outcomes=[o.value for o in types.Outcome
+                if any(values['outcomes'][o] for _, values in runs)],
+      plots={'reliability': plots.reliability(runs),
+             'breakdown': plots.breakdown(runs)} if runs else {},
+      data=metrics.read_json(data) if data.exists() else {},
+      sample=next((t for t in tasks.values() if t.certificate), None),
+      curves=[(stage, title, _curves(workdir / stage))
+              for stage, title in CURVES.items()],
+      cases=_cases(workdir, tasks))
+
+
+def _tasks(workdir: pathlib.Path) -> dict[str, types.Task]:
+  """The held-out tasks by name."""
+  path = workdir / 'data' / 'tasks_test.jsonl'
+  if not path.exists():
+    return {}
+  tasks = (types.task_from_json(json.loads(line))
+           for line in path.read_text().splitlines())
+  return {eval_run.task_name(task.domain, task.id): task for task in tasks}
+
+
+def _cases(workdir: pathlib.Path,
+           tasks: Mapping[str, types.Task]) -> list[viewer.Case]:
+  stages = summary_lib.finished(workdir)
+  runs = {}
+  for name, stage in summary_lib.EVALUATIONS.items():
+    if stage in stages:
+      episodes = runs.setdefault(LABELS[name], {})
+      for task, episode in eval_run.read_transcripts(workdir / stage):
+        episodes.setdefault(task, []).append(episode)
+  if not (runs and tasks):
+    return []
+  return viewer.choose(tasks, runs, piece=_piece(workdir / 'tokenizer'))
+
+
+def _piece(folder: pathlib.Path) -> viewer.Piece:
+  """Text of a token id; the id itself where no vocabulary lies."""
+  if not (folder / vocabulary.FILE).exists():
+    return lambda i: f'[{i}]'
+  return vocabulary.load(str(folder)).piece
+
+
+def _curves(folder: pathlib.Path) -> list[markupsafe.Markup]:
+  """A plot for each panel that the stage has metrics of."""
+  rows = metrics.read(folder)
+  found = []
+  for title, (names, percent_) in PANELS.items():
+    series = {}
+    for name, legend in names.items():
+      pairs = [(row['step'], row[name]) for row in rows
+               if row.get(name) is not None]
+      if pairs and (len(names) == 1 or any(value for _, value in pairs)):
+        series[legend] = tuple(zip(*pairs))
+    if series:
+      found.append(plots.curves(title, series, percent=percent_))
+  return found
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+  """The result in one sentence."""
+  runs = [(LABELS[name], percent(summary[name]['pass^1']))
+          for name in LABELS if summary[name]]
+  if not runs:
+    return 'This chain has not been evaluated yet.'
+  tasks = f'{summary["num_tasks"]} held-out tasks'
+  if summary['delta'] is None:
+    listed = ' and '.join(f'{value} after {name}' for name, value in runs)
+    return f'pass^1 on {tasks} is {listed}.'
+  (_, before), (_, after) = runs
+  low, high = summary['delta_interval']
+  if low <= 0 <= high:
+    return (f'GRPO leaves pass^1 on {tasks} as it was, as far as one can tell: '
+            f'{before} before, {after} after.')
+  return (f'GRPO {"raises" if low > 0 else "lowers"} pass^1 on {tasks} by '
+          f'{100 * abs(summary["delta"]):.1f} points, from {before} after SFT '
+          f'to {after}.')
+
+
+def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
+  """What one must know to believe the headline."""
+  if summary['delta'] is not None:
+    low, high = summary['delta_interval']
+    yield (f'The 95 % interval of the paired difference is {points(low)} to '
+           f'{points(high)} points.')
+  elif summary['sft'] and summary['grpo']:
+    yield summary['delta_problem']
+  if summary['floors']:
+    listed = ', '.join(f'{FLOORS[name]} {percent(value)}'
+                       for name, value in summary['floors'].items())
+    yield f'What giving up at once would earn on the same tasks: {listed}.'
+  if summary['user_fault_rate'] is not None:
+    yield (f'In {percent(summary["user_fault_rate"])} of the dialogues the '
+           'user model was at fault.')
+
+
+def funnel(split: Mapping[str, Any]
+           ) -> list[tuple[str, int, list[tuple[str, int]]]]:
+  """(worker, drafts that pass it, [(reason, drafts that it rejects)]).
+
+  Only workers that rejected something; all drafts come first.
+  """
+  lost: dict[str, list[tuple[str, int]]] = {}
+  for name, count in split['rejected'].items():
+    worker, _, reason = name.partition(': ')
+    lost.setdefault(worker, []).append((reason, count))
+  left = split['tried']
+  rows = [('drafts', left, [])]
+  for worker in sorted(lost, key=_place):
+    left -= sum(count for _, count in lost[worker])
+    rows.append((f'passed {worker}', left, lost[worker]))
+  return rows
+
+
+def _place(worker: str) -> int:
+  return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
+
+
+def percent(share: float | None) -> str:
+  return 'none' if share is None else f'{100 * share:.1f} %'
+
+
+def points(share: float) -> str:
+  return f'{100 * share:+.1f}'.replace('-', '\u2212')
+
+
+def interval(ends: Sequence[float] | None) -> str:
+  return '' if ends is None else f'{100 * ends[0]:.1f} to {100 * ends[1]:.1f}'
+
+
+def seconds(value: float) -> str:
+  if value < 100:
+    return f'{value:.0f} s'
+  return f'{value / 60:.1f} min' if value < 6000 else f'{value / 3600:.1f} h'
+
+
+def counts(found: Mapping[str, int]) -> str:
+  return ', '.join(f'{name}: {count}' for name, count in found.items())
+
+
+def spread(lengths: Sequence[int]) -> str:
+  if not lengths:
+    return 'none'
+  return f'median {statistics.median(lengths):.0f}, longest {max(lengths)}'
+
+
+def words(name: str) -> str:
+  return str(name).replace('_', ' ').capitalize()
+
+
+def outcome_class(outcome: types.Outcome) -> str:
+  return {types.Outcome.SUCCESS: 'yes',
+          types.Outcome.USER_FAULT: 'fault'}.get(outcome, 'no')

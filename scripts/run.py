@@ -1,0 +1,89 @@
+"""Runs the whole chain: data, tokenizer, SFT, evaluation, GRPO, report.
+
+  python scripts/run.py --config=configs/quickstart.py --workdir=runs/mine
+
+Each stage is a folder of the workdir and is made from those before it. Called
+again, it goes on where it was stopped; what is finished is not repeated.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import time
+
+from absl import flags
+import common
+import jax
+import ml_collections
+
+from agentrl import resolve
+from agentrl.report import html
+
+FRESH = flags.DEFINE_bool('fresh', False, 'Delete the workdir first.')
+
+# Stage -> what runs it, and which config field names the folder of which
+# stage before.
+STAGES = {
+    'data': ('', {}),  # named by the config
+    'tokenizer': ('agentrl.data.vocabulary:train', {'data': 'data'}),
+    'user_sft': ('agentrl.sft.train:train',
+                 {'data': 'data', 'tokenizer': 'tokenizer'}),
+    'agent_sft': ('agentrl.sft.train:train',
+                  {'data': 'data', 'tokenizer': 'tokenizer'}),
+    'eval_sft': ('agentrl.eval.run:evaluate',
+                 {'data': 'data', 'user': 'user_sft', 'agent': 'agent_sft'}),
+    'grpo': ('agentrl.rl.train:train',
+             {'data': 'data', 'user': 'user_sft', 'init_from': 'agent_sft'}),
+    'eval_grpo': ('agentrl.eval.run:evaluate',
+                  {'data': 'data', 'user': 'user_sft', 'agent': 'grpo'}),
+}
+
+
+def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Runs every stage of `config` that is not finished; see the module."""
+  root = pathlib.Path(workdir)
+  if FRESH.value and root.exists():
+    _delete(root)
+  # Compiled programs are kept, so evaluations and a second start are quick.
+  jax.config.update('jax_compilation_cache_dir', str(root / 'compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  _print_plan(config, root)
+  for name, (path, wires) in STAGES.items():
+    if _done(root, name):
+      continue
+    for field, stage in wires.items():
+      config[name][field] = str(root / stage)
+    began = time.monotonic()
+    resolve.name(path or config.synthesize)(config[name], str(root / name))
+    print(f'{name} took {time.monotonic() - began:.0f} s', flush=True)
+  print(html.write(root))
+
+
+def _done(root: pathlib.Path, name: str) -> bool:
+  return (root / name / 'manifest.json').exists()
+
+
+def _print_plan(config: ml_collections.ConfigDict, root: pathlib.Path) -> None:
+  """What will run, and about how long it takes."""
+  print(f'The plan, in {root} (times on two CPU cores):')
+  total = 0
+  for name in STAGES:
+    seconds = config.expected_s[name]
+    total += 0 if _done(root, name) else seconds
+    state = 'done' if _done(root, name) else f'about {seconds} s'
+    print(f'  {name:10} {state}')
+  print(f'  in all about {max(1, round(total / 60))} min\n' if total else
+        '  Everything is done; --fresh starts over.\n', flush=True)
+
+
+def _delete(root: pathlib.Path) -> None:
+  """Deletes a workdir, but nothing that is not one."""
+  if not any((root / name / 'config.json').exists() for name in STAGES):
+    raise ValueError(f'--fresh will not delete {root}: it holds no stage of a '
+                     'run. Delete it yourself if you mean it.')
+  shutil.rmtree(root)
+
+
+if __name__ == '__main__':
+  common.run(chain)

@@ -1,0 +1,156 @@
+"""Advantages, filters and losses: worked numbers, laws, one contract each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentrl import types
+from agentrl.models import config as model_config
+from agentrl.models import logprobs
+from agentrl.models import transformer
+from agentrl.rl import advantages
+from agentrl.rl import collect
+from agentrl.rl import filters
+from agentrl.rl import losses
+
+ADVANTAGES = [advantages.group_normalized, advantages.group_mean]
+ALL = np.ones((1, 4), bool)
+
+
+def test_group_normalized_worked_example():
+  adv = advantages.group_normalized(np.array([[1.0, 0, 0, 0]]), ALL)
+  # Mean 1/4, population std sqrt(3)/4.
+  np.testing.assert_allclose(
+      adv, [[3**0.5, -3**-0.5, -3**-0.5, -3**-0.5]], rtol=1e-4)
+
+
+def test_group_mean_worked_example():
+  adv = advantages.group_mean(np.array([[1.0, 0, 0, 0]]), ALL)
+  np.testing.assert_allclose(adv, [[0.75, -0.25, -0.25, -0.25]])
+
+
+@pytest.mark.parametrize('fn', ADVANTAGES)
+def test_every_advantage_keeps_the_contract(fn):
+  rng = np.random.default_rng(0)
+  reward = rng.integers(0, 2, (20, 6)).astype(np.float32)
+  valid = rng.random((20, 6)) < 0.8
+  adv = fn(reward, valid)
+  assert adv.shape == reward.shape and adv.dtype == np.float32
+  np.testing.assert_allclose(adv.sum(1), 0, atol=1e-5)
+  assert not adv[~valid].any()  # what does not count is not moved
+  moved = fn(np.where(valid, reward, 7.0), valid)
+  np.testing.assert_array_equal(adv, moved)  # and moves nobody
+  assert np.isfinite(fn(np.ones((2, 3)), np.zeros((2, 3), bool))).all()
+  with pytest.raises(ValueError, match='one shape'):
+    fn(reward, valid[:, :3])
+
+
+def test_filter_names_each_kind_of_dead_group():
+  reward = np.array([[1, 0, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0], [.5, .5, .5]])
+  valid = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 0, 0], [1, 1, 1]],
+                   bool)
+  assert filters.mixed(reward, valid).tolist() == [
+      '', 'all_pass', 'all_fail', 'too_few', 'all_fail']
+  assert filters.keep_all(reward, valid).tolist() == ['', '', '', 'too_few', '']
+  masked = np.array([[1, 1, 0]], bool)  # the only zero does not count
+  assert filters.mixed(np.array([[1., 1, 0]]), masked).tolist() == ['all_pass']
+
+
+def test_clipped_surrogate_worked_example():
+  logp_BT = np.log([[0.5, 1.0], [0.5, 0.1]])  # ratios 1, 2 | 1, 0.2
+  old_BT = np.log([[0.5, 0.5], [0.5, 0.5]])
+  adv_BT = np.array([[1.0, 1.0], [-1.0, -1.0]])
+  loss_BT, clipped_BT = losses.clipped_surrogate(
+      logp_BT, old_BT, adv_BT, clip_low=0.2, clip_high=0.3)
+  # Up: held at 1.3. Down with adv < 0: -min(-0.2, -0.8) = 0.8.
+  np.testing.assert_allclose(loss_BT, [[-1, -1.3], [1, 0.8]], rtol=1e-6)
+  assert clipped_BT.tolist() == [[False, True], [False, True]]
+
+
+def test_on_policy_gradient_is_that_of_reinforce():
+  logp = jnp.log(jnp.array([[0.2, 0.7]]))
+  adv = jnp.array([[2.0, -1.0]])
+  grad = jax.grad(lambda x: losses.clipped_surrogate(
+      x, logp, adv, clip_low=0.2, clip_high=0.2)[0].sum())(logp)
+  np.testing.assert_allclose(grad, -adv, rtol=1e-6)
+
+
+def test_losses_refuse_shapes_that_disagree():
+  with pytest.raises(ValueError, match='Axis T is 2 in logp_BT but 3'):
+    losses.clipped_surrogate(np.zeros((1, 2)), np.zeros((1, 3)),
+                             np.zeros((1, 2)), clip_low=0.2, clip_high=0.2)
+
+
+def test_batch_loss_is_a_token_mean_over_targets_alone():
+  model = model_config.ModelConfig(11, 1, 8, 2, 1, 4, 8, 16)
+  params = transformer.init(model, jax.random.key(0))
+  rng = np.random.default_rng(0)
+  batch = {
+      'ids_BT': rng.integers(1, 11, (2, 6)),
+      'positions_BT': np.tile(np.arange(6), (2, 1)),
+      'segments_BT': np.ones((2, 6), int),
+      'target_BT': np.array([[0, 0, 1, 1, 0, 1], [0, 1, 0, 0, 0, 0]], bool),
+      'adv_BT': rng.normal(size=(2, 6)), 'total': 4}
+  logp, _ = logprobs.token_logps(
+      model, params, *(batch[k] for k in ('ids_BT', 'positions_BT',
+                                          'segments_BT', 'target_BT')))
+  junk = np.where(batch['target_BT'], logp, 1e9)  # off target nobody reads it
+  kw = dict(model=model, loss=losses.clipped_surrogate,
+            loss_kw=dict(clip_low=0.2, clip_high=0.2))
+  loss, found = losses.batch_loss(params, {**batch, 'logp_old_BT': junk}, **kw)
+  want = -batch['adv_BT'][batch['target_BT']].sum() / 4
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
+  assert found['ratio_mean'] == pytest.approx(1)
+  assert found['logp_gap_max'] == 0 and found['clip_share'] == 0
+
+
+TASKS = [types.Task(str(i), 'd', '') for i in range(10)]
+
+
+def player(reward_of):
+  """Episodes whose reward is a function of (task, seed)."""
+  def play(tasks, seeds):
+    return [types.Episode(
+        t.id, 0, (), 'user_stop', types.Outcome.SUCCESS if (
+            r := reward_of(t, s)) else types.Outcome.FAILURE,
+        types.Score(float(r)), steps=3) for t, s in zip(tasks, seeds)]
+  return play
+
+
+def run(play, **kw):
+  return collect.collect(play, TASKS, jax.random.key(0), **{**dict(
+      num_tasks=4, group=4, wave=3, max_waves=20, keep=filters.mixed), **kw})
+
+
+def test_collect_refills_until_the_batch_is_full():
+  even = lambda task, seed: int(task.id) % 2 == 0 and seed % 2
+  batch = run(player(even))
+  assert len(batch.groups) == 4 and batch.reward_PG.shape == (4, 4)
+  for group, reward in zip(batch.groups, batch.reward_PG):
+    assert len({e.task_id for e in group}) == 1  # one task each
+    assert [e.reward for e in group] == reward.tolist()
+    assert 0 < reward.mean() < 1
+  assert len(batch.played) % 12 == 0 and batch.dead['all_fail'] > 0
+  found = collect.metrics(batch)
+  assert found['dead_all_fail_share'] > 0
+  assert found['reward_mean'] == pytest.approx(
+      np.mean([e.reward for e in batch.played]))
+
+
+def test_collect_gives_every_dialogue_its_own_seed():
+  seen = []
+  def reward(task, seed):
+    seen.append(seed)
+    return seed % 2
+  first = run(player(reward))
+  assert len(set(seen)) == len(seen)
+  again = run(player(lambda task, seed: seed % 2))
+  assert [e.task_id for e in again.played] == [e.task_id for e in first.played]
+
+
+@pytest.mark.parametrize('reward, words', [
+    (0, "'all_fail'.*too hard"), (1, "'all_pass'.*too easy")])
+def test_collect_stops_and_says_why_groups_die(reward, words):
+  with pytest.raises(collect.GroupsDied, match='Only 0 of 4 .*' + words):
+    run(player(lambda task, seed: reward), max_waves=2)
