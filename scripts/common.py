@@ -65,7 +65,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _unknown_field(argv: Sequence[str]) -> str:
   """Which --config.field is unknown, and what it may have meant."""
-  given = dict(re.findall(r'^--?([\w.]+)[= ](.*)$', '\n'.join(argv), re.M))
+  pattern = r'^--?([\w.]+)(?:=|\n(?!-))(.*)$'
+  given = dict(re.findall(pattern, '\n'.join(argv), re.M))
   config = flags.FLAGS['config'].parser.parse(given.get('config'))
   for name in given:
     holder = config if name.startswith('config.') else {}

@@ -18,8 +18,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from agentrl import resolve
 from agentrl import runs
 from agentrl import types
+from agentrl.data import replay
+from agentrl.envs import env as env_lib
 
 FOLDER = 'episodes'
 Record = Mapping[str, Any]
@@ -109,6 +112,48 @@ def read(folder: str | os.PathLike, field: str = 'data'
            tuple(map(types.message_from_json, messages)))
 
 
+def tasks(folder: str | os.PathLike, split: str, field: str = 'data'
+          ) -> list[types.Task]:
+  """The tasks of a split, `train` or `test`.
+
+  Raises:
+    ValueError: the stage has not finished, has no such split, or the file is
+      not what it wrote.
+  """
+  name = f'tasks_{split}.jsonl'
+  made = runs.manifest(folder, field)['made']
+  if name not in made:
+    raise ValueError(f'config.{field}={str(folder)!r} has no {name}.'
+                     + resolve.hint(name, made))
+  path = pathlib.Path(folder) / name
+  _same(path, made[name])
+  return [types.task_from_json(json.loads(line))
+          for line in path.read_text().splitlines()]
+
+
+def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
+  """Replays the gold run of each task that carries one.
+
+  For tasks that were certified in another version of the environment: an
+  error here is better than a task that nobody can solve.
+
+  Raises:
+    ValueError: a gold run does not earn 1.
+  """
+  for task in tasks:
+    if 'gold' not in task.meta:
+      continue
+    moves = list(map(types.message_from_json, task.meta['gold']))
+    world, played = replay.replay(env, task, moves)
+    score = env.score(task, world, played, 'user_stop')
+    if score.reward != 1:
+      wrong = score.error or [c for c, ok in score.clauses.items() if not ok]
+      raise ValueError(
+          f'The gold run of task {task.id} fails ({wrong}): its domain or its '
+          'checker is not the one that it was certified with. Run the data '
+          'stage again.')
+
+
 def check(folder: str | os.PathLike, field: str = 'data') -> None:
   """Raises ValueError unless the files of the dialogues are as written."""
   files = runs.manifest(folder, field).get('files')
@@ -116,11 +161,15 @@ def check(folder: str | os.PathLike, field: str = 'data') -> None:
     raise ValueError(f'config.{field}={str(folder)!r} holds no dialogues: give '
                      'the folder of a data stage.')
   for name, digest in files.items():
-    path = pathlib.Path(folder) / name
-    if not path.is_file():
-      raise ValueError(f'{path} is gone: run the data stage again in a new '
-                       'folder.')
-    if runs.file_digest(path) != digest:
-      raise ValueError(f'{path} is corrupt: its hash is not the one in '
-                       'manifest.json. Copy it again, or run the data stage '
-                       'again in a new folder.')
+    _same(pathlib.Path(folder) / name, digest)
+
+
+def _same(path: pathlib.Path, digest: str) -> None:
+  """Raises ValueError unless a file has that hash."""
+  if not path.is_file():
+    raise ValueError(f'{path} is gone: run the data stage again in a new '
+                     'folder.')
+  if runs.file_digest(path) != digest:
+    raise ValueError(f'{path} is corrupt: its hash is not the one in '
+                     'manifest.json. Copy it again, or run the data stage '
+                     'again in a new folder.')

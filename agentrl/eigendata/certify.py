@@ -15,8 +15,8 @@ import random
 from typing import Any
 
 from agentrl import types
+from agentrl.data import replay
 from agentrl.eigendata import mutants
-from agentrl.eigendata import replay
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.envs import domain

@@ -1,7 +1,8 @@
 """Mutants of a gold run: each has one thing wrong that a checker must see.
 
 A write deleted, doubled, or with one argument changed to a value that is as
-plausible; a change made without asking the user; a fact left untold. A mutant
+plausible; a change made without asking the user, or without the look-up that
+the agent begins with; a fact left untold. A mutant
 is *equivalent* if it ends in the same state and its changed call was refused
 by the tool itself, or was the user's: there is nothing to see in it.
 """
@@ -16,7 +17,7 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import replay
+from agentrl.data import replay
 from agentrl.envs import checkers
 from agentrl.envs import domain
 
@@ -47,7 +48,8 @@ class Mutant:
 def make(env: domain.Domain, task: types.Task, gold: Moves,
          rng: random.Random) -> Iterator[Mutant]:
   """Every mutant of a gold run; `rng` draws the plausible values."""
-  for i in replay.writes(env, task, gold):
+  places = writes(env, task, gold)
+  for i in places:
     call, by = gold[i].tool_calls[0], gold[i].role
     yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
     yield Mutant(f'{call.name} doubled', gold[:i + 1] + gold[i:], by, i + 1)
@@ -55,8 +57,31 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     if agreed(env, gold, call):
       silent = [m for m in gold[:i] if m.role != 'assistant' or m.is_call]
       yield Mutant(f'{call.name} unasked', silent + gold[i:])
+  first = first_call(gold)
+  if first not in places and any(gold[i].role == 'assistant' for i in places):
+    name = gold[first].tool_calls[0].name
+    yield Mutant(f'{name} left out', gold[:first] + gold[first + 1:])
   for fact in task.criteria.communicate_info:
     yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold])
+
+
+def first_call(moves: Moves) -> int | None:
+  """The place of the agent's first call."""
+  return next((i for i, m in enumerate(moves)
+               if m.is_call and m.role == 'assistant'), None)
+
+
+def writes(env: domain.Domain, task: types.Task, moves: Moves) -> list[int]:
+  """The places of the moves whose calls change the state."""
+  world, found = env.start(task), []
+  before = world.state.changes()
+  for i, move in enumerate(moves):
+    world.execute(move.tool_calls)
+    after = world.state.changes()
+    if after != before:
+      found.append(i)
+    before = after
+  return found
 
 
 def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,

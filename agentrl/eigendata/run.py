@@ -57,7 +57,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
       seed=config.seed,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
-                 ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'kinds')}
+                 ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
+                  'kinds')}
          for split in SPLITS})
 
 

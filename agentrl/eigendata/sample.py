@@ -160,7 +160,7 @@ def _kind_of(problem: str) -> str:
   """A problem of a certificate without its particulars."""
   for sign in ('gold run fails', 'passes to', 'deleted', 'doubled', 'unasked',
                'untold',
-               'checker breaks'):
+               'left out', 'checker breaks'):
     if sign in problem:
       return sign
   return 'argument changed'

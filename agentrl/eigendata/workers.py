@@ -16,10 +16,10 @@ import re
 from typing import Any
 
 from agentrl import types
+from agentrl.data import replay
 from agentrl.eigendata import mutants
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.eigendata import replay
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.llm import llm as llm_lib
@@ -217,7 +217,7 @@ def _criteria(env: domain.Domain, task: types.Task,
               demands: Sequence[domain.Demand], moves: replay.Moves
               ) -> types.Criteria:
   """Gold actions, told facts; actions that write are marked by `info`."""
-  writes = set(replay.writes(env, task, moves))
+  writes = set(mutants.writes(env, task, moves))
   actions = tuple(
       types.Action(call.name, call.arguments, call.requestor, f'gold.{i}',
                    info='write' if i in writes else None)
@@ -240,10 +240,10 @@ def write_checker(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
   """
   moves = list(map(types.message_from_json, task.meta['gold']))
   world, played = replay.replay(env, task, moves)
-  writes = [moves[i].tool_calls[0] for i in replay.writes(env, task, moves)]
+  writes = [moves[i].tool_calls[0] for i in mutants.writes(env, task, moves)]
   own = [c for c in writes if c.requestor == 'assistant']
-  first = next((a.name for a in task.criteria.actions
-                if a.requestor == 'assistant'), None)
+  place = mutants.first_call(moves)
+  first = '' if place is None else moves[place].tool_calls[0].name
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
       'before': sorted({(first, c.name) for c in own if c.name != first}),

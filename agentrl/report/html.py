@@ -136,8 +136,8 @@ def _piece(folder: pathlib.Path) -> viewer.Piece:
   return vocabulary.load(str(folder)).piece
 
 
-def _curves(folder: pathlib.Path) -> list[markupsafe.Markup]:
-  """A plot for each panel that the stage has metrics of."""
+def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:
+  """(title, plot) of each panel that the stage has metrics of."""
   rows = metrics.read(folder)
   found = []
   for title, (names, percent_) in PANELS.items():
@@ -148,7 +148,7 @@ def _curves(folder: pathlib.Path) -> list[markupsafe.Markup]:
       if pairs and (len(names) == 1 or any(value for _, value in pairs)):
         series[legend] = tuple(zip(*pairs))
     if series:
-      found.append(plots.curves(title, series, percent=percent_))
+      found.append((title, plots.curves(title, series, percent=percent_)))
   return found
 
 
@@ -200,10 +200,10 @@ def funnel(split: Mapping[str, Any]
     worker, _, reason = name.partition(': ')
     lost.setdefault(worker, []).append((reason, count))
   left = split['tried']
-  rows = [('drafts', left, [])]
+  rows = [('Drafts', left, [])]
   for worker in sorted(lost, key=_place):
     left -= sum(count for _, count in lost[worker])
-    rows.append((f'passed {worker}', left, lost[worker]))
+    rows.append((worker, left, lost[worker]))
   return rows
 
 

@@ -26,14 +26,13 @@ _VARIABLES = {INK: 'ink', SOFT: 'soft', GRID: 'grid', BEFORE: 'before',
 _STYLE = {
     'svg.fonttype': 'none', 'svg.hashsalt': 'agentrl',
     'font.size': 11, 'text.color': INK, 'axes.edgecolor': GRID,
-    'axes.labelcolor': SOFT, 'axes.titlecolor': INK, 'axes.titlesize': 12,
-    'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
-    'axes.titlepad': 10, 'axes.spines.top': False, 'axes.spines.right': False,
+    'axes.labelcolor': SOFT, 'axes.spines.top': False,
+    'axes.spines.right': False,
     'axes.grid': True, 'axes.grid.axis': 'y', 'axes.axisbelow': True,
     'grid.color': GRID, 'grid.linewidth': 0.8, 'xtick.color': SOFT,
     'ytick.color': SOFT, 'xtick.major.size': 0, 'ytick.major.size': 0,
     'legend.frameon': False, 'legend.labelcolor': SOFT,
-    'legend.fontsize': 10, 'lines.solid_capstyle': 'round',
+    'legend.fontsize': 11, 'lines.solid_capstyle': 'round',
 }
 _SMOOTH = 30  # from so many points on a line is drawn with its running mean
 
@@ -84,18 +83,17 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
   """Lines over steps.
 
   Args:
-    title: with the unit.
+    title: for those who cannot see; the page shows its own.
     series: legend -> (steps, values); at most three.
     percent: values are shares.
   """
-  with _canvas(340, 210) as (figure, axes):
+  with _canvas(340, 190) as (figure, axes):
     for color, (name, (steps, values)) in zip((AFTER, FLOOR, BEFORE),
                                               series.items()):
       mean = _smooth(np.asarray(values, np.float64))
       axes.plot(steps, mean, color=color, linewidth=2, label=name)
       if len(values) >= _SMOOTH:
         axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.3)
-    axes.set_title(title)
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
@@ -134,7 +132,7 @@ def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
   """
   found = runs[-1][1]
   ks = np.arange(1, found['num_trials'] + 1)
-  with _canvas(470, 340) as (figure, axes):
+  with _canvas(470, 320) as (figure, axes):
     width = 0.8 / len(runs)
     for i, (color, (label, metrics)) in enumerate(
         zip((BEFORE, AFTER)[-len(runs):], runs)):
@@ -150,7 +148,6 @@ def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
     name, floor = max(found['floors'].items(), key=lambda pair: pair[1])
     axes.axhline(floor, color=FLOOR, linewidth=1.5, linestyle=(0, (4, 3)),
                  label=f'best floor ({name})')
-    axes.set_title('Chance that k fresh trials of a task all succeed')
     axes.set_xticks(ks, [f'pass^{k}' for k in ks])
     axes.set_ylim(0, min(1.08, axes.get_ylim()[1] + 0.05))
     _percent(axes.yaxis)
@@ -198,7 +195,6 @@ def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
     axes.set_yticks(y, [_row(by, *row) for row in rows], color=INK)
     axes.set_ylim(y.min() - 0.6, 0.6)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_title('pass^1 by group of tasks')
     axes.grid(axis='x')
     axes.grid(visible=False, axis='y')
     axes.spines['left'].set_visible(False)

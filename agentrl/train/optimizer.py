@@ -36,13 +36,16 @@ def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
   """
   match schedule:
     case 'cosine':
-      rate = optax.warmup_cosine_decay_schedule(
-          0.0, peak_lr, warmup_steps, total_steps)
+      after = optax.cosine_decay_schedule(
+          peak_lr, max(1, total_steps - warmup_steps))
     case 'constant':
-      rate = optax.warmup_constant_schedule(0.0, peak_lr, warmup_steps)
+      after = optax.constant_schedule(peak_lr)
     case _:
       raise ValueError(f"optimizer.schedule must be 'cosine' or 'constant', "
                        f'got {schedule!r}.')
+  # Joined by hand: optax's own warm-up of 0 steps would stay at 0 for ever.
+  rise = optax.linear_schedule(0.0, peak_lr, max(1, warmup_steps))
+  rate = optax.join_schedules([rise, after], [warmup_steps])
   match name:
     case 'adamw':
       tx = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay,

@@ -1,4 +1,4 @@
-"""Playing moves that are already known: gold runs and their mutants."""
+"""Playing moves that are known: gold runs and what was made of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import domain
+from agentrl.envs import env as env_lib
 
 Beat = Mapping[str, Any]
 Moves = list[types.Message]
@@ -38,8 +38,8 @@ def moves(messages: Iterable[types.Message]) -> list[types.Message]:
           if m.role != 'tool' and m != dialogue.GREETING]
 
 
-def enact(env: domain.Domain, task: types.Task, script: Moves
-          ) -> tuple[domain.World, dialogue.End]:
+def enact(env: env_lib.Env, task: types.Task, script: Moves
+          ) -> tuple[env_lib.World, dialogue.End]:
   """Plays moves by the rules of `envs/dialogue.py`.
 
   Raises:
@@ -65,8 +65,8 @@ def enact(env: domain.Domain, task: types.Task, script: Moves
     return world, stop.value
 
 
-def replay(env: domain.Domain, task: types.Task, script: Moves
-           ) -> tuple[domain.World, list[types.Message]]:
+def replay(env: env_lib.Env, task: types.Task, script: Moves
+           ) -> tuple[env_lib.World, list[types.Message]]:
   """Plays moves as they come: no turns, and a refused call stays refused."""
   world, played = env.start(task), [dialogue.GREETING]
   for i, move in enumerate(script):
@@ -76,17 +76,3 @@ def replay(env: domain.Domain, task: types.Task, script: Moves
     if calls:
       played += world.execute(calls)
   return world, played
-
-
-def writes(env: domain.Domain, task: types.Task, script: Moves) -> list[int]:
-  """The places of the moves whose calls change the state."""
-  world, found = env.start(task), []
-  before = world.state.changes()
-  for i, move in enumerate(script):
-    if move.is_call:
-      world.execute(move.tool_calls)
-      after = world.state.changes()
-      if after != before:
-        found.append(i)
-      before = after
-  return found

@@ -1,0 +1,125 @@
+"""A certificate is earned by a right checker and by no other."""
+
+import random
+
+import pytest
+
+from agentrl.data import replay
+from agentrl.eigendata import certify
+from agentrl.eigendata import mutants
+from agentrl.eigendata import planner
+from agentrl.eigendata import workers
+
+
+def drafted(maker, *families, kind='do', split='train'):
+  """(env, task, intent) of the families, in this order."""
+  env = maker.envs['lamps']
+  plan = planner.Plan('x', 'lamps', split, (families,), 'plain')
+  for seed in range(500):
+    seeds = workers.random_pool(env, plan, seed, database=0,
+                                other_share=float(kind != 'do'))
+    if tuple(d.family for d in seeds.drafts) == families:
+      intent = workers.user_intent(maker.llm, seeds, 0)
+      task = workers.validate_task(env, seeds, intent, name='t', seed=0)
+      return env, workers.write_checker(
+          maker.llm, env, task, intent, critique='', seed=0), intent
+  raise AssertionError(f'No task of {families}.')
+
+
+def certificate(env, task, intent, checker=None):
+  if checker is not None:
+    task = task.__class__(**{f: getattr(task, f) for f in task.__slots__
+                             } | {'checker': checker})
+  return certify.certify(env, task, intent.script, seed=0)
+
+
+def test_worked_example(maker):
+  env, task, intent = drafted(maker, 'dim')
+  moves = replay.render(intent.script, random.Random(0))
+  names = [m.name.partition('=')[0]
+           for m in mutants.make(env, task, moves, random.Random(0))]
+  level = intent.demands[0].tell[0]
+  assert names == ['set_level deleted', 'set_level doubled', 'set_level(lamp',
+                   'set_level(level', 'set_level unasked',
+                   'find_person left out', f"'{level}' untold"]
+  found = certificate(env, task, intent)
+  assert found['problems'] == [] and found['gold'] == [True] * 3
+  assert found['floors'] == {'noop': False, 'refuse': False, 'transfer': False}
+  # The tool refuses the level that it has set already.
+  assert (found['mutants'], found['killed'], found['equivalent']) == (7, 6, 1)
+  assert found['score'] == 1.0
+
+
+@pytest.mark.parametrize('clause, problem', [
+    ("'set_level of", 'set_level unasked'),
+    ("'told: level", 'untold'),
+    ("'find_person before set_level'", 'find_person left out'),
+])
+def test_a_clause_that_is_left_out_is_missed(maker, clause, problem):
+  env, task, intent = drafted(maker, 'dim')
+  lines = task.checker.split('\n')
+  at = next(i for i, line in enumerate(lines) if clause in line)
+  checker = '\n'.join(lines[:at] + lines[at + 2:])
+  found = certificate(env, task, intent, checker)
+  assert len(found['problems']) == 1 and problem in found['problems'][0]
+  assert found['score'] < 1
+
+
+@pytest.mark.parametrize('checker, problem', [
+    ('return {"yes": True}', 'passes to noop'),
+    ('return {"no": False}', 'gold run fails in wording 0'),
+    ('return {"no": changes["lamps.none.level"] == 1}', 'checker breaks'),
+    ('return {"lazy": len(changes["lamps.none.level"]) if 0 else True}',
+     'passes to refuse'),
+    ('return {"one": len(changes) == 1, "told": said(events, "level")}',
+     'passes with set_level(l'),
+    ('return {"words": said(events, "done, ")}', 'gold run fails'),
+    ('return 1', 'checker breaks'),
+    ('while True: pass', 'checker breaks'),
+])
+def test_a_wrong_checker_is_caught(maker, checker, problem):
+  env, task, intent = drafted(maker, 'dim')
+  found = certificate(env, task, intent,
+                      f'def check(changes, events):\n  {checker}')
+  assert any(problem in p for p in found['problems'])
+
+
+def test_a_checker_that_breaks_on_bad_runs_only_is_caught(maker):
+  env, task, intent = drafted(maker, 'dim')
+  path = next(p for p in task.checker.split("'") if p.startswith('lamps.'))
+  found = certificate(env, task, intent, (
+      'def check(changes, events):\n'
+      f'  return {{"a": changes[{path.split(" ")[0]!r}] > 0}}'))
+  assert 'checker breaks' in found['problems'][0]
+
+
+def test_handing_over_may_pass_only_where_it_is_the_task(maker):
+  env, task, intent = drafted(maker, 'sell', kind='transfer')
+  found = certificate(env, task, intent)
+  assert found['floors'] == {'noop': False, 'refuse': False, 'transfer': True}
+  assert found['problems'] == []
+  env, task, intent = drafted(maker, 'dim', 'sell', kind='transfer')
+  found = certificate(env, task, intent)
+  assert found['floors']['transfer'] is False and found['problems'] == []
+
+
+def test_a_user_call_that_is_repeated_is_equivalent(maker):
+  env, task, intent = drafted(maker, 'dark')
+  found = certificate(env, task, intent)
+  assert found['problems'] == []
+  # Deleted, another lamp and untold are killed; doubled changes nothing.
+  assert (found['killed'], found['equivalent']) == (3, 1)
+
+
+def test_many_runs_in_one_visit_judge_as_one_run_each(maker):
+  env, task, intent = drafted(maker, 'dim', 'dark')
+  gold = replay.render(intent.script, random.Random(0))
+  runs = [gold] + [m.moves for m in mutants.make(env, task, gold,
+                                                 random.Random(1))]
+  one_by_one = []
+  for moves in runs:
+    world, played = replay.replay(env, task, moves)
+    score = env.score(task, world, played, 'user_stop')
+    one_by_one.append(score.reward == 1)
+  assert certify._judge(env, task, runs) == one_by_one
+  assert one_by_one[0] and not all(one_by_one)

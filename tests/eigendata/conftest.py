@@ -1,0 +1,32 @@
+"""A domain of lamps, and ways to make samples of it without mistakes."""
+
+import json
+import pathlib
+
+import pytest
+
+from agentrl.eigendata import sample as sample_lib
+from agentrl.llm import procedural
+
+ROLES = tuple(procedural.ROLES)
+
+
+@pytest.fixture
+def config(monkeypatch):
+  """`config(**fields)`: JSON of a config on the lamps, free of mistakes."""
+  monkeypatch.syspath_prepend(pathlib.Path(__file__).parent)
+  def make(**fields):
+    wrong = fields.pop('mistakes', {})
+    return json.dumps({
+        'seed': 0, 'domains': ['lamps'], 'env': {'prompt': 'brief'},
+        'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
+        'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,
+        'processes': 1, 'llm': 'agentrl.llm.procedural:Procedural',
+        'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
+        **fields})
+  return make
+
+
+@pytest.fixture
+def maker(config):
+  return sample_lib.maker(config())

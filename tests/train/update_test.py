@@ -1,0 +1,125 @@
+"""The update: parts add up, padding is free, optimisers move what they should."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from agentrl.models import config as model_config
+from agentrl.models import transformer
+from agentrl.sft import loss as sft_loss
+from agentrl.train import optimizer
+from agentrl.train import update as update_lib
+
+MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16)
+KW = dict(peak_lr=0.1, warmup_steps=0, total_steps=10, schedule='constant',
+          clip_norm=1e9, weight_decay=0.0, b1=0.9, b2=0.95)
+
+
+def batch(rows=4, length=8):
+  rng = np.random.default_rng(0)
+  return {'ids_BT': rng.integers(1, 11, (rows, length)),
+          'positions_BT': np.tile(np.arange(length), (rows, 1)),
+          'segments_BT': np.ones((rows, length), int),
+          'target_BT': rng.random((rows, length)) < 0.5}
+
+
+def fresh(tx):
+  return update_lib.init(transformer.init(MODEL, jax.random.key(0)), tx)
+
+
+def step(data, micro_rows, tx):
+  update = update_lib.make_update(
+      functools.partial(sft_loss.next_token, model=MODEL), tx, micro_rows)
+  return jax.jit(update)(fresh(tx), data)
+
+
+def close(a, b):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), a, b)
+
+
+def test_parts_of_any_size_give_the_update_of_the_whole():
+  tx = optax.sgd(0.1)
+  whole = step(batch(), 4, tx)
+  for micro_rows in (1, 2):
+    close(step(batch(), micro_rows, tx), whole)
+
+
+def test_empty_rows_change_nothing():
+  tx = optax.sgd(0.1)
+  padded = {k: np.concatenate([v, np.zeros((4, 8), v.dtype)])
+            for k, v in batch().items()}
+  close(step(padded, 2, tx), step(batch(), 2, tx))
+
+
+def test_worked_example():
+  loss_fn = lambda params, b: (
+      (params['w'] * b['x_B1'] * b['target_BT']).sum() / b['total'],
+      {'x_max': jnp.abs(b['x_B1']).max()})
+  update = update_lib.make_update(loss_fn, optax.sgd(0.5), 1)
+  state = update_lib.init({'w': jnp.array(2.0)}, optax.sgd(0.5))
+  data = {'x_B1': jnp.array([[1.0], [-6.0], [9.0]]),
+          'target_BT': jnp.array([[True], [True], [False]])}
+  state, found = update(state, data)
+  # loss = 2 (1 - 6) / 2 = -5; gradient -2.5; the third row has no target, and
+  # no part of it is looked at.
+  assert float(found['loss']) == -5 and float(found['grad_norm']) == 2.5
+  assert float(found['x_max']) == 6 and int(found['target_tokens']) == 2
+  assert float(state.params['w']) == 3.25 and int(state.step) == 1
+
+
+def test_rows_must_divide():
+  with pytest.raises(ValueError, match='4 rows does not divide .* 3'):
+    step(batch(), 3, optax.sgd(0.1))
+
+
+@pytest.mark.parametrize('name', ['adamw', 'muon'])
+def test_each_optimiser_learns(name):
+  tx = optimizer.make(name=name, **{**KW, 'peak_lr': 0.02})
+  update = jax.jit(update_lib.make_update(
+      functools.partial(sft_loss.next_token, model=MODEL), tx, 4))
+  state, losses = fresh(tx), []
+  for _ in range(15):
+    state, found = update(state, batch())
+    losses.append(float(found['loss']))
+  assert losses[-1] < 0.6 * losses[0]
+
+
+def test_muon_orthogonalises_the_kernels_of_layers_alone():
+  tx = optimizer.make(name='muon', **{**KW, 'b1': 0.0})
+  params = transformer.init(MODEL, jax.random.key(0))
+  grads = jax.tree.map(
+      lambda p: jax.random.normal(jax.random.key(1), p.shape), params)
+  deltas, _ = tx.update(grads, tx.init(params), params)
+  kernel = np.asarray(deltas['layers_0']['mlp']['down']['kernel'])
+  spread = np.linalg.svd(kernel)[1]
+  assert spread.max() / spread.min() < 2.5  # all directions alike
+  before = np.linalg.svd(grads['layers_0']['mlp']['down']['kernel'])[1]
+  assert before.max() / before.min() > 2.5
+  np.testing.assert_allclose(np.abs(deltas['embed']).std() /
+                             np.abs(deltas['embed']).mean(), 0, atol=0.1)
+
+
+def test_decay_spares_vectors_and_schedule_is_kept():
+  tx = optimizer.make(name='adamw', **{
+      **KW, 'weight_decay': 0.5, 'warmup_steps': 4, 'schedule': 'cosine'})
+  params = {'m': jnp.ones((2, 2)), 'v': jnp.ones(2)}
+  state, zero = tx.init(params), jax.tree.map(jnp.zeros_like, params)
+  sizes = []
+  for _ in range(11):
+    deltas, state = tx.update(zero, state, params)
+    assert not np.asarray(deltas['v']).any()
+    sizes.append(float(-deltas['m'][0, 0]))
+  np.testing.assert_allclose(sizes[:5], [0, .0125, .025, .0375, .05], rtol=1e-5)
+  assert sizes[10] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(name='adam'), "'adamw' or 'muon', got 'adam'"),
+    (dict(name='adamw', schedule='line'), "'cosine' or 'constant'")])
+def test_unknown_names_are_refused(change, words):
+  with pytest.raises(ValueError, match=words):
+    optimizer.make(**{**KW, **change})
