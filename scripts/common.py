@@ -29,16 +29,17 @@ TRACEBACK = flags.DEFINE_bool('traceback', False,
                               'Show where an error came from.')
 
 
-def run(stage: Stage) -> None:
+def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
   """Runs `stage(config, workdir)` as the command line says, and exits.
 
   What a user can mend (a wrong value, a missing file, a full disk) ends in a
   message and exit code 1, Ctrl-C in 130; a bug keeps its traceback.
   """
-  flags.mark_flags_as_required(['config', 'workdir'])
+  flags.mark_flags_as_required(required)
   def main(argv: Sequence[str]) -> None:
     if argv[1:]:
-      sys.exit(f'Unexpected arguments {argv[1:]}: give --config and --workdir.')
+      sys.exit(f'Unexpected arguments {argv[1:]}: give --'
+               f'{" and --".join(required)}.')
     logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up
     try:

@@ -16,6 +16,7 @@ import re
 from typing import Any
 
 from agentrl import types
+from agentrl.data import replay
 from agentrl.eigendata import tau2_phone
 from agentrl.envs import dialogue
 from agentrl.envs import tau2
@@ -67,10 +68,6 @@ HOLD = ('YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON.',)
 HANDED = ('###TRANSFER###', 'Okay. ###TRANSFER###', 'Thanks. ###TRANSFER###')
 
 
-class Unplayable(RuntimeError):
-  """The dialogue cannot go on: a call was refused, or a turn is missing."""
-
-
 class Talk:
   """A dialogue under way; each method makes moves in it.
 
@@ -102,13 +99,13 @@ class Talk:
     """The result of a call.
 
     Raises:
-      Unplayable: it was refused.
+      replay.Unplayable: it was refused.
     """
     call = types.ToolCall(name, arguments)
     self._send(side, types.Message('assistant', tool_calls=(call,)))
     result = self._ask.new[-1][1]
     if result.error:
-      raise Unplayable(f'{name} was refused: {result.content}')
+      raise replay.Unplayable(f'{name} was refused: {result.content}')
     return result.content
 
   def lookup(self, key: str) -> dict[str, Any]:
@@ -154,7 +151,7 @@ class Talk:
 
   def _send(self, side: types.Side, reply: types.Message) -> None:
     if self.end or self._ask.side != side:
-      raise Unplayable(f'It is not the turn of the {side}.')
+      raise replay.Unplayable(f'It is not the turn of the {side}.')
     try:
       self._ask = self._game.send(reply)
     except StopIteration as stop:
@@ -165,7 +162,7 @@ def solve(talk: Talk) -> dialogue.End:
   """Plays the whole dialogue, both sides.
 
   Raises:
-    Unplayable: a call was refused.
+    replay.Unplayable: a call was refused.
   """
   customer = _identify(talk)
   hello = talk.rng.choice(THANKS).format(customer['full_name'].split()[0])
@@ -200,7 +197,7 @@ def _line(talk: Talk, customer: Mapping[str, Any]) -> Mapping[str, Any]:
   """The line of the user's number.
 
   Raises:
-    Unplayable: the customer has no such line.
+    replay.Unplayable: the customer has no such line.
   """
   # Ids end like the numbers; a look at the line tells whether it is the one.
   for key in sorted(customer['line_ids'],
@@ -208,7 +205,7 @@ def _line(talk: Talk, customer: Mapping[str, Any]) -> Mapping[str, Any]:
     line = talk.lookup(key)
     if line['phone_number'] == talk.number:
       return line
-  raise Unplayable(f'No line has the number {talk.number}.')
+  raise replay.Unplayable(f'No line has the number {talk.number}.')
 
 
 def _service(talk: Talk, customer: Mapping[str, Any], hello: str) -> str:

@@ -16,7 +16,6 @@ import functools
 import hashlib
 import importlib
 import importlib.resources
-import inspect
 import json
 import random
 import re
@@ -78,7 +77,7 @@ class Demand:
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=128)
 def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
   return importlib.import_module(f'{path}.state').build(seed, split)
 
@@ -181,11 +180,12 @@ class Domain:
     return ''
 
   def fingerprint(self) -> str:
-    """Hash of policy, tools, state, tasks, prompt style and checker prelude."""
+    """Hash of policy, code of the folder, prompt style and checker prelude."""
     parts = [self.prompt, self.policy, checkers.PRELUDE]
-    for part in ('state', 'tools', 'tasks'):
-      module = importlib.import_module(f'{self.path}.{part}')
-      parts.append(inspect.getsource(module))
+    folder = importlib.resources.files(self.path)
+    parts += [file.read_text() for file in sorted(
+        folder.iterdir(), key=lambda file: file.name)
+              if file.name.endswith('.py')]
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
 
 

@@ -59,9 +59,11 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   run = runs.start(workdir, 'eval', config,
                    inputs={name: config[name] for name in fields})
   if run.done:
+    _say(run.folder)
     return
   env = env_lib.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, config.split)
+  data_lib.verify(env, tasks)
   limits = dialogue.Limits(**config.limits)
   if scripted:
     agent, user = map(policy_lib.ScriptPolicy, resolve.name(config.agent)(env))
@@ -90,6 +92,15 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
       'versions': runs.versions()}
   write(run.folder, tasks, episodes, found)
   run.finish(num_tasks=len(tasks), num_trials=config.trials)
+  _say(run.folder)
+
+
+def _say(folder: pathlib.Path) -> None:
+  found = metrics.read_json(folder / 'metrics.json')
+  low, high = found['pass^1_interval'] or [np.nan, np.nan]
+  print(f'{folder} is done: pass^1 {100 * (found["pass^1"] or np.nan):.1f} % '
+        f'({100 * low:.1f} to {100 * high:.1f}) on {found["num_tasks"]} tasks, '
+        f'{found["num_trials"]} trials each.')
 
 
 def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:

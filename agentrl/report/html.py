@@ -21,7 +21,6 @@ from agentrl.report import plots
 from agentrl.report import summary as summary_lib
 from agentrl.report import viewer
 
-LABELS = {'sft': 'SFT', 'grpo': 'GRPO'}
 FLOORS = {'noop': 'doing nothing', 'refuse': 'refusing',
           'transfer': 'handing over'}
 # In the order in which a draft passes them, see eigendata/workers.py.
@@ -78,7 +77,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
 def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
   """The report of a workdir as text."""
   found = summary_lib.evaluations(workdir)
-  runs = [(LABELS[name], values) for name, values in found.items()]
+  runs = [(summary_lib.LABELS[name], values) for name, values in found.items()]
   tasks = _tasks(workdir)
   data = workdir / 'data' / 'stats.json'
   environment = jinja2.Environment(
@@ -86,7 +85,8 @@ def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
       autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
       lstrip_blocks=True)
   environment.globals |= dict(
-      percent=percent, interval=interval, seconds=seconds, counts=counts,
+      percent=summary_lib.percent, interval=summary_lib.interval,
+      seconds=seconds, counts=counts,
       words=words, funnel=funnel, outcome_class=outcome_class, spread=spread,
       giving_up=FLOORS)
   return environment.get_template('report.html.j2').render(
@@ -121,7 +121,7 @@ def _cases(workdir: pathlib.Path,
   runs = {}
   for name, stage in summary_lib.EVALUATIONS.items():
     if stage in stages:
-      episodes = runs.setdefault(LABELS[name], {})
+      episodes = runs.setdefault(summary_lib.LABELS[name], {})
       for task, episode in eval_run.read_transcripts(workdir / stage):
         episodes.setdefault(task, []).append(episode)
   if not (runs and tasks):
@@ -154,8 +154,8 @@ def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:
 
 def headline(summary: Mapping[str, Any]) -> str:
   """The result in one sentence."""
-  runs = [(LABELS[name], percent(summary[name]['pass^1']))
-          for name in LABELS if summary[name]]
+  runs = [(summary_lib.LABELS[name], summary_lib.percent(summary[name]['pass^1']))
+          for name in summary_lib.LABELS if summary[name]]
   if not runs:
     return 'This chain has not been evaluated yet.'
   tasks = f'{summary["num_tasks"]} held-out tasks'
@@ -176,16 +176,16 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
   """What one must know to believe the headline."""
   if summary['delta'] is not None:
     low, high = summary['delta_interval']
-    yield (f'The 95 % interval of the paired difference is {points(low)} to '
-           f'{points(high)} points.')
+    yield (f'The 95 % interval of the paired difference is {summary_lib.points(low)} to '
+           f'{summary_lib.points(high)} points.')
   elif summary['sft'] and summary['grpo']:
     yield summary['delta_problem']
   if summary['floors']:
-    listed = ', '.join(f'{FLOORS[name]} {percent(value)}'
+    listed = ', '.join(f'{FLOORS[name]} {summary_lib.percent(value)}'
                        for name, value in summary['floors'].items())
     yield f'What giving up at once would earn on the same tasks: {listed}.'
   if summary['user_fault_rate'] is not None:
-    yield (f'In {percent(summary["user_fault_rate"])} of the dialogues the '
+    yield (f'In {summary_lib.percent(summary["user_fault_rate"])} of the dialogues the '
            'user model was at fault.')
 
 
@@ -209,18 +209,6 @@ def funnel(split: Mapping[str, Any]
 
 def _place(worker: str) -> int:
   return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
-
-
-def percent(share: float | None) -> str:
-  return 'none' if share is None else f'{100 * share:.1f} %'
-
-
-def points(share: float) -> str:
-  return f'{100 * share:+.1f}'.replace('-', '\u2212')
-
-
-def interval(ends: Sequence[float] | None) -> str:
-  return '' if ends is None else f'{100 * ends[0]:.1f} to {100 * ends[1]:.1f}'
 
 
 def seconds(value: float) -> str:

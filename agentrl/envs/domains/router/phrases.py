@@ -101,7 +101,7 @@ AGENT = {
         'I should reset the line {account}, it is {signal}. Is it fine?'),
     'which day': (
         'The {what}. A technician for {account}: day {free}. Which day?',
-        'The {what}. Shall I send one to {account} on day {free}?',
+        'The {what}. Shall a technician come to {account}: day {free}?',
         'The {what}. When may one visit {account}: day {free}?'),
     'taken': (
         'Day {day} is taken for {account}. Free: {free}. Which one?',

@@ -1,0 +1,78 @@
+"""The data stage: its folder, its figures, and what it refuses."""
+
+import json
+
+import ml_collections
+import pytest
+
+from agentrl import metrics
+from agentrl.data import episodes
+from agentrl.eigendata import run
+
+MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
+
+
+@pytest.fixture
+def settings(config):
+  return lambda **kw: ml_collections.ConfigDict(
+      json.loads(config(mistakes=MISTAKES, **kw)))
+
+
+def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
+  run.synthesize(settings(), tmp_path)
+  found = metrics.read_json(tmp_path / 'stats.json')
+  for split, wanted in (('train', 12), ('test', 4)):
+    figures = found[split]
+    assert figures['kept'] == wanted == len(episodes.tasks(tmp_path, split))
+    assert figures['tried'] == wanted + sum(figures['rejected'].values())
+    assert sum(figures['kinds'].values()) == wanted
+    assert figures['mutants']['score'] == 1
+  read = list(episodes.read(tmp_path))
+  assert [t.id for t, _ in read] == [
+      t.id for t in episodes.tasks(tmp_path, 'train')]
+  manifest = metrics.read_json(tmp_path / 'manifest.json')
+  assert manifest['train']['rejected'] == found['train']['rejected']
+  assert set(manifest['made']) == {'episodes', 'stats.json',
+                                   'tasks_test.jsonl', 'tasks_train.jsonl'}
+
+
+def test_splits_share_no_entity_and_no_combination(settings, tmp_path):
+  run.synthesize(settings(demands_train=[1, 1, 1]), tmp_path)
+  train, test = (episodes.tasks(tmp_path, s) for s in ('train', 'test'))
+  sets = lambda tasks: {tuple(sorted(t.families)) for t in tasks}
+  assert not sets(train) & sets(test)
+  words = lambda tasks: {w for t in tasks for w in t.meta['about'] if '-' in w}
+  assert not words(train) & words(test)
+
+
+def test_the_same_seed_gives_the_same_folder_in_any_number_of_processes(
+    settings, tmp_path):
+  for name, processes in (('a', 1), ('b', 2)):
+    run.synthesize(settings(processes=processes), tmp_path / name)
+  made = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
+          for n in 'ab']
+  assert made[0] == made[1]
+
+
+def test_a_finished_stage_is_not_repeated_and_not_overwritten(
+    settings, tmp_path):
+  run.synthesize(settings(), tmp_path)
+  before = (tmp_path / 'manifest.json').stat().st_mtime_ns
+  run.synthesize(settings(), tmp_path)
+  assert (tmp_path / 'manifest.json').stat().st_mtime_ns == before
+  with pytest.raises(ValueError, match='config.seed was 0, is 1'):
+    run.synthesize(settings(seed=1), tmp_path)
+
+
+def test_too_few_good_samples_say_why_and_leave_no_manifest(
+    settings, tmp_path):
+  config = settings()
+  config.llm_kw.mistakes.intent = 1.0
+  with pytest.raises(ValueError, match='raise config.max_tries.*TaskValid'):
+    run.synthesize(config, tmp_path)
+  assert not (tmp_path / 'manifest.json').exists()
+
+
+def test_no_test_tasks_may_be_asked_for(settings, tmp_path):
+  run.synthesize(settings(num_test=0), tmp_path)
+  assert episodes.tasks(tmp_path, 'test') == []

@@ -1,0 +1,103 @@
+"""Samples are pure, what is kept is certified, and mistakes are found."""
+
+import collections
+import dataclasses
+import random
+
+import pytest
+
+from agentrl.data import episodes
+from agentrl.eigendata import sample as sample_lib
+from agentrl.envs import dialogue
+
+
+def make(maker, count, split='train'):
+  return [sample_lib.make(maker, split, i) for i in range(count)]
+
+
+def test_a_sample_is_a_function_of_config_split_and_number(config):
+  wrong = dict.fromkeys(('intent', 'user', 'agent', 'checker', 'judge'), 0.3)
+  text = config(mistakes=wrong)
+  first = make(sample_lib.maker(text), 20)
+  sample_lib.maker.cache_clear()
+  again = sample_lib.maker(text)
+  order = random.Random(0).sample(range(20), 20)
+  assert all(sample_lib.make(again, 'train', i) == first[i] for i in order)
+  assert first != make(sample_lib.maker(config(mistakes=wrong, seed=1)), 20)
+
+
+def test_without_mistakes_all_that_fits_is_kept(maker):
+  found = make(maker, 40)
+  assert {s.reason for s in found} <= {'', 'no caller fits'}
+  assert not any(s.repaired for s in found)
+  assert all(s.draft == 1 for s in found if s.task)
+
+
+def test_what_is_kept_is_whole(maker):
+  env = maker.envs['lamps']
+  for sample in make(maker, 30):
+    if not sample.task:
+      continue
+    task = sample.task
+    assert task.certificate['score'] == 1 and task.certificate['killed'] > 0
+    assert task.certificate['fingerprint'] == env.fingerprint()
+    assert task.initial_state == {'seed': 0, 'split': 'train'}
+    assert task.meta['split'] == 'train'
+    assert all(word in task.scenario for word in task.meta['about'])
+    assert len(task.families) == len(task.meta['demands'])
+    assert sample.messages[0] == dialogue.GREETING
+    assert dialogue.is_stop(sample.messages[-1])
+    assert env.fault(task, sample.messages) == ''
+    episodes.verify(env, [task])
+
+
+def test_test_tasks_are_certified_and_have_no_dialogue(maker):
+  kept = [s for s in make(maker, 20, 'test') if s.task]
+  assert kept and all(s.messages == () for s in kept)
+  assert all(s.task.initial_state['split'] == 'test' for s in kept)
+  assert all(s.task.certificate for s in kept)
+
+
+@pytest.mark.parametrize('role, workers', [
+    ('intent', {'TaskValidation'}),
+    ('checker', {'Certificate'}),
+    ('agent', {'TrajectoryValidation'}),
+    ('user', {'TrajectoryValidation'}),
+    ('judge', {'TrajectoryValidation'}),
+])
+def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
+    config, role, workers):
+  found = make(sample_lib.maker(config(mistakes={role: 1.0})), 40)
+  rejected = collections.Counter(
+      s.worker for s in found if s.reason and s.reason != 'no caller fits')
+  assert set(rejected) == workers
+  assert rejected.total() > 8
+
+
+def test_a_dialogue_that_fails_is_tried_once_more(config):
+  found = make(sample_lib.maker(config(mistakes={'agent': 0.5})), 40)
+  mended = [s for s in found if s.task and s.repaired]
+  assert mended
+  assert all(s.repaired[0].startswith('dialogue: ') for s in mended)
+
+
+def test_usage_is_counted_by_worker(maker):
+  sample = next(s for s in make(maker, 5) if s.task)
+  assert set(sample.usage) == {'UserIntent', 'ValidationFunction',
+                               'DialogSynthesis', 'TrajectoryValidation'}
+  own = sum(m.role != 'tool' for m in sample.messages) - 1  # greeting
+  assert sample.usage['DialogSynthesis'].calls == own
+  assert sample.usage['UserIntent'].calls == 1
+
+
+def test_no_llm_of_that_name(config):
+  with pytest.raises(ValueError, match="Did you mean 'Procedural'"):
+    sample_lib.maker(config(llm='agentrl.llm.procedural:Procedure'))
+
+
+def test_kinds_are_mixed_as_asked(config):
+  always = make(sample_lib.maker(config(other_share=1.0)), 20)
+  never = make(sample_lib.maker(config(other_share=0.0)), 20)
+  assert all(s.task.kind != 'do' for s in always if s.task)
+  assert all(s.task.kind == 'do' for s in never if s.task)
+  assert dataclasses.asdict(always[0]) != dataclasses.asdict(never[0])

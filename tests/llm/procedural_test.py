@@ -1,0 +1,87 @@
+"""The stand-in for an LLM: deterministic, right at rate 0, wrong at rate 1."""
+
+import json
+
+import pytest
+
+from agentrl import types
+from agentrl.envs import checkers
+from agentrl.llm import procedural
+
+ROLES = tuple(procedural.ROLES)
+SCHEMA = {'type': 'object'}
+CHECKER = {
+    'role': 'checker', 'changes': {'orders.a-b.status': 'cancelled'},
+    'tell': ['Cancelled'], 'before': [['find', 'cancel']],
+    'confirmed': [['cancel', 'a-b']], 'times': {'cancel': 1},
+    'words': ['All done, a-b is cancelled.'], 'code': '', 'critique': ''}
+EVENTS = [
+    ['user', 'Cancel a-b.'], ['call', 'assistant', 'find', {}, True],
+    ['assistant', 'Cancel a-b, okay?'], ['user', 'Yes.'],
+    ['call', 'assistant', 'cancel', {'order': 'a-b'}, True],
+    ['assistant', 'a-b is cancelled.'], ['user', '###STOP###']]
+JUDGE = {'role': 'judge', 'events': EVENTS, 'tell': ['cancelled'],
+         'writes': [['assistant', 'cancel', {'order': 'a-b'}]],
+         'clauses': {'all': True}}
+
+
+def ask(payload, seed=0, rate=0.0):
+  llm = procedural.Procedural(dict.fromkeys(ROLES, rate))
+  prompt = types.Message('system', 'Do this.\n' + json.dumps(payload))
+  return llm.complete([prompt], schema=SCHEMA, seed=seed)
+
+
+def passes(code, changes, events):
+  return all(checkers.run(code, changes, events).values())
+
+
+def test_the_checker_it_writes_passes_the_right_run_only():
+  code = ask(CHECKER).value['code']
+  changes = CHECKER['changes']
+  assert passes(code, changes, EVENTS)
+  assert not passes(code, {}, EVENTS)
+  assert not passes(code, {**changes, 'orders.a-b.city': 'Oslo'}, EVENTS)
+  assert not passes(code, {'orders.a-b.status': 'lost'}, EVENTS)
+  assert not passes(code, changes, EVENTS[:5] + EVENTS[6:])  # untold
+  assert not passes(code, changes, EVENTS[:2] + EVENTS[4:])  # unasked
+  assert not passes(code, changes, EVENTS[:1] + EVENTS[2:])  # not looked up
+  assert not passes(code, changes, EVENTS[:5] + EVENTS[4:])  # doubled
+
+
+def test_mistaken_checkers_differ_from_the_right_one():
+  right = ask(CHECKER).value['code']
+  wrong = {ask(CHECKER, seed, rate=1.0).value['code'] for seed in range(30)}
+  assert right not in wrong and len(wrong) > 8
+
+
+@pytest.mark.parametrize('change, success, fault', [
+    ({}, True, 'none'),
+    ({'clauses': {'all': False}}, True, 'task'),
+    ({'events': EVENTS[:4]}, False, 'trajectory'),
+    ({'events': EVENTS[:5] + EVENTS[6:]}, False, 'trajectory'),
+    ({'events': [['call', 'assistant', 'x', {}, False], *EVENTS]}, False,
+     'trajectory'),
+    ({'events': [['call', 'user', 'x', {}, False], *EVENTS]}, True, 'none'),
+])
+def test_the_judge(change, success, fault):
+  found = ask({**JUDGE, **change}).value
+  assert (found['success'], found['fault']) == (success, fault)
+  assert bool(found['critique']) == (fault != 'none')
+  assert ask({**JUDGE, **change}, rate=1.0).value['success'] != success
+
+
+def test_the_same_seed_gives_the_same_reply_and_its_cost():
+  reply = ask(CHECKER, seed=3, rate=0.5)
+  assert reply == ask(CHECKER, seed=3, rate=0.5)
+  assert reply.usage.calls == 1 and reply.usage.completion_tokens > 20
+  assert json.loads(reply.message.content) == reply.value
+
+
+@pytest.mark.parametrize('mistakes, text', [
+    ({'usr': 0.1}, "no role 'usr'. Did you mean 'user'"),
+    ({}, 'must be within 0 .. 1, got None'),
+    ({**dict.fromkeys(ROLES, 0.0), 'judge': 2}, 'mistakes.judge .* got 2'),
+])
+def test_wrong_rates_are_refused(mistakes, text):
+  with pytest.raises(ValueError, match=text):
+    procedural.Procedural(mistakes)

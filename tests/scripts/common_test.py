@@ -1,0 +1,44 @@
+"""Wrong command lines end in one line that says how to mend them."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+CONFIG = '--config=configs/eigendata/builtin.py'
+
+
+def run(*args):
+  return subprocess.run(
+      [sys.executable, 'scripts/synthesize.py', *args], cwd=ROOT,
+      capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize('args, text', [
+    ((CONFIG, '--config.seeed=1'), "has no 'seeed'. Did you mean 'seed'?"),
+    ((CONFIG, '--config.llm_kw.mistakes.usr=0.1'),
+     "has no 'llm_kw.mistakes.usr'. Did you mean 'user'?"),
+    ((CONFIG, '--config.seed=x'), "invalid literal for int"),
+    (('--config=configs/none.py',), 'configs/none.py'),
+    ((CONFIG, '--config.domains=("ordrs",)'), "No domain at 'ordrs'"),
+    ((CONFIG, '--config.llm_kw.mistakes.user=2.0'), 'must be within 0 .. 1'),
+])
+def test_one_line_and_a_code(tmp_path, args, text):
+  found = run(f'--workdir={tmp_path}/data', *args)
+  assert found.returncode == 1
+  assert text in found.stderr and found.stderr.count('\n') <= 2
+  assert 'Traceback' not in found.stderr
+
+
+def test_a_folder_is_required():
+  found = run(CONFIG)
+  assert found.returncode == 1
+  assert 'workdir must have a value' in found.stderr
+
+
+def test_a_bug_or_a_wish_shows_where_it_came_from(tmp_path):
+  found = run(CONFIG, '--config.llm=a:b', f'--workdir={tmp_path}/data',
+              '--traceback')
+  assert 'Traceback' in found.stderr and "Cannot import 'a:b'" in found.stderr
