@@ -105,6 +105,8 @@ def _check_shapes(folder: pathlib.Path, like: Any) -> None:
   except Exception as e:
     raise ValueError(_unreadable(folder, e)) from e
   have, want = _shapes(stored), _shapes(like)
+  if not have:
+    raise ValueError(_unreadable(folder, ValueError('no metadata')))
   off = [f'{name}: checkpoint {have.get(name, "lacks it")}, model '
          f'{want.get(name, "lacks it")}'
          for name in sorted({*have, *want}) if have.get(name) != want.get(name)]

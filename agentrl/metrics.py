@@ -1,4 +1,4 @@
-"""Files that are never half-written: JSON, and metrics by step as JSON lines."""
+"""Files that are never half-written: JSON, and metrics as JSON lines."""
 
 from __future__ import annotations
 

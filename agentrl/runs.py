@@ -96,7 +96,7 @@ def start(workdir: str | os.PathLike, stage: str,
 
 def _same(folder: pathlib.Path, before: Any, now: Any) -> None:
   """Raises ValueError naming every field that differs."""
-  flat_before, flat_now = _flat(before), _flat(now)
+  flat_before, flat_now = flat(before), flat(now)
   off = [f'{name} was {flat_before.get(name)!r}, is {flat_now.get(name)!r}'
          for name in sorted({*flat_before, *flat_now})
          if flat_before.get(name) != flat_now.get(name)]
@@ -106,10 +106,11 @@ def _same(folder: pathlib.Path, before: Any, now: Any) -> None:
         '--workdir, or delete that folder to start over.')
 
 
-def _flat(value: Any, path: str = '') -> dict[str, Any]:
+def flat(value: Any, path: str = '') -> dict[str, Any]:
+  """Nested fields as `{"a.b": value}`."""
   if isinstance(value, dict):
     return {k: v for name, inner in value.items()
-            for k, v in _flat(inner, f'{path}.{name}'.lstrip('.')).items()}
+            for k, v in flat(inner, f'{path}.{name}'.lstrip('.')).items()}
   return {path: value}
 
 

@@ -218,7 +218,7 @@ def _is_default(field: dataclasses.Field, value: Any) -> bool:
 
 
 def _known(cls: type, record: Json) -> dict[str, Any]:
-  """`record` as keyword arguments of `cls`, or an error that says what is off."""
+  """`record` as keyword arguments of `cls`; an error says what is off."""
   if not isinstance(record, Mapping):
     raise ValueError(
         f'{cls.__name__} must be a JSON object, got {type(record).__name__}: '

@@ -5,8 +5,18 @@
 
 import common
 
+from agentrl import metrics
 from agentrl.report import html
+from agentrl.report import text
+
+
+def report(config: None, workdir: str) -> None:
+  """Writes both, and prints the numbers."""
+  del config
+  path = html.write(workdir)
+  print(text.table(metrics.read_json(path.with_name('summary.json'))))
+  print(path)
+
 
 if __name__ == '__main__':
-  common.run(lambda config, workdir: print(html.write(workdir)),
-             required=['workdir'])
+  common.run(report, required=['workdir'])

@@ -29,8 +29,10 @@ STAGES = {
     'tokenizer': ('agentrl.data.vocabulary:train', {'data': 'data'}),
     'user_sft': ('agentrl.sft.train:train',
                  {'data': 'data', 'tokenizer': 'tokenizer'}),
+    # From scratch the agent starts from the user model: by then it reads.
     'agent_sft': ('agentrl.sft.train:train',
-                  {'data': 'data', 'tokenizer': 'tokenizer'}),
+                  {'data': 'data', 'tokenizer': 'tokenizer',
+                   'init_from': 'user_sft'}),
     'eval_sft': ('agentrl.eval.run:evaluate',
                  {'data': 'data', 'user': 'user_sft', 'agent': 'agent_sft'}),
     'grpo': ('agentrl.rl.train:train',

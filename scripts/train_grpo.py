@@ -3,8 +3,9 @@
   python scripts/train_grpo.py --config=configs/grpo/builtin.py --workdir=...
 """
 
-from agentrl.rl import train
 import common
+
+from agentrl.rl import train
 
 if __name__ == '__main__':
   common.run(train.train)

@@ -3,8 +3,9 @@
   python scripts/train_sft.py --config=configs/sft/builtin.py --workdir=...
 """
 
-from agentrl.sft import train
 import common
+
+from agentrl.sft import train
 
 if __name__ == '__main__':
   common.run(train.train)

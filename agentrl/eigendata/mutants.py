@@ -2,9 +2,10 @@
 
 A write deleted, doubled, or with one argument changed to a value that is as
 plausible; a change made without asking the user, or without the look-up that
-the agent begins with; a fact left untold. A mutant
-is *equivalent* if it ends in the same state and its changed call was refused
-by the tool itself, or was the user's: there is nothing to see in it.
+the agent begins with; a fact left untold.
+
+A mutant is *equivalent* if it ends in the same state and its changed call was
+refused by the tool itself, or was the user's: there is nothing to see in it.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
   return [*rng.sample(near, len(near)), *far][:CANDIDATES] or [f'{value} x']
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=256)
 def _columns(env: domain.Domain, seed: int, split: str
              ) -> tuple[dict[str, set[str]], dict[str, list[str]]]:
   """The strings of each column, keys included, and the columns of each."""

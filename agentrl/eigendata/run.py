@@ -147,8 +147,10 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
       'examples': {f'{s.worker}: {s.reason}': s.detail for s in rejected},
       'repaired': _counts(r for s in kept for r in s.repaired),
       'mutants': _mutants(samples),
-      'floors': {name: sum(t.certificate['floors'][name] for t in tasks)
-                 for name in ('noop', 'refuse', 'transfer')},
+      'floors': {name: sum(t.certificate['floors'].get(name, 0)
+                           for t in tasks)
+                 for name in sorted({n for t in tasks
+                                     for n in t.certificate['floors']})},
       'domains': _counts(t.domain for t in tasks),
       'kinds': _counts(t.kind for t in tasks),
       'demands': _counts(str(len(t.families)) for t in tasks),

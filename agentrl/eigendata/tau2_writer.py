@@ -1,4 +1,4 @@
-"""The data stage for tau2-bench telecom: dialogues for tasks of its train split.
+"""The data stage for tau2-bench telecom: dialogues for its train split.
 
 No LLM takes part: see `tau2_telecom.py`. What the benchmark's evaluator does
 not score 1 is dropped. Tasks of the test split get a certificate, but no
@@ -21,12 +21,12 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
-from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
 from agentrl.eigendata import run as run_lib
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import tau2_telecom
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+from agentrl.envs import tau2
 
 DOMAIN = 'tau2:telecom'
 TRANSFER = types.ToolCall('transfer_to_human_agents',

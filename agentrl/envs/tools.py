@@ -1,7 +1,7 @@
 """Tools: typed functions over a state, their schemas, and safe calls.
 
-A tool is a function whose first parameter is the state (`state.State`) and whose
-docstring says what it does; the section `Args:` says what its arguments mean.
+A tool is a function whose first parameter is the state (`state.State`) and
+whose docstring says what it does; the section `Args:` tells of its arguments.
 Schema and validation come from the type hints, through pydantic in strict
 mode: `"3"` is not 3, and an unknown argument is an error.
 """
@@ -14,8 +14,8 @@ import functools
 import inspect
 import json
 import re
-from typing import Any
 import typing
+from typing import Any
 
 import pydantic
 
@@ -112,7 +112,8 @@ def _run(tools: Mapping[str, Tool], state: Any, request: types.ToolCall) -> Any:
     checked = tool.arguments.model_validate(dict(request.arguments))
   except pydantic.ValidationError as e:
     raise ToolError('; '.join(map(_problem, e.errors()))) from None
-  kwargs = {name: getattr(checked, name) for name in tool.arguments.model_fields}
+  fields = tool.arguments.model_fields
+  kwargs = {name: getattr(checked, name) for name in fields}
   try:
     return tool.fn(state, **kwargs)
   except ToolError:

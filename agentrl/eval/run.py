@@ -34,11 +34,11 @@ from agentrl.rollout import policy as policy_lib
 
 # Raise it when a change here or in envs/ gives a number another meaning.
 EVALUATOR = 1
-# What `metrics.json` is broken down by.
-GROUPS: dict[str, Callable[[types.Task], str]] = {
+# What `metrics.json` is broken down by; tasks without a value are left out.
+GROUPS: dict[str, Callable[[types.Task], Any]] = {
     'domain': lambda task: task.domain,
     'kind': lambda task: task.kind,
-    'demands': lambda task: str(len(task.meta.get('demands', task.families))),
+    'demands': lambda task: len(task.meta.get('demands', task.families)),
 }
 
 
@@ -200,12 +200,12 @@ def _grid(episodes: Sequence[types.Episode], trials: int,
   return np.array([test(e) for e in episodes], bool).reshape(-1, trials)
 
 
-def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], str]
+def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]
           ) -> Iterator[tuple[str, np.ndarray]]:
   """(value, rows of the tasks that have it)."""
-  labels = np.array([label(task) for task in tasks])
-  for value in sorted(set(labels)):
-    yield str(value), np.flatnonzero(labels == value)
+  labels = [label(task) for task in tasks]
+  for value in sorted(filter(None, set(labels))):
+    yield str(value), np.array([i for i, x in enumerate(labels) if x == value])
 
 
 def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,

@@ -39,10 +39,10 @@ class Procedural:
 
   def __init__(self, mistakes: Mapping[str, float]):
     self._rates = dict(mistakes)
-    for role in {*ROLES, *mistakes}:
-      if role not in ROLES:
-        raise ValueError(f'mistakes has no role {role!r}.'
-                         + resolve.hint(role, ROLES))
+    if unknown := sorted(set(mistakes) - set(ROLES)):
+      raise ValueError(f'mistakes has no role {unknown[0]!r}.'
+                       + resolve.hint(unknown[0], ROLES))
+    for role in ROLES:
       if not 0 <= self._rates.get(role, -1) <= 1:
         raise ValueError(f'mistakes.{role} must be within 0 .. 1, got '
                          f'{mistakes.get(role)!r}.')

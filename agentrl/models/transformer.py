@@ -52,8 +52,9 @@ def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
            name: str, depth: float = 1.0) -> nn.DenseGeneral:
   """A matrix without bias; `depth` shrinks what writes to the residual."""
   init = nn.initializers.variance_scaling(1.0 / depth, 'fan_in', 'normal')
-  return nn.DenseGeneral(features, use_bias=False, name=name, dtype=config.dtype,
-                         param_dtype=config.param_dtype, kernel_init=init)
+  return nn.DenseGeneral(
+      features, use_bias=False, name=name, dtype=config.dtype,
+      param_dtype=config.param_dtype, kernel_init=init)
 
 
 class Attention(nn.Module):

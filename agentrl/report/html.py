@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 import json
 import os
 import pathlib
-import statistics
 from typing import Any
 
 import jinja2
 import markupsafe
 
 from agentrl import metrics
-from agentrl import runs as runs_lib
 from agentrl import types
 from agentrl.data import vocabulary
 from agentrl.eval import run as eval_run
 from agentrl.report import plots
 from agentrl.report import summary as summary_lib
+from agentrl.report import text
 from agentrl.report import viewer
 
-FLOORS = {'noop': 'doing nothing', 'refuse': 'refusing',
-          'transfer': 'handing over'}
 # In the order in which a draft passes them, see eigendata/workers.py.
 WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
            'Certificate', 'DialogSynthesis', 'TrajectoryValidation',
@@ -77,7 +74,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
 def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
   """The report of a workdir as text."""
   found = summary_lib.evaluations(workdir)
-  runs = [(summary_lib.LABELS[name], values) for name, values in found.items()]
+  runs = [(text.LABELS[name], values) for name, values in found.items()]
   tasks = _tasks(workdir)
   data = workdir / 'data' / 'stats.json'
   environment = jinja2.Environment(
@@ -85,13 +82,10 @@ def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
       autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
       lstrip_blocks=True)
   environment.globals |= dict(
-      percent=summary_lib.percent, interval=summary_lib.interval,
-      seconds=seconds, counts=counts,
-      words=words, funnel=funnel, outcome_class=outcome_class, spread=spread,
-      giving_up=FLOORS)
+      text=text, funnel=funnel, outcome_class=outcome_class)
   return environment.get_template('report.html.j2').render(
       name=workdir.resolve().name, summary=summary, runs=runs,
-      headline=headline(summary), sentences=sentences(summary),
+      headline=text.headline(summary), sentences=text.sentences(summary),
       ks=[key for key in runs[0][1] if key.startswith('pass^')
           and not key.endswith('_interval')] if runs else [],
       outcomes=[o.value for o in types.Outcome
@@ -121,7 +115,7 @@ def _cases(workdir: pathlib.Path,
   runs = {}
   for name, stage in summary_lib.EVALUATIONS.items():
     if stage in stages:
-      episodes = runs.setdefault(summary_lib.LABELS[name], {})
+      episodes = runs.setdefault(text.LABELS[name], {})
       for task, episode in eval_run.read_transcripts(workdir / stage):
         episodes.setdefault(task, []).append(episode)
   if not (runs and tasks):
@@ -152,43 +146,6 @@ def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:
   return found
 
 
-def headline(summary: Mapping[str, Any]) -> str:
-  """The result in one sentence."""
-  runs = [(summary_lib.LABELS[name], summary_lib.percent(summary[name]['pass^1']))
-          for name in summary_lib.LABELS if summary[name]]
-  if not runs:
-    return 'This chain has not been evaluated yet.'
-  tasks = f'{summary["num_tasks"]} held-out tasks'
-  if summary['delta'] is None:
-    listed = ' and '.join(f'{value} after {name}' for name, value in runs)
-    return f'pass^1 on {tasks} is {listed}.'
-  (_, before), (_, after) = runs
-  low, high = summary['delta_interval']
-  if low <= 0 <= high:
-    return (f'GRPO leaves pass^1 on {tasks} as it was, as far as one can tell: '
-            f'{before} before, {after} after.')
-  return (f'GRPO {"raises" if low > 0 else "lowers"} pass^1 on {tasks} by '
-          f'{100 * abs(summary["delta"]):.1f} points, from {before} after SFT '
-          f'to {after}.')
-
-
-def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
-  """What one must know to believe the headline."""
-  if summary['delta'] is not None:
-    low, high = summary['delta_interval']
-    yield (f'The 95 % interval of the paired difference is {summary_lib.points(low)} to '
-           f'{summary_lib.points(high)} points.')
-  elif summary['sft'] and summary['grpo']:
-    yield summary['delta_problem']
-  if summary['floors']:
-    listed = ', '.join(f'{FLOORS[name]} {summary_lib.percent(value)}'
-                       for name, value in summary['floors'].items())
-    yield f'What giving up at once would earn on the same tasks: {listed}.'
-  if summary['user_fault_rate'] is not None:
-    yield (f'In {summary_lib.percent(summary["user_fault_rate"])} of the dialogues the '
-           'user model was at fault.')
-
-
 def funnel(split: Mapping[str, Any]
            ) -> list[tuple[str, int, list[tuple[str, int]]]]:
   """(worker, drafts that pass it, [(reason, drafts that it rejects)]).
@@ -209,26 +166,6 @@ def funnel(split: Mapping[str, Any]
 
 def _place(worker: str) -> int:
   return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
-
-
-def seconds(value: float) -> str:
-  if value < 100:
-    return f'{value:.0f} s'
-  return f'{value / 60:.1f} min' if value < 6000 else f'{value / 3600:.1f} h'
-
-
-def counts(found: Mapping[str, int]) -> str:
-  return ', '.join(f'{name}: {count}' for name, count in found.items())
-
-
-def spread(lengths: Sequence[int]) -> str:
-  if not lengths:
-    return 'none'
-  return f'median {statistics.median(lengths):.0f}, longest {max(lengths)}'
-
-
-def words(name: str) -> str:
-  return str(name).replace('_', ' ').capitalize()
 
 
 def outcome_class(outcome: types.Outcome) -> str:

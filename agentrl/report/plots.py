@@ -50,7 +50,7 @@ def _canvas(width: int, height: int) -> Iterator[Any]:
 
 
 def _svg(figure: matplotlib.figure.Figure, label: str) -> markupsafe.Markup:
-  """The figure for the inside of a page; `label` is for those who cannot see."""
+  """The figure for the inside of a page; `label`: for those who cannot see."""
   with matplotlib.rc_context(_STYLE):
     file = io.StringIO()
     figure.savefig(file, format='svg', metadata={'Date': None})
@@ -211,5 +211,7 @@ def _legend(axes: matplotlib.axes.Axes) -> None:
 
 
 def _row(by: Mapping[str, Any], group: str, value: str) -> str:
-  label = f'{value} demands' if group == 'demands' else value
+  label = value
+  if group == 'demands':
+    label += ' demand' if value == '1' else ' demands'
   return f'{label} ({by[group][value]["num_tasks"]})'

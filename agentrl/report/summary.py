@@ -1,8 +1,8 @@
-"""The numbers of a whole chain in one JSON, out of the folders of its stages."""
+"""The numbers of a whole chain in one JSON, from the folders of its stages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import os
 import pathlib
 from typing import Any
@@ -13,7 +13,6 @@ from agentrl.eval import run as eval_run
 STAGES = ('data', 'tokenizer', 'user_sft', 'agent_sft', 'eval_sft', 'grpo',
           'eval_grpo')
 EVALUATIONS = {'sft': 'eval_sft', 'grpo': 'eval_grpo'}
-LABELS = {'sft': 'SFT', 'grpo': 'GRPO'}
 
 
 def finished(workdir: str | os.PathLike) -> dict[str, dict[str, Any]]:
@@ -73,39 +72,6 @@ def _delta(workdir: str | os.PathLike,
   except ValueError as e:
     return {**nothing, 'delta_problem': str(e)}
   return deltas['pass^1'].to_json('delta')
-
-
-def table(found: Mapping[str, Any]) -> str:
-  """The summary for a terminal."""
-  runs = [(LABELS[name], found[name]) for name in EVALUATIONS if found[name]]
-  if not runs:
-    return 'Nothing has been evaluated yet.'
-  ks = [f'pass^{k}' for k in range(1, found['num_trials'] + 1)]
-  lines = [' ' * 12 + ''.join(f'{k:>24}' for k in ks)]
-  for label, values in runs:
-    cells = (f'{percent(values[k])} ({interval(values[k + "_interval"])})'
-             for k in ks)
-    lines.append(f'{label:12}' + ''.join(f'{cell:>24}' for cell in cells))
-  if found['delta'] is not None:
-    low, high = map(points, found['delta_interval'])
-    cell = f'{points(found["delta"])} ({low} to {high})'
-    lines.append(f'{"difference":12}{cell:>24}')
-  for name, value in found['floors'].items():
-    lines.append(f'{name:12}{percent(value):>24}')
-  lines.append(f'{"user faults":12}{percent(found["user_fault_rate"]):>24}')
-  return '\n'.join(lines)
-
-
-def percent(share: float | None) -> str:
-  return 'none' if share is None else f'{100 * share:.1f}\u00a0%'
-
-
-def points(share: float) -> str:
-  return f'{100 * share:+.1f}'.replace('-', '\u2212')
-
-
-def interval(ends: Sequence[float] | None) -> str:
-  return '' if ends is None else f'{100 * ends[0]:.1f} to {100 * ends[1]:.1f}'
 
 
 def write(workdir: str | os.PathLike) -> dict[str, Any]:

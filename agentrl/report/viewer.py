@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import json
 import math
@@ -13,6 +13,7 @@ A, O = types.Author, types.Outcome
 Piece = Callable[[int], str]
 Episodes = Mapping[str, Sequence[types.Episode]]  # by name of the task
 
+PROMPT = 300  # so many tokens of a prompt are shown
 SPEAKERS = {'assistant': 'Agent', 'user': 'User'}
 _FED = {A.TEMPLATE: 'template', A.SYSTEM: 'system', A.TOOL: 'tool',
         A.OTHER: 'other'}
@@ -52,7 +53,8 @@ class Shown:
   episode: types.Episode
   passed: int
   trials: int
-  prompt: tuple[Token, ...]  # what the agent was told before it began
+  prompt: tuple[Token, ...]  # the agent's, its beginning
+  prompt_length: int
   turns: tuple[Turn, ...]
 
 
@@ -116,6 +118,34 @@ def _token(trace: types.Trace, t: int, side: str, piece: Piece) -> Token:
                math.ceil(5 * (1 - math.exp(logp))) if sampled else 0)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rule:
+  """Which task to show, and which of its trials.
+
+  `score` is given the task, its share of successes in the first and in the
+  last run, and its share of faults of the user in the last; the task with the
+  highest above 0 is shown.
+  """
+
+  name: str
+  score: Callable[[types.Task, float, float, float], float]
+  first: Callable[[types.Outcome], bool]  # the trial to show of that run
+  last: Callable[[types.Outcome], bool]
+
+
+_PASSED, _FAILED = (lambda o: o == O.SUCCESS), (lambda o: o != O.SUCCESS)
+_FAULTY = lambda o: o == O.USER_FAULT
+RULES = (
+    Rule('Learned', lambda task, a, b, faults: b - a, _FAILED, _PASSED),
+    Rule('Unlearned', lambda task, a, b, faults: a - b, _PASSED, _FAILED),
+    Rule('Not solved', lambda task, a, b, faults: b == 0, _FAILED, _FAILED),
+    Rule('User at fault', lambda task, a, b, faults: faults, _FAULTY, _FAULTY),
+    Rule('Refusal, transfer or fallback',
+         lambda task, a, b, faults: b * (task.kind != 'do'), _PASSED, _PASSED),
+    Rule('Solved', lambda task, a, b, faults: b == 1, _PASSED, _PASSED),
+)
+
+
 def choose(tasks: Mapping[str, types.Task], runs: Mapping[str, Episodes], *,
            piece: Piece, count: int = 6) -> list[Case]:
   """A few tasks to read, by rules and not by hand.
@@ -127,54 +157,36 @@ def choose(tasks: Mapping[str, types.Task], runs: Mapping[str, Episodes], *,
     count: at most so many.
 
   Returns:
-    tasks that were learned, got worse, are not solved, ended by a fault of the
-    user, or ask to be refused; ties go by name.
+    the best task by each of `RULES`, then the second best; ties go by name.
   """
   first, last = list(runs.values())[0], list(runs.values())[-1]
-  names = sorted(name for name in tasks if all(name in r for r in runs.values()))
-  gain = {n: _rate(last[n]) - _rate(first[n]) for n in names}
-  faults = {n: _count(last[n], O.USER_FAULT) for n in names}
-  solved = [n for n in names if _rate(last[n]) == 1]
-  rules = [
-      ('Learned', [n for n in names if gain[n] > 0], lambda n: -gain[n]),
-      ('Unlearned', [n for n in names if gain[n] < 0], lambda n: gain[n]),
-      ('Not solved', [n for n in names if _rate(last[n]) == 0],
-       lambda n: _rate(first[n])),
-      ('User at fault', [n for n in names if faults[n]],
-       lambda n: -faults[n]),
-      ('Refusal, transfer or fallback',
-       [n for n in solved if tasks[n].kind != 'do'], len),
-      ('Solved', solved, len)]
-  cases, taken = [], set()
-  for turn in range(count):  # the first of each rule, then the second
-    for rule, fitting, key in rules:
-      left = [n for n in sorted(fitting, key=key) if n not in taken]
-      if left and len(cases) < count and turn < 2:
-        taken.add(left[0])
-        cases.append(Case(rule, tasks[left[0]], tuple(
-            _show(label, rule, episodes[left[0]], piece, label == list(runs)[-1])
-            for label, episodes in runs.items())))
+  facts = {name: (_share(first[name], _PASSED), _share(last[name], _PASSED),
+                  _share(last[name], _FAULTY))
+           for name in sorted(tasks) if name in first and name in last}
+  cases = []
+  for rule in RULES * 2:
+    scores = {name: rule.score(tasks[name], *found)
+              for name, found in facts.items()}
+    best = max(scores, key=scores.get, default=None)
+    if best is not None and scores[best] > 0 and len(cases) < count:
+      del facts[best]
+      cases.append(Case(rule.name, tasks[best], tuple(
+          _show(label, episodes[best],
+                rule.last if episodes is last else rule.first, piece)
+          for label, episodes in runs.items())))
   return cases
 
 
-def _rate(episodes: Sequence[types.Episode]) -> float:
-  return _count(episodes, O.SUCCESS) / len(episodes)
+def _share(episodes: Sequence[types.Episode],
+           wanted: Callable[[types.Outcome], bool]) -> float:
+  return sum(wanted(e.outcome) for e in episodes) / len(episodes)
 
 
-def _count(episodes: Iterable[types.Episode], outcome: types.Outcome) -> int:
-  return sum(e.outcome == outcome for e in episodes)
-
-
-def _show(label: str, rule: str, episodes: Sequence[types.Episode],
-          piece: Piece, is_last: bool) -> Shown:
-  """The trial that shows what the rule is about; else the first."""
-  success = lambda e: e.outcome == O.SUCCESS
-  failure = lambda e: e.outcome != O.SUCCESS
-  wanted = {'Learned': success if is_last else failure,
-            'Unlearned': failure if is_last else success,
-            'Not solved': failure,
-            'User at fault': lambda e: e.outcome == O.USER_FAULT,
-            }.get(rule, success)
-  episode = next(filter(wanted, episodes), episodes[0])
-  return Shown(label, episode, _count(episodes, O.SUCCESS), len(episodes),
-               tokens(episode, 'assistant', -1, piece), turns(episode, piece))
+def _show(label: str, episodes: Sequence[types.Episode],
+          wanted: Callable[[types.Outcome], bool], piece: Piece) -> Shown:
+  """The first trial that is wanted, or simply the first."""
+  episode = next((e for e in episodes if wanted(e.outcome)), episodes[0])
+  prompt = tokens(episode, 'assistant', -1, piece)
+  return Shown(label, episode, sum(_PASSED(e.outcome) for e in episodes),
+               len(episodes), prompt[:PROMPT], len(prompt),
+               turns(episode, piece))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 import collections
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any
 

@@ -62,16 +62,16 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
       mesh=mesh, micro_rows=config.micro_rows)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  step, state, _ = manager.restore(like) or (0, first(), None)
+  done, state, _ = manager.restore(like) or (0, first(), None)
   play_all = functools.partial(
       _play, env, agent=agent, user=user,
       limits=dialogue.Limits(**config.limits))
 
-  writer = metrics.Writer(run.folder, step)
+  writer = metrics.Writer(run.folder, done)
   root_key = jax.random.key(config.seed)
-  bar = tqdm.tqdm(total=config.total_steps, initial=step, unit='step',
+  bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc='GRPO')
-  for step in range(step, config.total_steps):
+  for step in range(done, config.total_steps):
     began = time.monotonic()
     agent.load(state.params)
     batch = collect.collect(

@@ -13,8 +13,8 @@ stay in its caches; on an accelerator set `width` to the number of slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 import bisect
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 from typing import Any
 

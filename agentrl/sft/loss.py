@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from agentrl.models import config as model_config
 from agentrl.models import logprobs

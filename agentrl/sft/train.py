@@ -61,19 +61,19 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       micro_rows=config.micro_rows)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
   if restored := manager.restore(like):
-    step, state, position = restored
+    done, state, position = restored
     data.set_state(position)
   else:
-    step, state = 0, first()
+    done, state = 0, first()
     if config.init_from:
       start = bundle.load(config.init_from, mesh, 'init_from')
       _same_vocab(start.vocab, vocab)
       state = state.replace(params=start.params)
 
-  writer = metrics.Writer(run.folder, step)
-  bar = tqdm.tqdm(total=config.total_steps, initial=step, unit='step',
+  writer = metrics.Writer(run.folder, done)
+  bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc=f'SFT of the {config.side}')
-  for step in range(step, config.total_steps):
+  for step in range(done, config.total_steps):
     began = time.monotonic()
     state, values = update(state, next(data))
     values = loop.to_floats(values)
@@ -98,8 +98,8 @@ def _same_vocab(found: vocab_lib.Vocab, wanted: vocab_lib.Vocab) -> None:
   if found.digest != wanted.digest:
     raise ValueError(
         f'config.init_from was trained with vocabulary {found.digest}, but '
-        f'config.tokenizer holds {wanted.digest}: the same ids would mean other '
-        'words. Use the tokenizer that it was trained with.')
+        f'config.tokenizer holds {wanted.digest}: the same ids would mean '
+        'other words. Use the tokenizer that it was trained with.')
 
 
 def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,

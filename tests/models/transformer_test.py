@@ -117,7 +117,8 @@ def test_scan_is_unrolled_and_remat_is_plain():
   params = params_of(scanned)
   unrolled = {k: v for k, v in params.items() if k != 'layers'}
   for i in range(2):
-    unrolled[f'layers_{i}'] = jax.tree.map(lambda x: x[i], params['layers'])
+    unrolled[f'layers_{i}'] = jax.tree.map(
+        lambda x, i=i: x[i], params['layers'])
   want = forward(scanned, params, ids())
   np.testing.assert_allclose(forward(CONFIG, unrolled, ids()), want, atol=1e-5)
   remat = dataclasses.replace(CONFIG, remat=True)

@@ -1,4 +1,4 @@
-"""The update: parts add up, padding is free, optimisers move what they should."""
+"""The update: parts add up, padding is free, optimisers learn."""
 
 import functools
 

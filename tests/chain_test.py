@@ -1,0 +1,151 @@
+"""The whole chain in small, on the domain that README.md shows, and what
+happens when it is killed."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from agentrl import metrics
+from agentrl import runs
+
+ROOT = pathlib.Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+RUN = ('scripts/run.py', '--config=configs/quickstart.py:domain=lamps,tiny')
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  """A folder with the domain of README.md, on the PYTHONPATH of `call`."""
+  folder = tmp_path_factory.mktemp('chain')
+  readme = (ROOT / 'README.md').read_text()
+  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', readme, re.S)
+  assert {name for name, _ in parts} == {
+      f'lamps/{name}' for name in ('policy.md', 'state.py', 'tools.py',
+                                   'tasks.py')}
+  for name, text in parts:
+    metrics.write_text(folder / name, text)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def call(root):
+  """Runs a script; `call.start` starts one."""
+  kw = dict(cwd=ROOT, env={**os.environ, 'PYTHONPATH': f'{ROOT}:{root}'})
+
+  def run(*args, ok=True):
+    found = subprocess.run([sys.executable, *args], capture_output=True,
+                           text=True, check=False, **kw)
+    assert (found.returncode == 0) == ok, found.stdout + found.stderr
+    return found
+  run.start = lambda *args: subprocess.Popen(
+      [sys.executable, *args], stderr=subprocess.DEVNULL,
+      stdout=subprocess.DEVNULL, **kw)
+  return run
+
+
+@pytest.fixture(scope='module')
+def whole(root, call):
+  """A finished chain."""
+  found = call(*RUN, f'--workdir={root / "run"}')
+  assert 'The plan' in found.stdout
+  return root / 'run'
+
+
+def test_the_models_have_learned_the_domain_and_rewards_rise(whole):
+  rewards = [r['train/reward_mean'] for r in metrics.read(whole / 'grpo')]
+  assert sum(rewards[-2:]) > sum(rewards[:2]), rewards
+  summary = metrics.read_json(whole / 'summary.json')
+  assert summary['grpo']['pass^1'] > max(summary['floors'].values())
+
+
+def test_the_chain_ends_in_a_report_and_a_summary(whole):
+  assert (whole / 'report.html').stat().st_size > 10_000
+  summary = metrics.read_json(whole / 'summary.json')
+  for name in ('sft', 'grpo'):
+    assert {'pass^1', 'pass^4', 'pass^1_interval'} <= set(summary[name])
+  for name in ('seconds', 'peak_memory_gib', 'floors', 'delta',
+               'user_fault_rate', 'measurement', 'seed', 'versions'):
+    assert summary[name] is not None, name
+
+
+def test_a_second_call_is_done_at_once(whole, call):
+  before = (whole / 'grpo/manifest.json').read_text()
+  assert 'done' in call(*RUN, f'--workdir={whole}').stdout
+  assert (whole / 'grpo/manifest.json').read_text() == before
+
+
+def test_sampler_and_trainer_agree_before_the_first_update(whole):
+  first = metrics.read(whole / 'grpo')[0]
+  assert first['train/logp_gap_max'] < 1e-4
+  assert abs(first['train/ratio_mean'] - 1) < 1e-4
+
+
+def lines(folder):
+  """Metrics without the clock."""
+  return [{k: v for k, v in r.items() if not k.startswith('time/')}
+          for r in metrics.read(folder)]
+
+
+def kill_after(folder, count, process):
+  """Kills a stage once it has written `count` lines."""
+  with process:
+    while len(metrics.read(folder)) < count and process.poll() is None:
+      time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+  assert process.returncode == -signal.SIGKILL
+  assert not (folder / 'manifest.json').exists()
+
+
+def overrides(config, **changed):
+  """A stage's own config as flags."""
+  fields = json.loads((config / 'config.json').read_text())['config'] | changed
+  flat = runs.flat(fields)
+  return [f'--config.{k}={tuple(v) if isinstance(v, list) else v}'
+          for k, v in flat.items()]
+
+
+@pytest.mark.parametrize('stage, script, config, after', [
+    ('agent_sft', 'train_sft', 'sft/builtin.py:side=assistant', 25),
+    ('grpo', 'train_grpo', 'grpo/builtin.py', 3)])
+def test_killed_and_started_again_is_as_if_nothing_had_been(
+    whole, call, tmp_path, stage, script, config, after):
+  folder = tmp_path / stage
+  args = [f'scripts/{script}.py', f'--config=configs/{config}',
+          f'--workdir={folder}', *overrides(whole / stage)]
+  kill_after(folder, after, call.start(*args))
+  call(*args)
+  assert lines(folder) == lines(whole / stage)  # to the last bit
+  assert (runs.manifest(folder)['made']['params']
+          == runs.manifest(whole / stage)['made']['params'])
+
+
+@pytest.mark.parametrize('args, words', [
+    (['--config.totl_steps=3'], "unknown field 'totl_steps'"),
+    (['--config.data=/nowhere'], 'is not the folder of a stage'),
+    (['--config.micro_rows=3'], 'does not divide'),
+    (['--config.optimizer.name=adam'], "'adamw' or 'muon'"),
+])
+def test_bad_input_ends_in_a_line_and_not_in_a_traceback(
+    whole, call, tmp_path, args, words):
+  found = call('scripts/train_sft.py', '--config=configs/sft/builtin.py',
+               f'--workdir={tmp_path / "x"}',
+               *overrides(whole / 'agent_sft'), *args, ok=False)
+  assert words in found.stderr and 'Traceback' not in found.stderr
+
+
+def test_other_inputs_and_other_models_are_refused(whole, call, tmp_path):
+  base = ['scripts/train_sft.py', '--config=configs/sft/builtin.py',
+          *overrides(whole / 'agent_sft')]
+  again = call(*base, f'--workdir={whole / "agent_sft"}', '--config.seed=9',
+               ok=False)
+  assert 'config.seed was 0, is 9' in again.stderr
+  other = call(*base, f'--workdir={tmp_path / "y"}', '--config.model.d_ff=32',
+               f'--config.init_from={whole / "agent_sft"}', ok=False)
+  assert 'of another model' in other.stderr

@@ -1,0 +1,114 @@
+"""The report as a reader gets it."""
+
+import html.parser
+import re
+import shutil
+
+import pytest
+
+from agentrl import metrics
+from agentrl.report import html as report
+from agentrl.report import summary
+
+VOID = {'meta', 'input', 'br', 'path', 'use'}
+
+
+class Checker(html.parser.HTMLParser):
+  """Every tag is closed; collects ids, links and what would be fetched."""
+
+  def __init__(self):
+    super().__init__()
+    self.open, self.ids, self.links, self.fetched = [], set(), set(), []
+
+  def handle_starttag(self, tag, attrs):
+    attrs = dict(attrs)
+    self.ids.add(attrs.get('id'))
+    self.links.add(attrs.get('href') if tag == 'a' else None)
+    self.fetched += [v for k, v in attrs.items() if k == 'src']
+    if tag in ('script', 'link', 'img', 'iframe'):
+      self.fetched.append(tag)
+    if tag not in VOID:
+      self.open.append(tag)
+
+  def handle_startendtag(self, tag, attrs):
+    pass
+
+  def handle_endtag(self, tag):
+    assert tag in VOID or self.open.pop() == tag
+
+
+def _text(page):
+  body = re.sub(r'<style>.*?</style>|<svg.*?</svg>', '', page, flags=re.S)
+  return re.sub(r'\s+', ' ', re.sub(r'<[^>]*>', '', body))
+
+
+def test_one_whole_file_that_needs_nothing_else(chain):
+  page = report.write(chain).read_text()
+  checker = Checker()
+  checker.feed(page)
+  assert checker.open == [] and checker.fetched == []
+  assert 'url(http' not in page and '@import' not in page
+  for link in checker.links - {None}:
+    assert link[1:] in checker.ids
+  assert len(page) < 3e6
+  assert (chain / 'summary.json').exists()
+
+
+def test_says_what_came_out_and_why_to_believe_it(chain):
+  said = _text(report.write(chain).read_text())
+  for part in (
+      'GRPO', 'interval of the paired difference', 'doing nothing',
+      'Train: 100 tasks from 140 drafts', 'missing detail', '&minus;21',
+      'the gold run passes in 3 of 3 wordings', 'Groups without a signal',
+      'User model, SFT', 'Agent, SFT', 'Agent, GRPO', 'Checker', 'Certificate',
+      'sampled by the user model', '0123456789abcdef'):
+    assert part in said, part
+  assert 'has not finished' not in said and 'nan' not in said.lower().split()
+  assert '<i class="agent' in report.write(chain).read_text()
+
+
+@pytest.mark.parametrize('kept', [*([s] for s in summary.STAGES),
+                                  ['data', 'tokenizer', 'eval_sft']])
+def test_missing_stages_are_shown_as_missing(chain, kept):
+  for stage in set(summary.STAGES) - set(kept):
+    shutil.rmtree(chain / stage)
+  said = _text(report.write(chain).read_text())
+  for stage in ('data', 'user_sft', 'agent_sft', 'grpo', 'eval_grpo'):
+    assert (f'Stage {stage} has not finished' in said) == (stage not in kept)
+
+
+def test_what_the_dialogues_say_is_never_markup(chain):
+  path = chain / 'eval_grpo' / 'transcripts.jsonl'
+  path.write_text(path.read_text().replace(
+      'Hi! How can I help you today?', '<script>alert(1)</script>'))
+  assert '<script' not in report.write(chain).read_text()
+
+
+def test_a_folder_without_stages_is_an_error(tmp_path):
+  with pytest.raises(ValueError, match='no finished stage'):
+    report.write(tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_file_is_named(chain):
+  (chain / 'data' / 'stats.json').write_text('{')
+  with pytest.raises(ValueError, match='stats.json is not JSON'):
+    report.write(chain)
+
+
+def test_the_funnel_loses_what_was_rejected():
+  rows = report.funnel({'tried': 10, 'rejected': {
+      'Certificate: untold': 2, 'Strangers: odd': 1, 'TaskValidation: x': 3,
+      'Certificate: doubled': 1}})
+  assert rows == [
+      ('Drafts', 10, []), ('TaskValidation', 7, [('x', 3)]),
+      ('Certificate', 4, [('untold', 2), ('doubled', 1)]),
+      ('Strangers', 3, [('odd', 1)])]
+
+
+def test_a_run_that_goes_on_shows_its_curves(chain):
+  (chain / 'grpo' / 'manifest.json').unlink()
+  page = report.write(chain).read_text()
+  assert 'Mean reward' in page
+  metrics.write_text(chain / 'grpo' / 'metrics.jsonl', '')
+  assert 'Mean reward' not in report.write(chain).read_text()

@@ -1,0 +1,77 @@
+"""`summary.json`, and the sentences made of it."""
+
+import shutil
+
+import pytest
+
+from agentrl import metrics
+from agentrl.report import summary
+from agentrl.report import text
+
+
+def test_a_whole_chain(chain):
+  found = summary.write(chain)
+  assert found == metrics.read_json(chain / 'summary.json')
+  assert set(found['seconds']) == set(summary.STAGES)
+  assert found['seconds']['grpo'] == 61.5 and found['peak_memory_gib'] == 2.75
+  for name in ('sft', 'grpo'):
+    for k in range(1, 5):
+      low, high = found[name][f'pass^{k}_interval']
+      assert low <= found[name][f'pass^{k}'] <= high
+  assert found['delta'] == pytest.approx(
+      found['grpo']['pass^1'] - found['sft']['pass^1'])
+  low, high = found['delta_interval']
+  assert low <= found['delta'] <= high
+  assert set(found['floors']) == {'noop', 'refuse', 'transfer'}
+  assert found['user_fault_rate'] == found['grpo']['user_fault_rate']
+  assert found['measurement'] and found['seed'] == 0 and found['versions']
+
+
+def test_what_is_missing_is_none_and_says_why(chain):
+  shutil.rmtree(chain / 'eval_grpo')
+  found = summary.summarize(chain)
+  assert found['grpo'] is None and found['delta'] is None
+  assert found['delta_problem'] == 'eval_grpo not finished.'
+  assert found['seconds']['eval_grpo'] is None
+  assert found['sft']['pass^1'] is not None and found['floors']
+
+
+def test_other_measurements_have_no_difference(chain):
+  path = chain / 'eval_grpo' / 'metrics.json'
+  metrics.write_json(path, metrics.read_json(path) | {
+      'measurement': 'x', 'measurement_parts': {'user': 'v'}})
+  found = summary.summarize(chain)
+  assert found['delta'] is None
+  assert 'different: user' in found['delta_problem']
+  assert 'different: user' in ' '.join(text.sentences(found))
+
+
+def _made_up(sft=0.4, grpo=0.55, low=0.05, high=0.25):
+  reliability = lambda x: {
+      'pass^1': x, 'pass^1_interval': [x - 0.1, x + 0.1],
+      'user_fault_rate': 0.03}
+  return {
+      'sft': reliability(sft), 'grpo': reliability(grpo), 'num_tasks': 200,
+      'num_trials': 1, 'delta': grpo - sft, 'delta_interval': [low, high],
+      'floors': {'noop': 0.0, 'refuse': 0.02, 'transfer': 0.1},
+      'user_fault_rate': 0.03}
+
+
+def test_the_headline_says_no_more_than_the_interval():
+  better = text.headline(_made_up())
+  assert 'raises pass^1 on 200 held-out tasks by 15.0 points' in better
+  assert 'lowers' in text.headline(_made_up(low=-0.3, high=-0.1))
+  assert 'as far as one can tell' in text.headline(_made_up(low=-0.01))
+  alone = text.headline(_made_up() | {'grpo': None, 'delta': None})
+  assert alone == 'pass^1 on 200 held-out tasks is 40.0\u00a0% after SFT.'
+  nothing = {'sft': None, 'grpo': None}
+  assert 'not been evaluated' in text.headline(nothing)
+  said = ' '.join(text.sentences(_made_up()))
+  assert '+5.0 to +25.0 points' in said
+  assert 'refusing 2.0\u00a0%' in said and '3.0\u00a0% of the dialogues' in said
+
+
+def test_the_table_fits_a_terminal(chain):
+  table = text.table(summary.summarize(chain))
+  assert max(map(len, table.splitlines())) <= 80
+  assert 'pass^4' in table and 'difference' in table
