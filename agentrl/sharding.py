@@ -27,6 +27,7 @@ RULES: tuple[tuple[str, P], ...] = (
     (r'out/kernel$', P('tensor', 'fsdp')),  # NH D
     (r'up/kernel$', P('fsdp', None, 'tensor')),  # D 2 F
     (r'down/kernel$', P('tensor', 'fsdp')),  # F D
+    (r'smear/kernel$', P('fsdp', 'tensor')),  # D D
     (r'scale$', P(None)),
 )
 

@@ -15,7 +15,8 @@ import hashlib
 import itertools
 
 HELD_OUT = 0.3  # of the combinations, for the split `test`
-STYLES = ('polite', 'chatty', 'hurried', 'plain')
+STYLES = {'polite': 'You are polite.', 'chatty': 'You are chatty.',
+          'hurried': 'You are in a hurry.', 'plain': 'You are plain.'}
 RUBRIC = (
     'Every demand was met, or refused or handed over for the true reason.',
     'Every call has the right arguments; none is needless.',
@@ -36,7 +37,7 @@ class Plan:
     domain: what it writes for.
     split: `train` or `test`.
     combinations: sets of families, one of which a task is composed of.
-    style: of the user.
+    style: of the user, a key of `STYLES`.
     rubric: what a good dialogue keeps to.
     failures: kinds of mistakes to watch for.
   """

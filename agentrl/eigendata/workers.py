@@ -25,8 +25,6 @@ from agentrl.envs import domain
 from agentrl.llm import llm as llm_lib
 
 TRIES = 40  # callers and orders, until a combination fits
-STYLES = {'polite': 'You are polite.', 'chatty': 'You are chatty.',
-          'hurried': 'You are in a hurry.', 'plain': 'You are plain.'}
 GOODBYE = {
     dialogue.STOP: (
         'Thanks, bye! ###STOP###', 'That is all, thank you. ###STOP###',
@@ -140,7 +138,7 @@ def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
   Raises:
     Rejected: the answer is not what was asked for.
   """
-  payload = {'knowledge': seeds.knowledge, 'style': STYLES[seeds.plan.style],
+  payload = {'knowledge': seeds.knowledge, 'style': planner.STYLES[seeds.plan.style],
              'drafts': [dataclasses.asdict(d) for d in seeds.drafts],
              'others': seeds.others}
   value = llm.complete([prompts.system('intent', payload)],
@@ -190,10 +188,8 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   demands = intent.demands
   if len({(d.family, d.about) for d in demands}) < len(demands):
     raise Rejected('TaskValidation', 'contradiction', intent.scenario)
-  if missing := [w for d in demands for w in d.about
-                 if w.lower() not in d.goal.lower()
-                 or d.goal not in intent.scenario]:
-    raise Rejected('TaskValidation', 'missing detail', ', '.join(missing))
+  for demand in demands:
+    _find_details(env, demand, intent.scenario)
   task = types.Task(
       name, env.name, intent.scenario, initial_state=dict(seeds.start),
       kind=kind(demands), families=tuple(d.family for d in demands))
@@ -207,10 +203,26 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   return dataclasses.replace(task, criteria=_criteria(env, task, demands,
                                                       moves), meta={
       'about': [w for d in demands for w in d.about],
-      'split': seeds.plan.split, 'plan': seeds.plan.id,
+      'split': seeds.plan.split,
+      'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
       'demands': [{k: getattr(d, k) for k in ('family', 'goal', 'tell', 'kind')}
                   for d in demands],
       'gold': types.to_json(moves)})
+
+
+def _find_details(env: domain.Domain, demand: domain.Demand,
+                  scenario: str) -> None:
+  """Rejects a demand that the user could not put right from the scenario."""
+  if demand.goal not in scenario:
+    raise Rejected('TaskValidation', 'missing demand', demand.goal)
+  missing = [w for w in demand.about if w.lower() not in demand.goal.lower()]
+  if not missing:
+    return
+  named = re.findall(getattr(env.drafts, 'ENTITY', r'(?!)'), demand.goal)
+  said = ' '.join(words for beat in demand.beats for words in beat.say)
+  wrong = [entity for entity in named if entity not in said]
+  raise Rejected('TaskValidation', 'wrong entity' if wrong else
+                 'missing detail', f'{", ".join(missing)}: {demand.goal}')
 
 
 def _criteria(env: domain.Domain, task: types.Task,

@@ -51,7 +51,7 @@ def confirmed(events, name, about):
   named = answered = False
   for e in events:
     if e[0] == 'assistant':
-      named = named or about in e[1].lower()
+      named = named or about.lower() in e[1].lower()
     elif e[0] == 'user':
       answered = named
     elif e[2] == name and e[4] and about in [str(v) for v in e[3].values()]:

@@ -83,38 +83,24 @@ def _intent(payload: Payload, rng: random.Random, wrong: bool) -> Value:
   """The drafts of a domain as one scenario."""
   demands = [dict(d) for d in payload['drafts']]
   if wrong:
-    flaw = rng.choice((_wrong_entity, _missing_detail, _contradiction))
-    flaw(demands, payload, rng)
+    _spoil(demands, payload['others'], rng)
   goals = ' '.join(f'{i}. {d["goal"]}' for i, d in enumerate(demands, 1))
   return {'scenario': f'{payload["knowledge"]} {payload["style"]} {goals}',
           'demands': demands}
 
 
-def _detail(demands: list[Value], rng: random.Random) -> tuple[Value, str]:
-  """A demand, and a word of its goal that the user will need."""
-  found = [(d, word) for d in demands for word in d['about']
-           if word in d['goal']]
-  return rng.choice(found) if found else (demands[0], demands[0]['goal'])
-
-
-def _wrong_entity(demands: list[Value], payload: Payload,
-                  rng: random.Random) -> None:
-  demand, word = _detail(demands, rng)
-  demand['goal'] = demand['goal'].replace(word, rng.choice(payload['others']))
-
-
-def _missing_detail(demands: list[Value], payload: Payload,
-                    rng: random.Random) -> None:
-  del payload
-  demand, word = _detail(demands, rng)
-  demand['goal'] = demand['goal'].replace(word, 'it')
-
-
-def _contradiction(demands: list[Value], payload: Payload,
-                   rng: random.Random) -> None:
-  del payload
-  demand = rng.choice(demands)
-  demands.append({**demand, 'goal': f'Do not do this: {demand["goal"]}'})
+def _spoil(demands: list[Value], others: Sequence[str],
+           rng: random.Random) -> None:
+  """A wrong entity, a missing detail, or a demand that is taken back."""
+  details = [(d, word) for d in demands for word in d['about']
+             if word in d['goal']]
+  if details and rng.random() < 0.7:
+    demand, word = rng.choice(details)
+    instead = rng.choice(('it', rng.choice(others)))
+    demand['goal'] = demand['goal'].replace(word, instead)
+  else:
+    demand = rng.choice(demands)
+    demands.append({**demand, 'goal': f'Do not do this: {demand["goal"]}'})
 
 
 def _checker(payload: Payload, rng: random.Random, wrong: bool) -> Value:

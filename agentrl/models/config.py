@@ -24,6 +24,10 @@ class ModelConfig:
     param_dtype: of parameters.
     scan_layers: one compiled layer for all; pays for deep models.
     remat: recompute a layer's activations in the backward pass.
+    smear: each token's embedding carries that of the token before it, through
+      a matrix. Copying, which small models learn last, then takes one layer of
+      attention instead of two (smeared keys, arXiv:2209.11895). Published
+      models have none.
   """
 
   vocab_size: int
@@ -41,6 +45,7 @@ class ModelConfig:
   param_dtype: str = 'float32'
   scan_layers: bool = False
   remat: bool = False
+  smear: bool = False
 
   def __post_init__(self):
     for field in dataclasses.fields(self):

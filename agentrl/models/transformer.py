@@ -19,10 +19,12 @@ Params = Any
 
 
 class Cache(NamedTuple):
-  """Keys and values; each a tuple over L of (B, K, S, H)."""
+  """Keys and values, each a tuple over L of (B, K, S, H); and the ids, as
+  (B, 1, S, 1), so that all entries are handled alike."""
 
   k: tuple[jax.Array, ...]
   v: tuple[jax.Array, ...]
+  ids: jax.Array
 
 
 def empty_cache(config: model_config.ModelConfig, batch: int,
@@ -31,7 +33,8 @@ def empty_cache(config: model_config.ModelConfig, batch: int,
   shape = (batch, config.num_kv_heads, length, config.head_dim)
   layers = tuple(jnp.zeros(shape, config.dtype)
                  for _ in range(config.num_layers))
-  return Cache(layers, jax.tree.map(jnp.copy, layers))
+  return Cache(layers, jax.tree.map(jnp.copy, layers),
+               jnp.zeros((batch, 1, length, 1), jnp.int32))
 
 
 class RMSNorm(nn.Module):
@@ -49,7 +52,7 @@ class RMSNorm(nn.Module):
 
 
 def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
-           name: str, depth: float = 1.0) -> nn.DenseGeneral:
+           name: str | None, depth: float = 1.0) -> nn.DenseGeneral:
   """A matrix without bias; `depth` shrinks what writes to the residual."""
   init = nn.initializers.variance_scaling(1.0 / depth, 'fan_in', 'normal')
   return nn.DenseGeneral(
@@ -138,6 +141,8 @@ class Transformer(nn.Module):
       self.head = self.param(
           'head', nn.initializers.normal(0.02), (c.vocab_size, c.d_model),
           c.param_dtype)
+    if c.smear:
+      self.smear = _dense(c, c.d_model, None)
     layer = nn.remat(Layer) if c.remat else Layer
     if c.scan_layers:
       self.layers = nn.scan(
@@ -166,7 +171,10 @@ class Transformer(nn.Module):
     Returns:
       hidden_BTD after the final norm, and the new cache.
     """
-    x_BTD = self.embed[ids_BT].astype(self.config.dtype)
+    if cache is not None:
+      cache = cache._replace(
+          ids=_write(cache.ids, ids_BT[:, None, :, None], positions_BT))
+    x_BTD = self._embed(ids_BT, positions_BT, cache)
     if cache is None:
       mask_BTS = _segment_mask(ids_BT, segments_BT)
     else:
@@ -175,6 +183,20 @@ class Transformer(nn.Module):
     x_BTD, cache = self._run(x_BTD, positions_BT, mask_BTS, cache)
     return self.final_norm(x_BTD), cache
 
+  def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
+             cache: Cache | None) -> jax.Array:
+    x_BTD = self.embed[ids_BT].astype(self.config.dtype)
+    if not self.config.smear:
+      return x_BTD
+    if cache is None:
+      before_BT = jnp.roll(ids_BT, 1, axis=1)
+    else:
+      before_BT = jnp.take_along_axis(
+          cache.ids[:, 0, :, 0], jnp.maximum(positions_BT - 1, 0), axis=1)
+    first_BT1 = positions_BT[..., None] <= 0
+    before_BTD = jnp.where(first_BT1, 0, self.embed[before_BT])
+    return x_BTD + self.smear(before_BTD.astype(self.config.dtype))
+
   def _run(self, x_BTD, positions_BT, mask_BTS, cache):
     if self.config.scan_layers:
       stacked = None
@@ -182,14 +204,18 @@ class Transformer(nn.Module):
         stacked = (jnp.stack(cache.k), jnp.stack(cache.v))
       x_BTD, stacked = self.layers(x_BTD, positions_BT, mask_BTS, stacked)
       if cache is not None:
-        cache = Cache(*(tuple(jnp.unstack(x)) for x in stacked))
+        cache = cache._replace(k=tuple(jnp.unstack(stacked[0])),
+                               v=tuple(jnp.unstack(stacked[1])))
       return x_BTD, cache
     new = []
     for i, layer in enumerate(self.layers):
       old = None if cache is None else (cache.k[i], cache.v[i])
       x_BTD, kept = layer(x_BTD, positions_BT, mask_BTS, old)
       new.append(kept)
-    return x_BTD, None if cache is None else Cache(*zip(*new))
+    if cache is not None:
+      k, v = zip(*new)
+      cache = cache._replace(k=k, v=v)
+    return x_BTD, cache
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """float32 logits [..., V] of hidden states [..., D]."""

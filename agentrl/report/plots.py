@@ -139,7 +139,7 @@ def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
       value, error = _bars(metrics, ks)
       place = ks + (i - (len(runs) - 1) / 2) * width
       axes.bar(place, value, width * 0.92, color=color, label=label)
-      axes.errorbar(place, value, error, fmt='none', ecolor=INK,
+      axes.errorbar(place, value, error, fmt='none', color=INK, ecolor=INK,
                     elinewidth=1.2, capsize=3)
       for x, y, up in zip(place, value, error[1]):
         if np.isfinite(y):

@@ -11,7 +11,7 @@ from optax import contrib
 # (input axes, output axes) of each kernel; other axes are separate matrices.
 # Counted from the end, because a scanned layer has one more in front.
 _MATRICES = {'qkv': (-3, (-2, -1)), 'up': (-3, -1), 'out': (-2, -1),
-             'down': (-2, -1)}
+             'down': (-2, -1), 'smear': (-2, -1)}
 
 
 def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from agentrl.eigendata import planner
+from agentrl.llm import actor
 
 FAMILIES = {'orders': [f'f{i}' for i in range(12)], 'router': list('abcdef')}
 
@@ -44,3 +45,7 @@ def test_plans_do_not_overlap_and_weigh_what_was_asked():
 def test_no_plan_at_all_is_an_error():
   with pytest.raises(ValueError, match='No plan is left'):
     planner.plans({'orders': ['a']}, 'train', (0, 1))
+
+
+def test_the_stand_in_has_words_for_every_style():
+  assert set(actor.FILLERS) == {*planner.STYLES, 'agent'}

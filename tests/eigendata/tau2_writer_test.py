@@ -88,6 +88,12 @@ def test_what_scores_nothing_is_dropped_with_its_reason(env, monkeypatch):
   assert 'assert_data_refueling_amount' in sample.detail
 
 
+def test_the_same_dialogue_is_kept_once(env, monkeypatch):
+  monkeypatch.setattr(tau2_writer.sample_lib, 'seed_of', lambda *parts: 7)
+  first, second = tau2_writer.write(env, env.tasks('train')[:1], 0, 2)
+  assert first.task and (second.task, second.worker) == (None, 'Duplicates')
+
+
 def test_the_certificate_says_what_was_executed(env):
   by_kind = {t.kind: t for t in env.tasks('train')}
   found = {kind: tau2_writer.certified(env, task).certificate

@@ -158,31 +158,6 @@ def test_prompts_are_the_benchmarks_or_brief(env, package):
   assert env.fingerprint() == tau2.Tau2('telecom', 'brief').fingerprint()
 
 
-# Faults of the user.
-
-
-def test_only_certain_faults_are_the_users(env):
-  task = next(t for t in env.tasks('train') if t.kind == 'do' and not
-              set(t.families) & {'airplane_mode_on'})
-  say = lambda role, text: types.Message(role, text)
-  on = [types.Message('user', None, (types.ToolCall(
-      'toggle_airplane_mode', {}, 'c', 'user'),)),
-      types.Message('tool', 'Airplane Mode is now ON.\nStatus Bar: -', id='c',
-                    requestor='user')]
-  hi, ask = dialogue.GREETING, say('assistant', 'Is airplane mode off?')
-  number = say('user', 'My number is 555-000-1111.')
-  handed = say('user', '###TRANSFER###')
-  assert 'before' in env.fault(task, [hi, STOP])
-  assert '555-000-1111' in env.fault(task, [hi, number, ask, STOP])
-  assert 'handed over' in env.fault(task, [hi, say('user', 'Hi'), ask, handed])
-  assert 'unasked' in env.fault(task, [hi, *on, say('user', 'x'),
-                                       say('assistant', 'ok'), STOP])
-  assert not env.fault(task, [hi, *on, say('user', 'x'), ask, STOP])
-  told = say('assistant', 'I will transfer you.')
-  assert not env.fault(task, [hi, say('user', 'Hi'), told, handed])
-  assert not env.fault(task, [hi, say('user', 'Hi'), ask, STOP])
-
-
 # The same dialogue, played by both.
 
 

@@ -1,5 +1,7 @@
 """A side that plays from a script finds its place, and makes its mistakes."""
 
+import random
+
 import pytest
 
 from agentrl import types
@@ -90,7 +92,6 @@ def test_the_user_finds_its_place(seen, says):
 
 @pytest.mark.parametrize('side', ['assistant', 'user'])
 def test_every_mistake_is_made_and_keeps_the_script_playable(side):
-  import random
   for flaw in actor.FLAWS[side]:
     flawed = [flaw(SCRIPT, OTHERS, random.Random(s)) for s in range(20)]
     made = [f for f in flawed if f is not None]

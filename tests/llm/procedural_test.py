@@ -48,6 +48,27 @@ def test_the_checker_it_writes_passes_the_right_run_only():
   assert not passes(code, changes, EVENTS[:5] + EVENTS[4:])  # doubled
 
 
+DRAFTS = [{'goal': 'Cancel order a-b.', 'about': ['a-b']},
+          {'goal': 'Pay your bill.', 'about': []}]
+INTENT = {'role': 'intent', 'knowledge': 'You are Ann.', 'drafts': DRAFTS,
+          'style': 'You are plain.', 'others': ['x-y']}
+
+
+def test_the_scenario_says_who_how_and_what():
+  assert ask(INTENT).value == {'demands': DRAFTS, 'scenario': (
+      'You are Ann. You are plain. 1. Cancel order a-b. 2. Pay your bill.')}
+
+
+def test_mistaken_intents_lack_a_detail_or_contradict_themselves():
+  found = [ask(INTENT, seed, rate=1.0).value for seed in range(40)]
+  goals = {tuple(d['goal'] for d in value['demands']) for value in found}
+  assert goals == {
+      ('Cancel order it.', 'Pay your bill.'),
+      ('Cancel order x-y.', 'Pay your bill.'),
+      *((*(d['goal'] for d in DRAFTS), f'Do not do this: {d["goal"]}')
+        for d in DRAFTS)}
+
+
 def test_mistaken_checkers_differ_from_the_right_one():
   right = ask(CHECKER).value['code']
   wrong = {ask(CHECKER, seed, rate=1.0).value['code'] for seed in range(30)}

@@ -72,22 +72,26 @@ def test_causal():
   assert np.abs(x[:, 5:] - y[:, 5:]).max() > 0.01
 
 
-def test_packed_is_single_and_padding_gives_no_nan():
+@pytest.mark.parametrize('smear', [False, True])
+def test_packed_is_single_and_padding_gives_no_nan(smear):
+  config = dataclasses.replace(CONFIG, smear=smear)
+  params = params_of(config)
   a, b = ids(1, 5), ids(1, 3, seed=1)
   packed = np.zeros((1, 10), int)
   packed[0, :5], packed[0, 5:8] = a[0], b[0]
   positions = np.array([[0, 1, 2, 3, 4, 0, 1, 2, 0, 0]])
   segments = np.array([[1, 1, 1, 1, 1, 2, 2, 2, 0, 0]])
-  out = forward(CONFIG, PARAMS, packed, positions, segments)
-  np.testing.assert_allclose(out[:, :5], forward(CONFIG, PARAMS, a), atol=1e-5)
-  np.testing.assert_allclose(out[:, 5:8], forward(CONFIG, PARAMS, b), atol=1e-5)
+  out = forward(config, params, packed, positions, segments)
+  np.testing.assert_allclose(out[:, :5], forward(config, params, a), atol=1e-5)
+  np.testing.assert_allclose(out[:, 5:8], forward(config, params, b), atol=1e-5)
   assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize('scan', [False, True])
+@pytest.mark.parametrize('scan, smear', [(False, False), (True, True),
+                                         (False, True)])
 @pytest.mark.parametrize('chunks', [(8,), (1,) * 8, (3, 1, 4)])
-def test_cached_in_any_chunks_is_whole(scan, chunks):
-  config = dataclasses.replace(CONFIG, scan_layers=scan)
+def test_cached_in_any_chunks_is_whole(scan, smear, chunks):
+  config = dataclasses.replace(CONFIG, scan_layers=scan, smear=smear)
   params = params_of(config)
   tokens, whole = ids(), forward(config, params, ids())
   # Row 1 lags by one call, fed pads first: rows are at different places.
@@ -140,7 +144,7 @@ def test_each_field_with_a_shape_has_an_effect():
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   for change in (dict(vocab_size=32), dict(num_layers=3), dict(d_model=20),
                  dict(num_heads=6), dict(num_kv_heads=1), dict(head_dim=6),
-                 dict(d_ff=20), dict(tie_embeddings=False),
+                 dict(d_ff=20), dict(tie_embeddings=False), dict(smear=True),
                  dict(param_dtype='bfloat16')):
     assert shapes(**change) != shapes(), change
 

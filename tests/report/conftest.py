@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -159,6 +160,11 @@ def dialogues() -> list[Dialogue]:
   return read_dialogues(pathlib.Path(__file__).parent / 'dialogues.jsonl')
 
 
+@pytest.fixture(scope='session')
+def _chain(tmp_path_factory, dialogues) -> pathlib.Path:
+  return make_chain(tmp_path_factory.mktemp('made') / 'chain', dialogues)
+
+
 @pytest.fixture
-def chain(tmp_path, dialogues) -> pathlib.Path:
-  return make_chain(tmp_path / 'chain', dialogues)
+def chain(_chain, tmp_path) -> pathlib.Path:
+  return shutil.copytree(_chain, tmp_path / 'chain')

@@ -42,7 +42,14 @@ def _text(page):
   return re.sub(r'\s+', ' ', re.sub(r'<[^>]*>', '', body))
 
 
-def test_one_whole_file_that_needs_nothing_else(chain):
+def _only(chain, *stages):
+  """The page of a chain of which only some stages are finished."""
+  for stage in set(summary.STAGES) - set(stages):
+    shutil.rmtree(chain / stage)
+  return report.write(chain).read_text()
+
+
+def test_one_whole_file_that_says_it_all(chain):
   page = report.write(chain).read_text()
   checker = Checker()
   checker.feed(page)
@@ -52,10 +59,8 @@ def test_one_whole_file_that_needs_nothing_else(chain):
     assert link[1:] in checker.ids
   assert len(page) < 3e6
   assert (chain / 'summary.json').exists()
-
-
-def test_says_what_came_out_and_why_to_believe_it(chain):
-  said = _text(report.write(chain).read_text())
+  assert '<i class="agent' in page
+  said = _text(page)
   for part in (
       'GRPO', 'interval of the paired difference', 'doing nothing',
       'Train: 100 tasks from 140 drafts', 'missing detail', '&minus;21',
@@ -64,15 +69,12 @@ def test_says_what_came_out_and_why_to_believe_it(chain):
       'sampled by the user model', '0123456789abcdef'):
     assert part in said, part
   assert 'has not finished' not in said and 'nan' not in said.lower().split()
-  assert '<i class="agent' in report.write(chain).read_text()
 
 
 @pytest.mark.parametrize('kept', [*([s] for s in summary.STAGES),
                                   ['data', 'tokenizer', 'eval_sft']])
 def test_missing_stages_are_shown_as_missing(chain, kept):
-  for stage in set(summary.STAGES) - set(kept):
-    shutil.rmtree(chain / stage)
-  said = _text(report.write(chain).read_text())
+  said = _text(_only(chain, *kept))
   for stage in ('data', 'user_sft', 'agent_sft', 'grpo', 'eval_grpo'):
     assert (f'Stage {stage} has not finished' in said) == (stage not in kept)
 
@@ -81,7 +83,7 @@ def test_what_the_dialogues_say_is_never_markup(chain):
   path = chain / 'eval_grpo' / 'transcripts.jsonl'
   path.write_text(path.read_text().replace(
       'Hi! How can I help you today?', '<script>alert(1)</script>'))
-  assert '<script' not in report.write(chain).read_text()
+  assert '<script' not in _only(chain, 'data', 'eval_grpo')
 
 
 def test_a_folder_without_stages_is_an_error(tmp_path):
@@ -108,7 +110,6 @@ def test_the_funnel_loses_what_was_rejected():
 
 def test_a_run_that_goes_on_shows_its_curves(chain):
   (chain / 'grpo' / 'manifest.json').unlink()
-  page = report.write(chain).read_text()
-  assert 'Mean reward' in page
+  assert 'Mean reward' in _only(chain, 'data', 'grpo')
   metrics.write_text(chain / 'grpo' / 'metrics.jsonl', '')
   assert 'Mean reward' not in report.write(chain).read_text()

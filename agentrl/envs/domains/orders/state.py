@@ -57,7 +57,7 @@ def build(seed: int, split: str) -> dict[str, dict[str, dict[str, Any]]]:
   rng = random.Random(f'orders/{seed}/{split}')
   people, count = SIZES[split]
   names = _share([f'{a} {b}' for a in FIRST for b in LAST], split)
-  ids = _share([f'{a}-{b}' for a in SHADES for b in BEASTS], split)
+  ids = _share([f'{a}{b.title()}' for a in SHADES for b in BEASTS], split)
   customers = {name: _customer(rng) for name in rng.sample(names, people)}
   owners = list(customers)
   orders = {key: _order(rng, owners[i % people])

@@ -13,7 +13,7 @@ State = state_lib.State
 Demand = domain.Demand
 Beat = domain.Beat
 
-ENTITY = r'\b[a-z]+-[a-z]+\b'
+ENTITY = r'\b[a-z]+[A-Z][a-z]+\b'
 MORE = (' Anything else?', ' What else can I do?', ' Is there more?', '')
 YES = domain.says('user', 'Yes, please.', 'Yes.', 'Yes, go ahead.', 'Please do.',
                   'Yes, that is fine.')

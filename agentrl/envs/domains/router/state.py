@@ -65,7 +65,7 @@ def build(seed: int, split: str) -> state_lib.Tables:
   if split not in SPLITS:
     raise ValueError(f'Split must be one of {SPLITS}, got {split!r}.')
   rng = random.Random(f'router {seed} {split}')
-  ids = _pairs(ADJECTIVES, NOUNS, '-', split, rng)
+  ids = _pairs(ADJECTIVES, NOUNS.title(), '', split, rng)
   names = _pairs(FIRST.title(), LAST.title(), ' ', split, rng)
   tables = dict(accounts={}, lines={}, devices={}, visits={}, fees={},
                 desk={'call': {'transfer': ''}})

@@ -14,7 +14,7 @@ from agentrl.envs.domains.router import state as database
 from agentrl.envs.domains.router import steps
 from agentrl.envs.domains.router import tools
 
-ENTITY = r'\b[a-z]+-[a-z]+\b'
+ENTITY = r'\b[a-z]+[A-Z][a-z]+\b'
 
 
 def callers(state: state_lib.State) -> list[str]:
