@@ -2,8 +2,8 @@
 
   python scripts/run.py --config=configs/quickstart.py --workdir=runs/mine
 
-`:seed=1` gives another seed to everything; `:domain=lamps` runs it on a domain of
-your own (its import path); `:tiny` is a smoke test in a minute. Figures: LOG.md.
+`:seed=1` gives another seed to everything; `:domain=lamps` runs it on a domain
+of your own (its import path); `:tiny` is a smoke test. Figures: LOG.md.
 """
 
 import ml_collections
@@ -51,7 +51,7 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
                        head_dim=16, d_ff=64, max_length=256)
     stage.update(length=256, batch_size=2, micro_rows=2, save_every=10)
     stage.total_steps = stage.optimizer.total_steps = 200
-  c.agent_sft.total_steps = c.agent_sft.optimizer.total_steps = 150
+  c.agent_sft.total_steps = c.agent_sft.optimizer.total_steps = 50
   c.grpo.update(total_steps=6, tasks=2, group=4, wave=2, max_rows=8,
                 micro_rows=2, save_every=1,
                 filter='agentrl.rl.filters:keep_all')

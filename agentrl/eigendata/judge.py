@@ -6,7 +6,7 @@ wrong, and the dialogue is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -28,13 +28,11 @@ class Verdict:
     reason: for the funnel.
     fault: `none`, `task` or `trajectory`.
     critique: for whoever has to mend it.
-    reward: of the checker.
   """
 
   reason: str
   fault: str
   critique: str
-  reward: float
 
 
 def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
@@ -44,16 +42,16 @@ def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
   outcome, score, note = reward.judge(env, task, world, end)
   opinion = _opinion(llm, task, end, score.clauses, plan=plan, seed=seed)
   if fault := env.fault(task, end.messages):
-    return Verdict('user fault', 'trajectory', fault, score.reward)
+    return Verdict('user fault', 'trajectory', fault)
   if outcome == types.Outcome.CHECKER_ERROR:
-    return Verdict('checker error', 'task', note, score.reward)
+    return Verdict('checker error', 'task', note)
   if outcome == types.Outcome.SUCCESS:
     reason = '' if opinion['success'] else 'judge objects'
     fault = 'none' if opinion['success'] else 'trajectory'
-    return Verdict(reason, fault, opinion['critique'], score.reward)
+    return Verdict(reason, fault, opinion['critique'])
   if opinion['fault'] == 'task':
-    return Verdict('checker disagrees with judge', 'task', note, score.reward)
-  return Verdict('agent fails', 'trajectory', note, score.reward)
+    return Verdict('checker disagrees with judge', 'task', note)
+  return Verdict('agent fails', 'trajectory', note)
 
 
 def _opinion(llm: llm_lib.LLM, task: types.Task, end: dialogue.End,
@@ -66,6 +64,5 @@ def _opinion(llm: llm_lib.LLM, task: types.Task, end: dialogue.End,
       'writes': [[a.requestor, a.name, dict(a.arguments)]
                  for a in task.criteria.actions if a.info == 'write'],
       'tell': task.criteria.communicate_info, 'clauses': dict(clauses)}
-  messages: Sequence[types.Message] = [prompts.system('judge', payload)]
-  return llm.complete(
-      messages, schema=prompts.SCHEMAS['judge'], seed=seed).value
+  return llm.complete([prompts.system('judge', payload)],
+                      schema=prompts.SCHEMAS['judge'], seed=seed).value

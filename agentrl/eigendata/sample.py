@@ -6,7 +6,7 @@ be made anywhere, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import hashlib
@@ -20,6 +20,7 @@ from agentrl.eigendata import certify
 from agentrl.eigendata import judge
 from agentrl.eigendata import planner
 from agentrl.eigendata import workers
+from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
 
@@ -53,7 +54,7 @@ class Sample:
 class Maker:
   """What all samples of a config share."""
 
-  envs: Mapping[str, Any]
+  envs: Mapping[str, domain.Domain]
   llm: llm_lib.Meter
   plans: Mapping[str, Mapping[planner.Plan, float]]  # split -> plan -> weight
   seed: int
@@ -137,8 +138,8 @@ def _make(m: Maker, split: str, i: int, trail: _Trail
                          verdict.critique)
 
 
-def _certified(m: Maker, env: Any, task: types.Task, intent: workers.Intent,
-               seed: Any, trail: _Trail, critique: str) -> types.Task:
+def _certified(m: Maker, env: domain.Domain, task: types.Task, intent: workers.Intent,
+               seed: Callable[..., int], trail: _Trail, critique: str) -> types.Task:
   """The task with a checker that earned its certificate.
 
   Raises:

@@ -200,14 +200,14 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
     raise Rejected('TaskValidation', 'gold fails', str(e)) from e
   if fault := env.fault(task, end.messages):
     raise Rejected('TaskValidation', 'ungrounded', fault)
-  return dataclasses.replace(task, criteria=_criteria(env, task, demands,
-                                                      moves), meta={
-      'about': [w for d in demands for w in d.about],
-      'split': seeds.plan.split,
-      'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
-      'demands': [{k: getattr(d, k) for k in ('family', 'goal', 'tell', 'kind')}
-                  for d in demands],
-      'gold': types.to_json(moves)})
+  about = [word for demand in demands for word in demand.about]
+  kept = ('family', 'goal', 'tell', 'kind')
+  return dataclasses.replace(
+      task, criteria=_criteria(env, task, demands, moves), meta={
+          'split': seeds.plan.split, 'about': about,
+          'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
+          'demands': [{k: getattr(d, k) for k in kept} for d in demands],
+          'gold': types.to_json(moves)})
 
 
 def _find_details(env: domain.Domain, demand: domain.Demand,

@@ -1,14 +1,9 @@
-"""Evaluation: plays a task set several times over and says how reliable it is.
-
-The folder of an evaluation holds `metrics.json`, and `transcripts.jsonl` with
-one episode a line (the JSON of `types.Episode`, and its `domain`).
-"""
+"""Evaluation: plays a task set several times over, see `eval/results.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -25,21 +20,13 @@ from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
-from agentrl.envs import outcomes
 from agentrl.eval import floors
-from agentrl.eval import passk
-from agentrl.eval import stats
+from agentrl.eval import results
 from agentrl.rollout import play as play_lib
 from agentrl.rollout import policy as policy_lib
 
 # Raise it when a change here or in envs/ gives a number another meaning.
 EVALUATOR = 1
-# What `metrics.json` is broken down by; tasks without a value are left out.
-GROUPS: dict[str, Callable[[types.Task], Any]] = {
-    'domain': lambda task: task.domain,
-    'kind': lambda task: task.kind,
-    'demands': lambda task: len(task.meta.get('demands', task.families)),
-}
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -63,6 +50,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
     return
   env = env_lib.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, config.split)
+  if not tasks:
+    raise ValueError(f'{config.data} holds no tasks of the split '
+                     f'{config.split!r}: there is nothing to evaluate on.')
   data_lib.verify(env, tasks)
   limits = dialogue.Limits(**config.limits)
   if scripted:
@@ -85,22 +75,23 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
         trials=[*range(config.trials)] * len(tasks), limits=limits,
         progress=bar.update)
   found = {
-      **summarize(tasks, episodes, seed=config.seed,
-                  scripts=floors.measure(env, tasks, limits=limits)),
+      **results.summarize(
+          tasks, episodes, seed=config.seed,
+          scripts=floors.measure(env, tasks, limits=limits)),
       'measurement': runs.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
       'versions': runs.versions()}
-  write(run.folder, tasks, episodes, found)
+  results.write(run.folder, tasks, episodes, found)
   run.finish(num_tasks=len(tasks), num_trials=config.trials)
   _say(run.folder)
 
 
 def _say(folder: pathlib.Path) -> None:
   found = metrics.read_json(folder / 'metrics.json')
-  low, high = found['pass^1_interval'] or [np.nan, np.nan]
-  print(f'{folder} is done: pass^1 {100 * (found["pass^1"] or np.nan):.1f} % '
-        f'({100 * low:.1f} to {100 * high:.1f}) on {found["num_tasks"]} tasks, '
-        f'{found["num_trials"]} trials each.')
+  share = lambda x: 'unknown' if x is None else f'{100 * x:.1f} %'
+  print(f'{folder} is done: pass^1 is {share(found["pass^1"])} on '
+        f'{found["num_tasks"]} tasks, {found["num_trials"]} trials each; '
+        f'best floor {share(max(found["floors"].values()))}.')
 
 
 def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -139,130 +130,3 @@ def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
       'protocol': runs.hash_text(json.dumps(protocol, sort_keys=True)),
       'user': user,
   }
-
-
-def task_name(domain: str, task_id: str) -> str:
-  """Names a task among those of all domains."""
-  return f'{domain}/{task_id}'
-
-
-def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
-              *, scripts: Mapping[str, Sequence[float]], seed: int
-             ) -> dict[str, Any]:
-  """Everything that `metrics.json` says of the dialogues.
-
-  Args:
-    tasks: P of them.
-    episodes: P * G, the trials of a task side by side.
-    scripts: reward of each task under noop, refuse, transfer and gold.
-    seed: of the bootstrap.
-
-  Returns:
-    plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
-    outcomes are left out of the evaluation (`excluded`), a task may have too
-    few trials for a k, and `left_out` counts these.
-
-  Raises:
-    ValueError: no tasks, two of one name, or no equal number of trials.
-  """
-  names = [task_name(task.domain, task.id) for task in tasks]
-  trials, odd = divmod(len(episodes), max(1, len(tasks)))
-  if odd or not trials or len(set(names)) < len(names):
-    raise ValueError(
-        f'{len(episodes)} episodes of {len(tasks)} tasks with {len(set(names))}'
-        ' names: each task needs one name and the same number of trials.')
-  counted_PG = _grid(episodes, trials, lambda e: outcomes.RULES[
-      e.outcome].evaluated)
-  success_P = (counted_PG & _grid(
-      episodes, trials, lambda e: e.outcome == types.Outcome.SUCCESS)).sum(1)
-  fault_P = _grid(
-      episodes, trials, lambda e: e.outcome == types.Outcome.USER_FAULT).sum(1)
-  trials_P = counted_PG.sum(1)
-  rewards = {name: np.asarray(values) for name, values in scripts.items()}
-  part = lambda rows: _part(success_P[rows], trials_P[rows], trials, {
-      name: values[rows] for name, values in rewards.items()}, seed)
-  share_P = fault_P / np.maximum(trials_P, 1)
-  return {
-      **part(np.arange(len(tasks))), 'num_trials': trials,
-      'outcomes': {str(o): sum(e.outcome == o for e in episodes)
-                   for o in types.Outcome},
-      'excluded': int((~counted_PG).sum()),
-      **stats.mean(share_P, trials_P, seed=seed).to_json('user_fault_rate'),
-      'by': {group: {value: part(rows) for value, rows in _split(tasks, label)}
-             for group, label in GROUPS.items()},
-      'tasks': {name: [int(c), int(n)]
-                for name, c, n in zip(names, success_P, trials_P)},
-  }
-
-
-def _grid(episodes: Sequence[types.Episode], trials: int,
-          test: Callable[[types.Episode], bool]) -> np.ndarray:
-  return np.array([test(e) for e in episodes], bool).reshape(-1, trials)
-
-
-def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]
-          ) -> Iterator[tuple[str, np.ndarray]]:
-  """(value, rows of the tasks that have it)."""
-  labels = [label(task) for task in tasks]
-  for value in sorted(filter(None, set(labels))):
-    yield str(value), np.array([i for i, x in enumerate(labels) if x == value])
-
-
-def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
-          rewards: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
-  """Reliability of some of the tasks, beside what scripts earn on them."""
-  found: dict[str, Any] = {'num_tasks': len(success_P)}
-  for k in range(1, trials + 1):
-    for name, fn in (('pass^', passk.pass_hat_k), ('pass@', passk.pass_at_k)):
-      estimate = stats.mean(fn(success_P, trials_P, k), seed=seed)
-      found |= estimate.to_json(f'{name}{k}')
-  found['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
-                       for k in range(1, trials + 1)}
-  means = {name: float(values.mean()) for name, values in rewards.items()}
-  found['gold'] = means.pop('gold')
-  found['floors'] = means
-  return found
-
-
-def write(folder: pathlib.Path, tasks: Sequence[types.Task],
-          episodes: Sequence[types.Episode], found: Mapping[str, Any]) -> None:
-  """Writes the files of an evaluation; arguments as for `summarize`."""
-  trials = len(episodes) // len(tasks)
-  metrics.write_lines(folder / 'transcripts.jsonl', (
-      types.dumps({'domain': tasks[i // trials].domain,
-                   **types.to_json(episode)})
-      for i, episode in enumerate(episodes)))
-  metrics.write_json(folder / 'metrics.json', found)
-
-
-def read_transcripts(folder: str | os.PathLike
-                     ) -> Iterator[tuple[str, types.Episode]]:
-  """(name of the task, episode) of every dialogue of an evaluation."""
-  with open(pathlib.Path(folder) / 'transcripts.jsonl') as file:
-    for line in file:
-      record = json.loads(line)
-      domain = record.pop('domain')
-      episode = types.episode_from_json(record)
-      yield task_name(domain, episode.task_id), episode
-
-
-def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
-            ) -> dict[str, stats.Estimate]:
-  """Paired difference b - a of pass^k, for each k, over the same tasks.
-
-  Raises:
-    ValueError: they did not measure the same thing, or are not finished.
-  """
-  a, b = (metrics.read_json(pathlib.Path(folder) / 'metrics.json')
-          for folder in (folder_a, folder_b))
-  stats.check_comparable(a, b)
-  return {
-      f'pass^{k}': stats.difference(_each(a, k), _each(b, k), seed=a['seed'])
-      for k in range(1, a['num_trials'] + 1)}
-
-
-def _each(found: Mapping[str, Any], k: int) -> dict[str, float]:
-  """pass^k of each task by name."""
-  counts = np.array(list(found['tasks'].values()), int)
-  value_P = passk.pass_hat_k(counts[:, 0], counts[:, 1], k)
-  return dict(zip(found['tasks'], value_P.tolist()))

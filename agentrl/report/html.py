@@ -13,12 +13,12 @@ import markupsafe
 
 from agentrl import metrics
 from agentrl import types
-from agentrl.data import vocabulary
-from agentrl.eval import run as eval_run
+from agentrl.eval import results
 from agentrl.report import plots
 from agentrl.report import summary as summary_lib
 from agentrl.report import text
 from agentrl.report import viewer
+from agentrl.tokenizer import vocab as vocab_lib
 
 # In the order in which a draft passes them, see eigendata/workers.py.
 WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
@@ -106,7 +106,7 @@ def _tasks(workdir: pathlib.Path) -> dict[str, types.Task]:
     return {}
   tasks = (types.task_from_json(json.loads(line))
            for line in path.read_text().splitlines())
-  return {eval_run.task_name(task.domain, task.id): task for task in tasks}
+  return {results.task_name(task.domain, task.id): task for task in tasks}
 
 
 def _cases(workdir: pathlib.Path,
@@ -116,7 +116,7 @@ def _cases(workdir: pathlib.Path,
   for name, stage in summary_lib.EVALUATIONS.items():
     if stage in stages:
       episodes = runs.setdefault(text.LABELS[name], {})
-      for task, episode in eval_run.read_transcripts(workdir / stage):
+      for task, episode in results.read_transcripts(workdir / stage):
         episodes.setdefault(task, []).append(episode)
   if not (runs and tasks):
     return []
@@ -125,9 +125,8 @@ def _cases(workdir: pathlib.Path,
 
 def _piece(folder: pathlib.Path) -> viewer.Piece:
   """Text of a token id; the id itself where no vocabulary lies."""
-  if not (folder / vocabulary.FILE).exists():
-    return lambda i: f'[{i}]'
-  return vocabulary.load(str(folder)).piece
+  path = folder / 'vocab.model'
+  return vocab_lib.load(path).piece if path.exists() else '[{}]'.format
 
 
 def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:

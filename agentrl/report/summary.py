@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from agentrl import metrics
-from agentrl.eval import run as eval_run
+from agentrl.eval import results
 
 STAGES = ('data', 'tokenizer', 'user_sft', 'agent_sft', 'eval_sft', 'grpo',
           'eval_grpo')
@@ -67,7 +67,7 @@ def _delta(workdir: str | os.PathLike,
     missing = [EVALUATIONS[n] for n in EVALUATIONS if n not in found]
     return {**nothing, 'delta_problem': f'{", ".join(missing)} not finished.'}
   try:
-    deltas = eval_run.compare(*(pathlib.Path(workdir, stage)
+    deltas = results.compare(*(pathlib.Path(workdir, stage)
                                 for stage in EVALUATIONS.values()))
   except ValueError as e:
     return {**nothing, 'delta_problem': str(e)}

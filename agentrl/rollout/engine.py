@@ -97,7 +97,7 @@ class Engine:
     # Long chunks take fewer rows: one late dialogue must not cost a full step.
     self._rows_of = {c: max(1, min(self._width, 32 * self._width // c))
                      for c in sorted(chunks)}
-    self._spans = list(_doubling(min(_SHORTEST_SPAN, length), length))
+    self._spans = _growing(length)
     self._temperature = np.float32(temperature)
     self._params = None
     self._cache = transformer.empty_cache(config, slots, length)
@@ -307,11 +307,14 @@ class Engine:
     self._cache = steps.copy(self._cache, from_B, to_B, span=span)
 
 
-def _doubling(first: int, last: int) -> Iterator[int]:
-  while first < last:
-    yield first
-    first *= 2
-  yield last
+def _growing(last: int) -> list[int]:
+  """Spans up to `last`, each half as long again as the one before."""
+  spans = []
+  span = _SHORTEST_SPAN
+  while span < last:
+    spans.append(span)
+    span = span * 3 // 2
+  return [*spans, last]
 
 
 def _groups(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 import functools
 import time
 
@@ -67,7 +68,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     done, state = 0, first()
     if config.init_from:
       start = bundle.load(config.init_from, mesh, 'init_from')
-      _same_vocab(start.vocab, vocab)
+      _check_start(start, model, vocab)
       state = state.replace(params=start.params)
 
   writer = metrics.Writer(run.folder, done)
@@ -94,12 +95,18 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
              rows=len(rows['ids_BT']))
 
 
-def _same_vocab(found: vocab_lib.Vocab, wanted: vocab_lib.Vocab) -> None:
-  if found.digest != wanted.digest:
+def _check_start(start: bundle.Bundle, model: model_config.ModelConfig,
+                 vocab: vocab_lib.Vocab) -> None:
+  """Raises ValueError unless training can go on from `start`."""
+  if start.vocab.digest != vocab.digest:
     raise ValueError(
-        f'config.init_from was trained with vocabulary {found.digest}, but '
-        f'config.tokenizer holds {wanted.digest}: the same ids would mean '
+        f'config.init_from was trained with vocabulary {start.vocab.digest}, '
+        f'but config.tokenizer holds {vocab.digest}: the same ids would mean '
         'other words. Use the tokenizer that it was trained with.')
+  have, want = dataclasses.asdict(start.model), dataclasses.asdict(model)
+  if off := {k: (v, want[k]) for k, v in have.items() if v != want[k]}:
+    raise ValueError(f'config.init_from is of another model (field: its value, '
+                     f'config.model): {off}. Make them equal.')
 
 
 def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,

@@ -1,77 +1,16 @@
-"""What an evaluation says, and what it refuses to compare."""
+"""An evaluation from its config to its folder."""
 
 import dataclasses
-import json
 
 import pytest
 
 from agentrl import metrics
 from agentrl import runs
 from agentrl import types
-from agentrl.envs import dialogue
 from agentrl.eval import floors
+from agentrl.eval import results
 from agentrl.eval import run
 from configs.eval import builtin
-
-O = types.Outcome
-KEYS = {'S': O.SUCCESS, 'F': O.FAILURE, 'U': O.USER_FAULT, 'I': O.INFRA}
-
-
-def _episodes(tasks, pattern):
-  """`pattern`: a word a task, a letter a trial."""
-  return [
-      types.Episode(task.id, g, (dialogue.GREETING,), 'user_stop', KEYS[letter],
-                    types.Score(float(letter == 'S')), 1)
-      for task, word in zip(tasks, pattern.split())
-      for g, letter in enumerate(word)]
-
-
-def _scripts(count):
-  return {'noop': [0.0] * count, 'refuse': [1.0] + [0.0] * (count - 1),
-          'transfer': [0.0] * count, 'gold': [1.0] * count}
-
-
-def _summary(tasks, pattern):
-  count = len(pattern.split())
-  return run.summarize(tasks[:count], _episodes(tasks, pattern), seed=0,
-                       scripts=_scripts(count))
-
-
-def test_worked_example(tasks):
-  found = _summary(tasks, 'SSSF FFFU SSSS')
-  assert (found['num_tasks'], found['num_trials']) == (3, 4)
-  assert found['pass^1'] == pytest.approx((0.75 + 0 + 1) / 3)
-  assert found['pass^2'] == pytest.approx((0.5 + 0 + 1) / 3)
-  assert found['pass^4'] == pytest.approx(1 / 3)
-  assert found['pass@2'] == pytest.approx(2 / 3)
-  low, high = found['pass^1_interval']
-  assert 0 <= low < found['pass^1'] < high <= 1
-  assert found['floors'] == {
-      'noop': 0, 'refuse': pytest.approx(1 / 3), 'transfer': 0}
-  assert found['gold'] == 1
-  assert found['user_fault_rate'] == pytest.approx(1 / 12)
-  assert found['outcomes']['failure'] == 4
-  assert sum(found['outcomes'].values()) == 12
-  assert found['by']['kind']['transfer']['pass^1'] == 1
-  assert found['tasks'] == {
-      'desk/dim': [3, 4], 'desk/both': [0, 4], 'desk/pay': [4, 4]}
-  json.dumps(found)
-
-
-def test_lost_trials_are_left_out_and_counted(tasks):
-  found = _summary(tasks, 'SI II')
-  # Task 0 has one trial, task 1 none: neither is a zero.
-  assert found['pass^1'] == 1 and found['pass^2'] is None
-  assert found['excluded'] == 3
-  assert found['left_out'] == {'pass^1': 1, 'pass^2': 2}
-
-
-def test_every_task_needs_a_name_and_its_trials(tasks):
-  for some in ([tasks[0]] * 2, []):
-    with pytest.raises(ValueError, match='one name'):
-      run.summarize(some, _episodes(some, 'SS SS'), seed=0, scripts={})
-  with pytest.raises(ValueError, match='3 episodes of 2 tasks'):
-    run.summarize(tasks[:2], _episodes(tasks, 'SS S'), seed=0, scripts={})
 
 
 def test_measurement_names_what_differs(desk, tasks):
@@ -95,27 +34,6 @@ def test_slots_do_not_change_the_measurement_but_temperature_does():
   assert run._protocol(config) != base
 
 
-def _folder(path, found, measurement='m'):
-  metrics.write_json(path / 'metrics.json', {
-      **found, 'seed': 0, 'measurement': measurement,
-      'measurement_parts': {'tasks': measurement}})
-  return path
-
-
-def test_compare_is_paired_and_refuses_another_measurement(tasks, tmp_path):
-  before = _folder(tmp_path / 'a', _summary(tasks, 'SF FF FF'))
-  after = _folder(tmp_path / 'b', _summary(tasks, 'SS FF SF'))
-  found = run.compare(before, after)
-  assert found['pass^1'].value == pytest.approx((0.5 + 0 + 0.5) / 3)
-  assert found['pass^2'].value == pytest.approx(1 / 3)
-  other = _folder(tmp_path / 'c', _summary(tasks, 'SS FF SF'), 'other')
-  with pytest.raises(ValueError, match='Not comparable.*different: tasks'):
-    run.compare(before, other)
-  fewer = _folder(tmp_path / 'd', _summary(tasks, 'SS FF'))
-  with pytest.raises(ValueError, match="not over the same tasks.*'desk/pay'"):
-    run.compare(before, fewer)
-
-
 @pytest.fixture
 def config(desk, tasks, tmp_path):
   """Of a scripted evaluation on a data folder with the five tasks."""
@@ -137,7 +55,7 @@ def test_an_evaluation_is_written_whole_and_not_repeated(
   found = metrics.read_json(folder / 'metrics.json')
   assert found['pass^2'] == 1 and found['gold'] == 1
   assert found['measurement'] and found['versions']['python']
-  episodes = list(run.read_transcripts(folder))
+  episodes = list(results.read_transcripts(folder))
   assert [name for name, _ in episodes[::2]] == list(found['tasks'])
   assert [e.trial for _, e in episodes] == [0, 1] * len(tasks)
   before = (folder / 'manifest.json').stat().st_mtime_ns
@@ -154,7 +72,7 @@ def test_scripts_measure_as_their_floors_say(config, tmp_path):
   for script, values in found.items():
     assert values['pass^1'] == values['floors'][script]
   with pytest.raises(ValueError, match='different: user'):
-    run.compare(tmp_path / 'noop', tmp_path / 'refuse')
+    results.compare(tmp_path / 'noop', tmp_path / 'refuse')
 
 
 def test_unfinished_data_is_refused(config, tmp_path):

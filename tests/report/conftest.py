@@ -18,7 +18,7 @@ from agentrl import runs
 from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
-from agentrl.eval import run as eval_run
+from agentrl.eval import results
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 
@@ -98,8 +98,8 @@ def _evaluation(folder, dialogues, vocab, ability, trials, rng) -> None:
                           rng)
                  for g in range(trials)]
   none = [0.0] * len(tasks)
-  eval_run.write(folder, tasks, episodes, {
-      **eval_run.summarize(tasks, episodes, seed=0, scripts={
+  results.write(folder, tasks, episodes, {
+      **results.summarize(tasks, episodes, seed=0, scripts={
           'noop': none, 'refuse': none, 'gold': [1.0] * len(tasks),
           'transfer': [float(t.kind == 'transfer') for t in tasks]}),
       'measurement': '0123456789abcdef', 'measurement_parts': {'user': 'u'},

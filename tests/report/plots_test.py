@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from agentrl.eval import run as eval_run
+from agentrl import metrics
 from agentrl.report import plots
 
 
 @pytest.fixture
 def evaluation(chain):
-  return eval_run.metrics.read_json(chain / 'eval_sft' / 'metrics.json')
+  return metrics.read_json(chain / 'eval_sft' / 'metrics.json')
 
 
 def _plots(evaluation):

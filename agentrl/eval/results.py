@@ -1,0 +1,155 @@
+"""What an evaluation says: `metrics.json`, and every dialogue beside it.
+
+`transcripts.jsonl` holds one episode a line: the JSON of `types.Episode`, and
+its `domain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from agentrl import metrics
+from agentrl import types
+from agentrl.envs import outcomes
+from agentrl.eval import passk
+from agentrl.eval import stats
+
+# What `metrics.json` is broken down by; tasks without a value are left out.
+GROUPS: dict[str, Callable[[types.Task], Any]] = {
+    'domain': lambda task: task.domain,
+    'kind': lambda task: task.kind,
+    'demands': lambda task: len(task.meta.get('demands', task.families)),
+}
+
+
+def task_name(domain: str, task_id: str) -> str:
+  """Names a task among those of all domains."""
+  return f'{domain}/{task_id}'
+
+
+def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
+              *, scripts: Mapping[str, Sequence[float]], seed: int
+             ) -> dict[str, Any]:
+  """Everything that `metrics.json` says of the dialogues.
+
+  Args:
+    tasks: P of them.
+    episodes: P * G, the trials of a task side by side.
+    scripts: reward of each task under noop, refuse, transfer and gold.
+    seed: of the bootstrap.
+
+  Returns:
+    plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
+    outcomes are left out of the evaluation (`excluded`), a task may have too
+    few trials for a k, and `left_out` counts these.
+
+  Raises:
+    ValueError: no tasks, two of one name, or no equal number of trials.
+  """
+  names = [task_name(task.domain, task.id) for task in tasks]
+  trials, odd = divmod(len(episodes), max(1, len(tasks)))
+  if odd or not trials or len(set(names)) < len(names):
+    raise ValueError(
+        f'{len(episodes)} episodes of {len(tasks)} tasks with {len(set(names))}'
+        ' names: each task needs one name and the same number of trials.')
+  counted_PG = _grid(episodes, trials, lambda e: outcomes.RULES[
+      e.outcome].evaluated)
+  success_P = (counted_PG & _grid(
+      episodes, trials, lambda e: e.outcome == types.Outcome.SUCCESS)).sum(1)
+  fault_P = _grid(
+      episodes, trials, lambda e: e.outcome == types.Outcome.USER_FAULT).sum(1)
+  trials_P = counted_PG.sum(1)
+  rewards = {name: np.asarray(values) for name, values in scripts.items()}
+  part = lambda rows: _part(success_P[rows], trials_P[rows], trials, {
+      name: values[rows] for name, values in rewards.items()}, seed)
+  share_P = fault_P / np.maximum(trials_P, 1)
+  return {
+      **part(np.arange(len(tasks))), 'num_trials': trials,
+      'outcomes': {str(o): sum(e.outcome == o for e in episodes)
+                   for o in types.Outcome},
+      'excluded': int((~counted_PG).sum()),
+      **stats.mean(share_P, trials_P, seed=seed).to_json('user_fault_rate'),
+      'by': {group: {value: part(rows) for value, rows in _split(tasks, label)}
+             for group, label in GROUPS.items()},
+      'tasks': {name: [int(c), int(n)]
+                for name, c, n in zip(names, success_P, trials_P)},
+  }
+
+
+def _grid(episodes: Sequence[types.Episode], trials: int,
+          test: Callable[[types.Episode], bool]) -> np.ndarray:
+  return np.array([test(e) for e in episodes], bool).reshape(-1, trials)
+
+
+def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]
+          ) -> Iterator[tuple[str, np.ndarray]]:
+  """(value, rows of the tasks that have it)."""
+  labels = [label(task) for task in tasks]
+  for value in sorted(filter(None, set(labels))):
+    yield str(value), np.array([i for i, x in enumerate(labels) if x == value])
+
+
+def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
+          rewards: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+  """Reliability of some of the tasks, beside what scripts earn on them."""
+  found: dict[str, Any] = {'num_tasks': len(success_P)}
+  for k in range(1, trials + 1):
+    for name, fn in (('pass^', passk.pass_hat_k), ('pass@', passk.pass_at_k)):
+      estimate = stats.mean(fn(success_P, trials_P, k), seed=seed)
+      found |= estimate.to_json(f'{name}{k}')
+  found['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
+                       for k in range(1, trials + 1)}
+  means = {name: float(values.mean()) for name, values in rewards.items()}
+  found['gold'] = means.pop('gold')
+  found['floors'] = means
+  return found
+
+
+def write(folder: pathlib.Path, tasks: Sequence[types.Task],
+          episodes: Sequence[types.Episode], found: Mapping[str, Any]) -> None:
+  """Writes the files of an evaluation; arguments as for `summarize`."""
+  trials = len(episodes) // len(tasks)
+  metrics.write_lines(folder / 'transcripts.jsonl', (
+      types.dumps({'domain': tasks[i // trials].domain,
+                   **types.to_json(episode)})
+      for i, episode in enumerate(episodes)))
+  metrics.write_json(folder / 'metrics.json', found)
+
+
+def read_transcripts(folder: str | os.PathLike
+                     ) -> Iterator[tuple[str, types.Episode]]:
+  """(name of the task, episode) of every dialogue of an evaluation."""
+  with open(pathlib.Path(folder) / 'transcripts.jsonl') as file:
+    for line in file:
+      record = json.loads(line)
+      domain = record.pop('domain')
+      episode = types.episode_from_json(record)
+      yield task_name(domain, episode.task_id), episode
+
+
+def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
+            ) -> dict[str, stats.Estimate]:
+  """Paired difference b - a of pass^k, for each k, over the same tasks.
+
+  Raises:
+    ValueError: they did not measure the same thing, or are not finished.
+  """
+  a, b = (metrics.read_json(pathlib.Path(folder) / 'metrics.json')
+          for folder in (folder_a, folder_b))
+  stats.check_comparable(a, b)
+  return {
+      f'pass^{k}': stats.difference(_each(a, k), _each(b, k), seed=a['seed'])
+      for k in range(1, a['num_trials'] + 1)}
+
+
+def _each(found: Mapping[str, Any], k: int) -> dict[str, float]:
+  """pass^k of each task by name."""
+  counts = np.array(list(found['tasks'].values()), int)
+  value_P = passk.pass_hat_k(counts[:, 0], counts[:, 1], k)
+  return dict(zip(found['tasks'], value_P.tolist()))

@@ -1,0 +1,45 @@
+"""The whole chain on tau2-bench telecom, offline:
+
+  pip install -e .[tau2]
+  python scripts/run.py --config=configs/tau2_telecom.py:tiny \
+    --workdir=runs/tau2
+
+Dialogues for tasks of the train split, rollouts in the benchmark's environment,
+reward by its evaluator, pass^k on its test split. `:tiny`, models from scratch
+on two CPU cores, is the one size there is; figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+from configs import quickstart
+
+DOMAINS = ('tau2:telecom',)
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, tiny=True, seed=0)
+  if not arg.tiny:
+    raise ValueError('configs/tau2_telecom.py has the size `tiny` only.')
+  c = quickstart.get_config(f'seed={arg.seed}')
+  c.synthesize = 'agentrl.eigendata.tau2_writer:synthesize'
+  c.data = ml_collections.ConfigDict(dict(
+      seed=arg.seed, domains=DOMAINS, env=dict(prompt='brief'), per_task=12,
+      splits_train=('train',)))
+  c.expected_s = dict(data=120, tokenizer=10, user_sft=240, agent_sft=240,
+                      eval_sft=120, grpo=240, eval_grpo=120)
+  for name in ('tokenizer', 'user_sft', 'agent_sft', 'eval_sft', 'grpo',
+               'eval_grpo'):
+    c[name].domains = DOMAINS
+  for stage in (c.user_sft, c.agent_sft):
+    stage.model.max_length = stage.length = 1024
+    stage.batch_size = stage.micro_rows = 3
+    stage.total_steps = stage.optimizer.total_steps = 300
+  c.grpo.update(total_steps=5, tasks=4, group=4, wave=8, max_rows=32,
+                micro_rows=2, filter='agentrl.rl.filters:keep_all')
+  c.grpo.optimizer.total_steps = 5
+  for stage in (c.eval_sft, c.grpo, c.eval_grpo):
+    stage.limits = dict(max_steps=100, max_errors=10)
+    for sampler in (stage.sampler, stage.user_sampler):
+      sampler.update(slots=64, length=1024, max_new=96)
+  return c
