@@ -23,7 +23,7 @@ class Prefixes:
       self._slot_of.setdefault(ids[:n].tobytes(), slot)
 
   def find(self, ids: np.ndarray) -> tuple[int, int]:
-    """(slot, n): the slot that holds most of `ids`, and how many; n may be 0."""
+    """(slot, n): the slot that holds most of `ids`, and how many of them."""
     slot, known = -1, 0
     for n in range(BLOCK, len(ids) + 1, BLOCK):
       found = self._slot_of.get(ids[:n].tobytes())
