@@ -6,14 +6,14 @@ wrong, and the dialogue is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import Any
 
 from agentrl import types
+from agentrl.eigendata import mutants
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import reward
@@ -40,7 +40,8 @@ def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
             seed: int) -> Verdict:
   """Whether a dialogue is kept, and if not, why and whose fault it is."""
   outcome, score, note = reward.judge(env, task, world, end)
-  opinion = _opinion(llm, task, end, score.clauses, plan=plan, seed=seed)
+  opinion = _opinion(llm, env, task, end, score.clauses, plan=plan,
+                     seed=seed)
   if fault := env.fault(task, end.messages):
     return Verdict('user fault', 'trajectory', fault)
   if outcome == types.Outcome.CHECKER_ERROR:
@@ -54,15 +55,35 @@ def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
   return Verdict('agent fails', 'trajectory', note)
 
 
-def _opinion(llm: llm_lib.LLM, task: types.Task, end: dialogue.End,
-             clauses: Mapping[str, bool], *, plan: planner.Plan,
-             seed: int) -> Any:
+def _opinion(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+             end: dialogue.End, clauses: Mapping[str, bool], *,
+             plan: planner.Plan, seed: int) -> Any:
   """What the judge says of it."""
   payload = {
-      'rubric': plan.rubric, 'failures': plan.failures,
-      'scenario': task.scenario, 'events': checkers.events(end.messages),
+      'rubric': plan.rubric, 'failures': plan.failures, 'policy': env.policy,
+      'scenario': task.scenario, 'transcript': transcript(end.messages),
+      'entity': mutants.entity(env), 'tell': task.criteria.communicate_info,
       'writes': [[a.requestor, a.name, dict(a.arguments)]
                  for a in task.criteria.actions if a.info == 'write'],
-      'tell': task.criteria.communicate_info, 'clauses': dict(clauses)}
+      'clauses': dict(clauses)}
   return llm.complete([prompts.system('judge', payload)],
                       schema=prompts.SCHEMAS['judge'], seed=seed).value
+
+
+def transcript(messages: Iterable[types.Message]) -> list[list[Any]]:
+  """The dialogue with what the tools showed.
+
+  Returns:
+    ['assistant' | 'user', text], ['call', side, name, arguments] and
+    ['result', side, text, ok].
+  """
+  found = []
+  for m in messages:
+    if m.role == 'tool':
+      found.append(['result', m.requestor, m.content, not m.error])
+    elif m.is_call:
+      found += [['call', m.role, c.name, dict(c.arguments)]
+                for c in m.tool_calls]
+    else:
+      found.append([m.role, m.content])
+  return found

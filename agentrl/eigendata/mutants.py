@@ -66,6 +66,11 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold])
 
 
+def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
+  """Pattern of the names of entities, if the domain has one."""
+  return getattr(env.drafts, 'ENTITY', otherwise)
+
+
 def first_call(moves: Moves) -> int | None:
   """The place of the agent's first call."""
   return next((i for i, m in enumerate(moves)
@@ -101,7 +106,7 @@ def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
 def agreed(env: domain.Domain, moves: Moves,
            call: types.ToolCall) -> list[str]:
   """The entities of an agent's call that the user was told before it."""
-  pattern = getattr(env.drafts, 'ENTITY', r'.+')
+  pattern = entity(env, otherwise=r'.+')
   events = checkers.events(moves)
   return [v for v in call.arguments.values()
           if call.requestor == 'assistant' and isinstance(v, str)

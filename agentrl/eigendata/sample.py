@@ -85,79 +85,88 @@ def seed_of(*parts: Any) -> int:
 def make(m: Maker, split: str, i: int) -> Sample:
   """Sample `i` of a split."""
   m.llm.usage.clear()
-  trail = _Trail()
-  try:
-    task, messages = _make(m, split, i, trail)
-  except workers.Rejected as e:
-    return Sample(None, (), e.worker, e.reason, e.detail,
-                  tuple(trail.repaired), trail.draft, dict(m.llm.usage))
-  return Sample(task, messages, repaired=tuple(trail.repaired),
-                draft=trail.draft, usage=dict(m.llm.usage))
-
-
-@dataclasses.dataclass
-class _Trail:
-  """What happened on the way, kept or not."""
-
-  repaired: list[str] = dataclasses.field(default_factory=list)
-  draft: float | None = None
-
-
-def _make(m: Maker, split: str, i: int, trail: _Trail
-          ) -> tuple[types.Task, tuple[types.Message, ...]]:
   seed = functools.partial(seed_of, m.seed, split, i)
   plan = random.Random(seed('plan')).choices(
       list(m.plans[split]), list(m.plans[split].values()))[0]
-  env = m.envs[plan.domain]
+  job = _Job(m.llm, m.envs[plan.domain], plan, seed)
   # Many databases: where each customer had the same orders in every dialogue,
   # a small model would learn these by heart instead of reading them.
   database = m.seed * m.databases + i % m.databases
-  seeds = workers.random_pool(env, plan, seed('pool'), database=database,
-                              other_share=m.other_share)
-  m.llm.stage = 'UserIntent'
-  intent = workers.user_intent(m.llm, seeds, seed('intent'))
-  task = workers.validate_task(env, seeds, intent, seed=seed('gold'),
-                               name=f'{plan.domain}-{split}-{i:05d}')
-  task = _certified(m, env, task, intent, seed, trail, '')
-  if split == 'test':
+  task, messages, why = None, (), {}
+  try:
+    seeds = workers.random_pool(job.env, plan, seed('pool'), database=database,
+                                other_share=m.other_share)
+    task, messages = _write(job, seeds, f'{plan.domain}-{split}-{i:05d}')
+  except workers.Rejected as e:
+    why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
+  return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
+                usage=dict(m.llm.usage), **why)
+
+
+@dataclasses.dataclass
+class _Job:
+  """One sample under way."""
+
+  llm: llm_lib.Meter
+  env: domain.Domain
+  plan: planner.Plan
+  seed: Callable[..., int]  # of anything that has a name
+  repaired: list[str] = dataclasses.field(default_factory=list)
+  draft: float | None = None  # score of the first checker
+
+
+def _write(job: _Job, seeds: workers.Seeds, name: str
+           ) -> tuple[types.Task, tuple[types.Message, ...]]:
+  """From seeds to a task and, in `train`, its dialogue.
+
+  Raises:
+    workers.Rejected: by any of the workers.
+  """
+  job.llm.stage = 'UserIntent'
+  intent = workers.user_intent(job.llm, seeds, job.seed('intent'))
+  task = workers.validate_task(job.env, seeds, intent, name=name,
+                               seed=job.seed('gold'))
+  task = _certified(job, task, intent, '')
+  if job.plan.split == 'test':
     return task, ()
   for attempt in range(REPAIRS + 1):
-    m.llm.stage = 'DialogSynthesis'
-    world, end = workers.synthesize(m.llm, env, task, intent, seeds,
-                                    seed=seed('dialogue', attempt))
-    m.llm.stage = 'TrajectoryValidation'
-    verdict = judge.verdict(m.llm, env, task, world, end, plan=plan,
-                            seed=seed('judge', attempt))
+    job.llm.stage = 'DialogSynthesis'
+    world, end = workers.synthesize(job.llm, job.env, task, intent, seeds,
+                                    seed=job.seed('dialogue', attempt))
+    job.llm.stage = 'TrajectoryValidation'
+    verdict = judge.verdict(job.llm, job.env, task, world, end, plan=job.plan,
+                            seed=job.seed('judge', attempt))
     if not verdict.reason:
       return task, end.messages
     if attempt < REPAIRS:
-      trail.repaired.append(f'dialogue: {verdict.reason}')
+      job.repaired.append(f'dialogue: {verdict.reason}')
       if verdict.fault == 'task':
-        task = _certified(m, env, task, intent, seed, trail, verdict.critique)
+        task = _certified(job, task, intent, verdict.critique)
   raise workers.Rejected('TrajectoryValidation', verdict.reason,
                          verdict.critique)
 
 
-def _certified(m: Maker, env: domain.Domain, task: types.Task, intent: workers.Intent,
-               seed: Callable[..., int], trail: _Trail, critique: str) -> types.Task:
+def _certified(job: _Job, task: types.Task, intent: workers.Intent,
+               critique: str) -> types.Task:
   """The task with a checker that earned its certificate.
 
   Raises:
-    Rejected: it did not, and mending it did not help.
+    workers.Rejected: it did not, and mending it did not help.
   """
   for attempt in range(REPAIRS + 1):
-    m.llm.stage = 'ValidationFunction'
-    task = workers.write_checker(m.llm, env, task, intent, critique=critique,
-                                 seed=seed('checker', attempt, critique))
-    found = certify.certify(env, task, intent.script, seed('certify'))
-    if trail.draft is None:
-      trail.draft = found['score']
+    job.llm.stage = 'ValidationFunction'
+    task = workers.write_checker(
+        job.llm, job.env, task, intent, critique=critique,
+        seed=job.seed('checker', attempt, critique))
+    found = certify.certify(job.env, task, intent.script, job.seed('certify'))
+    if job.draft is None:
+      job.draft = found['score']
     problems = found.pop('problems')
     if not problems:
       return dataclasses.replace(task, certificate=found)
     critique = '; '.join(problems)
     if attempt < REPAIRS:
-      trail.repaired.append('checker: ' + _kind_of(problems[0]))
+      job.repaired.append('checker: ' + _kind_of(problems[0]))
   raise workers.Rejected('Certificate', _kind_of(problems[0]), critique)
 
 

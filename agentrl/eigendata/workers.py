@@ -100,7 +100,7 @@ def _people(env: domain.Domain, database: int, split: str
   """Callers, and the names of all entities."""
   state = env.start(types.Task('', env.name, '', initial_state={
       'seed': database, 'split': split})).state
-  pattern = getattr(env.drafts, 'ENTITY', r'.+')
+  pattern = mutants.entity(env, otherwise=r'.+')
   tables = env.tables(database, split)
   keys = {k for rows in tables.values() for k in rows
           if re.fullmatch(pattern, k)}
@@ -138,7 +138,8 @@ def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
   Raises:
     Rejected: the answer is not what was asked for.
   """
-  payload = {'knowledge': seeds.knowledge, 'style': planner.STYLES[seeds.plan.style],
+  payload = {'knowledge': seeds.knowledge,
+             'style': planner.STYLES[seeds.plan.style],
              'drafts': [dataclasses.asdict(d) for d in seeds.drafts],
              'others': seeds.others}
   value = llm.complete([prompts.system('intent', payload)],
@@ -218,7 +219,7 @@ def _find_details(env: domain.Domain, demand: domain.Demand,
   missing = [w for w in demand.about if w.lower() not in demand.goal.lower()]
   if not missing:
     return
-  named = re.findall(getattr(env.drafts, 'ENTITY', r'(?!)'), demand.goal)
+  named = re.findall(mutants.entity(env), demand.goal)
   said = ' '.join(words for beat in demand.beats for words in beat.say)
   wrong = [entity for entity in named if entity not in said]
   raise Rejected('TaskValidation', 'wrong entity' if wrong else
@@ -274,8 +275,8 @@ def synthesize(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
                intent: Intent, seeds: Seeds, *, seed: int
                ) -> tuple[domain.World, dialogue.End]:
   """DialogSynthesis: agent and user talk, with real tools."""
-  payload = {'script': intent.script, 'others': seeds.others,
-             'style': seeds.plan.style}
+  payload = {'script': intent.script, 'style': seeds.plan.style,
+             'others': seeds.others, 'entity': mutants.entity(env)}
   prompt = {
       side: f'{env.system(side, task)}\n\n'
             + prompts.system(role, payload).content

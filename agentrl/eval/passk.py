@@ -25,11 +25,12 @@ def pass_hat_k(success_P: np.ndarray, trials_P: np.ndarray,
   """
   success_P, trials_P = _counts(success_P, trials_P, k)
   drawn = np.arange(k)
-  # C(c, k) / C(n, k) = prod over i < k of (c - i) / (n - i)
-  with np.errstate(divide='ignore', invalid='ignore'):
+  # C(c, k) / C(n, k) = prod over i < k of (c - i) / (n - i); where n < k one
+  # factor is 0 / 0, which is the NaN that is wanted.
+  with np.errstate(invalid='ignore'):
     ratio_PK = (np.maximum(success_P[:, None] - drawn, 0)
                 / (trials_P[:, None] - drawn))
-  return np.where(trials_P < k, np.nan, ratio_PK.prod(axis=1))
+  return ratio_PK.prod(axis=1)
 
 
 def pass_at_k(success_P: np.ndarray, trials_P: np.ndarray,

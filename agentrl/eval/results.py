@@ -58,13 +58,11 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
     raise ValueError(
         f'{len(episodes)} episodes of {len(tasks)} tasks with {len(set(names))}'
         ' names: each task needs one name and the same number of trials.')
-  counted_PG = _grid(episodes, trials, lambda e: outcomes.RULES[
-      e.outcome].evaluated)
-  success_P = (counted_PG & _grid(
-      episodes, trials, lambda e: e.outcome == types.Outcome.SUCCESS)).sum(1)
-  fault_P = _grid(
-      episodes, trials, lambda e: e.outcome == types.Outcome.USER_FAULT).sum(1)
-  trials_P = counted_PG.sum(1)
+  count = lambda test: np.array([test(e.outcome) for e in episodes]).reshape(
+      -1, trials).sum(axis=1)
+  success_P = count(lambda outcome: outcome == types.Outcome.SUCCESS)
+  fault_P = count(lambda outcome: outcome == types.Outcome.USER_FAULT)
+  trials_P = count(lambda outcome: outcomes.RULES[outcome].evaluated)
   rewards = {name: np.asarray(values) for name, values in scripts.items()}
   part = lambda rows: _part(success_P[rows], trials_P[rows], trials, {
       name: values[rows] for name, values in rewards.items()}, seed)
@@ -73,18 +71,13 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
       **part(np.arange(len(tasks))), 'num_trials': trials,
       'outcomes': {str(o): sum(e.outcome == o for e in episodes)
                    for o in types.Outcome},
-      'excluded': int((~counted_PG).sum()),
+      'excluded': len(episodes) - int(trials_P.sum()),
       **stats.mean(share_P, trials_P, seed=seed).to_json('user_fault_rate'),
       'by': {group: {value: part(rows) for value, rows in _split(tasks, label)}
              for group, label in GROUPS.items()},
       'tasks': {name: [int(c), int(n)]
                 for name, c, n in zip(names, success_P, trials_P)},
   }
-
-
-def _grid(episodes: Sequence[types.Episode], trials: int,
-          test: Callable[[types.Episode], bool]) -> np.ndarray:
-  return np.array([test(e) for e in episodes], bool).reshape(-1, trials)
 
 
 def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]

@@ -9,6 +9,7 @@ sensibly when the other side leaves the script.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import dataclasses
 import functools
 import json
 import random
@@ -37,19 +38,28 @@ NEXT = ('One more thing.', 'Then there is this.', 'Next.', 'Something else:')
 NEXT_SHARE = 0.4
 
 
+@dataclasses.dataclass(frozen=True)
+class World:
+  """What else one could talk of: a pattern of names, and some such names."""
+
+  entity: str
+  others: tuple[str, ...]
+
+
 def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
         seed: int, wrong: bool) -> types.Message:
   """The next message of `side`, seen from itself.
 
   Args:
-    payload: `script`, `style` and `others` (entities of no matter here).
+    payload: `script`, `style`, `entity` (pattern of their names) and `others`
+      (some of no matter here).
     messages: the dialogue as that side sees it, system prompt first.
     side: who speaks.
     seed: of the dialogue; fixes the mistake made in it.
     wrong: whether one is made.
   """
-  key = json.dumps(payload['script']), tuple(payload['others'])
-  script = _script(*key, side, seed, wrong)
+  world = World(payload['entity'], tuple(payload['others']))
+  script = _script(json.dumps(payload['script']), world, side, seed, wrong)
   beat = _next(script, messages, side)
   rng = random.Random(f'{side}/{seed}/{len(messages)}')
   if beat is None:
@@ -126,8 +136,8 @@ def _bag(text: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _script(script: str, others: tuple[str, ...], side: types.Side,
-            seed: int, wrong: bool) -> Script:
+def _script(script: str, world: World, side: types.Side, seed: int,
+            wrong: bool) -> Script:
   """The script as this side will play it, with its mistake built in."""
   beats = json.loads(script)
   if not wrong:
@@ -136,12 +146,12 @@ def _script(script: str, others: tuple[str, ...], side: types.Side,
   flaws = list(FLAWS[side])
   rng.shuffle(flaws)
   for flaw in flaws:  # not every mistake can be made in every dialogue
-    if (flawed := flaw(beats, others, rng)) is not None:
+    if (flawed := flaw(beats, world, rng)) is not None:
       return flawed
   return beats
 
 
-Flaw = Callable[[Script, Sequence[str], random.Random], Script | None]
+Flaw = Callable[[Script, World, random.Random], Script | None]
 
 
 def _own(script: Script, by: str, call: bool) -> list[int]:
@@ -159,7 +169,7 @@ def _demand(script: Script, rng: random.Random) -> list[int]:
   return [i for i, b in enumerate(script) if b['demand'] == demand]
 
 
-def _wrong_argument(script: Script, others: Sequence[str],
+def _wrong_argument(script: Script, world: World,
                     rng: random.Random) -> Script | None:
   calls = [i for i in _own(script, 'assistant', True)
            if script[i]['arguments']]
@@ -176,13 +186,13 @@ def _wrong_argument(script: Script, others: Sequence[str],
     case list(values):
       arguments[name] = values[:-1]
     case _:
-      arguments[name] = rng.choice(others)
+      arguments[name] = rng.choice(world.others)
   return _with(script, i, arguments=arguments)
 
 
-def _skipped_confirmation(script: Script, others: Sequence[str],
+def _skipped_confirmation(script: Script, world: World,
                           rng: random.Random) -> Script | None:
-  del others
+  del world
   asks = [i for i in _own(script, 'assistant', False)
           if [b['by'] for b in script[i + 1:i + 3]] == ['user', 'assistant']
           and script[i + 1]['say'] and script[i + 2]['call']]
@@ -192,70 +202,70 @@ def _skipped_confirmation(script: Script, others: Sequence[str],
   return script[:i] + script[i + 2:]
 
 
-def _forgotten(script: Script, others: Sequence[str],
+def _forgotten(script: Script, world: World,
                rng: random.Random) -> Script | None:
   """Tells the user that a demand is met without having done a thing."""
-  del others
+  del world
   places = _demand(script, rng)
   says = [i for i in places if i in _own(script, 'assistant', False)]
   return script[:places[0] + 1] + script[says[-1]:]
 
 
-def _doubled(script: Script, others: Sequence[str],
+def _doubled(script: Script, world: World,
              rng: random.Random) -> Script | None:
-  del others
+  del world
   i = rng.choice(_own(script, 'assistant', True))
   return script[:i + 1] + script[i:]
 
 
-def _wrong_fact(script: Script, others: Sequence[str],
+def _wrong_fact(script: Script, world: World,
                 rng: random.Random) -> Script | None:
   """Another number, or another thing, in what the agent says."""
   says = [i for i in _own(script, 'assistant', False)
-          if re.search(r'\d|\w-\w', ' '.join(script[i]['say']))]
+          if re.search(rf'\d|{world.entity}', ' '.join(script[i]['say']))]
   if not says:
     return None
   i = rng.choice(says)
-  number, thing = str(rng.randint(5, 95)), rng.choice(others)
-  say = [re.sub(r'\w+-\w+', thing, re.sub(r'\d+', number, words))
+  number, thing = str(rng.randint(5, 95)), rng.choice(world.others)
+  say = [re.sub(world.entity, thing, re.sub(r'\d+', number, words))
          for words in script[i]['say']]
   return _with(script, i, say=say)
 
 
-def _refusal(script: Script, others: Sequence[str],
+def _refusal(script: Script, world: World,
              rng: random.Random) -> Script | None:
-  del others
+  del world
   places = _demand(script, rng)
   refusal = {**script[places[0]], 'by': 'assistant', 'say': [REFUSAL]}
   return script[:places[0] + 1] + [refusal] + script[places[-1] + 1:]
 
 
-def _unsaid(script: Script, others: Sequence[str],
+def _unsaid(script: Script, world: World,
             rng: random.Random) -> Script | None:
   """The user forgets a demand."""
-  del others
+  del world
   places = _demand(script, rng)
   if places[0] == 0:
     return None  # it opens with its first demand
   return script[:places[0]] + script[places[-1] + 1:]
 
 
-def _made_up(script: Script, others: Sequence[str],
+def _made_up(script: Script, world: World,
              rng: random.Random) -> Script | None:
   """The user names a thing of no matter here."""
   says = [i for i in _own(script, 'user', False)
-          if re.search(r'\w-\w', ' '.join(script[i]['say']))]
+          if re.search(world.entity, ' '.join(script[i]['say']))]
   if not says:
     return None
-  i, thing = rng.choice(says), rng.choice(others)
-  return _with(script, i, say=[re.sub(r'\w+-\w+', thing, words)
+  i, thing = rng.choice(says), rng.choice(world.others)
+  return _with(script, i, say=[re.sub(world.entity, thing, words)
                                for words in script[i]['say']])
 
 
-def _early(script: Script, others: Sequence[str],
+def _early(script: Script, world: World,
            rng: random.Random) -> Script | None:
   """The user leaves before all is done."""
-  del others
+  del world
   says = _own(script, 'user', False)
   i = rng.choice(says[1:])
   return _with(script, i, say=[BYE])

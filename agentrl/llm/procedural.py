@@ -153,16 +153,25 @@ def _too_strict(clauses: Clauses, payload: Payload,
 def _judge(payload: Payload, rng: random.Random, wrong: bool) -> Value:
   """Looks over a dialogue without running anything."""
   del rng
-  calls = [e for e in payload['events'] if e[0] == 'call']
-  done = [e[1:4] for e in calls if e[4]]
-  told = ' '.join(e[1].lower() for e in payload['events']
-                  if e[0] == 'assistant')
-  found = [f'{name}{arguments} is missing'
-           for side, name, arguments in payload['writes']
-           if [side, name, arguments] not in done]
-  found += [f'{name}{arguments} was refused'
-            for _, side, name, arguments, ok in calls
-            if side == 'assistant' and not ok]
+  done, told, found = [], '', []
+  grounds = _facts(payload['policy'], payload)
+  for event in payload['transcript']:
+    match event:
+      case ['call', *call]:
+        done.append(call)
+      case ['result', side, text, ok]:
+        if side == 'assistant':
+          grounds |= _facts(text, payload)
+        if side == 'assistant' and not ok:
+          found.append(f'{done[-1][1]} was refused')
+      case ['user', text]:
+        grounds |= _facts(text, payload)
+      case ['assistant', text]:
+        told += text.lower()
+        found += [f'{fact} is made up'
+                  for fact in sorted(_facts(text, payload) - grounds)]
+  found += [f'{call[1]} is missing' for call in payload['writes']
+            if call not in done]
   found += [f'{fact!r} was not told' for fact in payload['tell']
             if fact.lower() not in told]
   if wrong:
@@ -171,6 +180,11 @@ def _judge(payload: Payload, rng: random.Random, wrong: bool) -> Value:
   fault = 'trajectory' if found else 'task' if failed else 'none'
   return {'success': not found, 'fault': fault,
           'critique': '; '.join(found or failed)}
+
+
+def _facts(text: str, payload: Payload) -> set[str]:
+  """Numbers and names of things in a text."""
+  return set(re.findall(rf'\b\d+\b|{payload["entity"]}', text))
 
 
 ROLES: dict[str, Callable[[Payload, random.Random, bool], Value] | None] = {

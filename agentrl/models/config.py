@@ -25,9 +25,8 @@ class ModelConfig:
     scan_layers: one compiled layer for all; pays for deep models.
     remat: recompute a layer's activations in the backward pass.
     smear: each token's embedding carries that of the token before it, through
-      a matrix. Copying, which small models learn last, then takes one layer of
-      attention instead of two (smeared keys, arXiv:2209.11895). Published
-      models have none.
+      a matrix, and fresh weights can copy (`models/induction.py`): smeared keys,
+      arXiv:2209.11895. For models from scratch; published ones have none.
   """
 
   vocab_size: int

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from agentrl.models import attention
 from agentrl.models import config as model_config
+from agentrl.models import induction
 
 Params = Any
 
@@ -135,11 +136,11 @@ class Transformer(nn.Module):
   def setup(self):
     c = self.config
     self.embed = self.param(
-        'embed', nn.initializers.normal(0.02), (c.vocab_size, c.d_model),
+        'embed', nn.initializers.normal(c.d_model**-0.5), (c.vocab_size, c.d_model),
         c.param_dtype)
     if not c.tie_embeddings:
       self.head = self.param(
-          'head', nn.initializers.normal(0.02), (c.vocab_size, c.d_model),
+          'head', nn.initializers.normal(c.d_model**-0.5), (c.vocab_size, c.d_model),
           c.param_dtype)
     if c.smear:
       self.smear = _dense(c, c.d_model, None)
@@ -236,7 +237,10 @@ def _segment_mask(ids_BT: jax.Array,
 def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
   """Fresh parameters; a pure function, so `jax.eval_shape` gives the shapes."""
   one = jnp.zeros((1, 1), jnp.int32)
-  return Transformer(config).init(key, one, one)['params']
+  params = Transformer(config).init(key, one, one)['params']
+  if config.smear:
+    params = induction.prime(config, params, jax.random.fold_in(key, 1))
+  return params
 
 
 def hidden(config: model_config.ModelConfig, params: Params, *args: Any,

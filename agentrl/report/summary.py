@@ -35,8 +35,9 @@ def summarize(workdir: str | os.PathLike) -> dict[str, Any]:
   Returns:
     seconds (by stage), peak_memory_gib, sft and grpo (pass^k with intervals
     and user_fault_rate of each), delta (pass^1 of grpo minus sft, paired) with
-    its interval, floors, user_fault_rate, measurement, seed, versions. None
-    where a stage has not finished; `delta_problem` says why there is no delta.
+    its interval, floors, gold, user_fault_rate, measurement, seed, versions.
+    None where a stage has not finished; `delta_problem` says why there is no
+    delta.
   """
   stages, found = finished(workdir), evaluations(workdir)
   latest = list(found.values())[-1] if found else {}
@@ -50,8 +51,8 @@ def summarize(workdir: str | os.PathLike) -> dict[str, Any]:
          for name in EVALUATIONS},
       **_delta(workdir, found),
       **{name: latest.get(name)
-         for name in ('num_tasks', 'num_trials', 'floors', 'user_fault_rate',
-                      'measurement', 'seed', 'versions')},
+         for name in ('num_tasks', 'num_trials', 'floors', 'gold',
+                      'user_fault_rate', 'measurement', 'seed', 'versions')},
   }
 
 

@@ -75,6 +75,9 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
     listed = ', '.join(f'{FLOORS[name]} {percent(value)}'
                        for name, value in summary['floors'].items())
     yield f'What giving up at once would earn on the same tasks: {listed}.'
+    if summary['gold'] < 1:
+      yield (f'Beware: gold actions themselves earn {percent(summary["gold"])} '
+             'only, so a limit of the dialogue or some tasks are at fault.')
   if summary['user_fault_rate'] is not None:
     yield (f'In {percent(summary["user_fault_rate"])} of the dialogues the '
            'user model was at fault.')

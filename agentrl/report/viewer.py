@@ -95,13 +95,14 @@ def tokens(episode: types.Episode, side: types.Side, index: int,
   """Tokens of one message in the trace of the side whose it is.
 
   Args:
-    episode: one side's trace is enough: what the other side said stands in it.
+    episode: one side's trace is enough: what the other side said stands in
+      it, but not what the other side was told.
     side: whose message it is.
     index: of the message; -1 is the system prompt.
     piece: text of a token id.
   """
   own = {'assistant': 'agent', 'user': 'user'}[side]
-  for name in (own, 'agent', 'user'):
+  for name in (own, 'agent', 'user') if index >= 0 else (own,):
     trace = getattr(episode, name)
     rows = () if trace is None else (trace.turn_T == index).nonzero()[0]
     if len(rows):

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from agentrl.models import config as model_config
@@ -119,6 +120,9 @@ class Engine:
     if self._open:
       raise RuntimeError(f'{len(self._open)} dialogues are still open: close '
                          'them before loading other weights.')
+    place = steps.place(self._cache, params)
+    self._spec = dataclasses.replace(self._spec, place=place)
+    self._cache = jax.device_put(self._cache, place)
     self._params = params
 
   def warmup(self) -> None:
@@ -304,7 +308,8 @@ class Engine:
     to_B = np.full(self._width, self._slots, np.int32)
     for b, (donor, slot) in enumerate(pairs):
       from_B[b], to_B[b] = donor, slot
-    self._cache = steps.copy(self._cache, from_B, to_B, span=span)
+    self._cache = steps.copy(self._cache, from_B, to_B, spec=self._spec,
+                             span=span)
 
 
 def _growing(last: int) -> list[int]:

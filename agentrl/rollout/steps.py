@@ -21,12 +21,17 @@ from agentrl.models import transformer
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-  """What is fixed for the life of an engine, and compiled in."""
+  """What is fixed for the life of an engine, and compiled in.
+
+  `place` is the sharding of each leaf of the cache: pinned, or XLA would move
+  the cache from step to step, and compile again each time it finds it moved.
+  """
 
   model: model_config.ModelConfig
   burst: int  # most tokens of one decode step
   stop_id: int
   pad_id: int
+  place: transformer.Cache | None = None
 
 
 class Rows(NamedTuple):
@@ -47,8 +52,22 @@ def _take(cache: transformer.Cache, slot_B: jax.Array,
   return jax.tree.map(lambda x: x[slot_B, :, :span], cache)
 
 
+def place(cache: transformer.Cache, params: Any) -> transformer.Cache:
+  """Shardings of a cache beside these parameters: heads over `tensor`."""
+  beside = jax.tree.leaves(params)[0].sharding
+  if not isinstance(beside, jax.sharding.NamedSharding):
+    return jax.tree.map(lambda x: beside, cache)
+  ways = beside.mesh.shape.get('tensor', 1)
+
+  def one(x):
+    axis = 'tensor' if x.shape[1] % ways == 0 else None
+    return jax.sharding.NamedSharding(
+        beside.mesh, jax.sharding.PartitionSpec(None, axis))
+  return jax.tree.map(one, cache)
+
+
 def _put(cache: transformer.Cache, part: transformer.Cache, slot_B: jax.Array,
-         positions_BT: jax.Array) -> transformer.Cache:
+         positions_BT: jax.Array, spec: Spec) -> transformer.Cache:
   """Writes the entries of `part` at these positions back; pads go nowhere."""
   slot_B1 = slot_B[:, None]
   row_B1 = jnp.arange(slot_B.size)[:, None]
@@ -57,7 +76,8 @@ def _put(cache: transformer.Cache, part: transformer.Cache, slot_B: jax.Array,
     to_BT = jnp.where(positions_BT < 0, old.shape[2], positions_BT)
     return old.at[slot_B1, :, to_BT].set(
         new[row_B1, :, positions_BT], mode='drop', unique_indices=True)
-  return jax.tree.map(one, cache, part)
+  return jax.lax.with_sharding_constraint(
+      jax.tree.map(one, cache, part), spec.place)
 
 
 def _positions(start_B: jax.Array, used_BT: jax.Array) -> jax.Array:
@@ -109,7 +129,7 @@ def prefill(params: Any, cache: transformer.Cache, rows: Rows,
   positions_BT = _positions(rows.start_B, used_BT)
   _, part = transformer.hidden(spec.model, params, ids_BT, positions_BT,
                                cache=_take(cache, rows.slot_B, span))
-  return _put(cache, part, rows.slot_B, positions_BT)
+  return _put(cache, part, rows.slot_B, positions_BT, spec)
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
@@ -156,14 +176,16 @@ def decode(params: Any, cache: transformer.Cache, rows: Rows, last_B: jax.Array,
       (0, _take(cache, rows.slot_B, span), last_B, rows.count_B, blank_BT,
        jnp.zeros(blank_BT.shape, jnp.float32)))
   positions_BT = _positions(rows.start_B, ids_BT != spec.pad_id)
-  return _put(cache, part, rows.slot_B, positions_BT), ids_BT, logp_BT
+  cache = _put(cache, part, rows.slot_B, positions_BT, spec)
+  return cache, ids_BT, logp_BT
 
 
-@functools.partial(jax.jit, static_argnames='span', donate_argnames='cache')
+@functools.partial(jax.jit, static_argnames=('spec', 'span'),
+                   donate_argnames='cache')
 def copy(cache: transformer.Cache, from_B: jax.Array, to_B: jax.Array, *,
-         span: int) -> transformer.Cache:
+         spec: Spec, span: int) -> transformer.Cache:
   """Copies the first `span` entries of some slots to others."""
   def one(x):
     return x.at[to_B, :, :span].set(x[from_B, :, :span], mode='drop',
                                     unique_indices=True)
-  return jax.tree.map(one, cache)
+  return jax.lax.with_sharding_constraint(jax.tree.map(one, cache), spec.place)

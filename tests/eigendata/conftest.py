@@ -18,7 +18,8 @@ def config(monkeypatch):
   def make(**fields):
     wrong = fields.pop('mistakes', {})
     return json.dumps({
-        'seed': 0, 'databases': 2, 'domains': ['lamps'], 'env': {'prompt': 'brief'},
+        'seed': 0, 'databases': 2, 'domains': ['lamps'],
+        'env': {'prompt': 'brief'},
         'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
         'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,
         'processes': 1, 'llm': 'agentrl.llm.procedural:Procedural',

@@ -24,6 +24,12 @@ def test_worked_example():
       passk.pass_hat_k(success_P, trials_P, 4), [0, 1, 0, np.nan])
 
 
+@given(COUNTS, st.integers(1, 9))
+def test_too_few_trials_are_no_number(counts, k):
+  found = passk.pass_hat_k(np.array(counts[:1]), np.array(counts[1:]), k)
+  assert np.isnan(found[0]) == (counts[1] < k)
+
+
 @given(COUNTS)
 def test_is_the_mean_over_all_draws_without_replacement(counts):
   c, n = counts

@@ -14,6 +14,11 @@ def test_mean_weight_and_missing_tasks():
   assert (weighed.value, weighed.tasks) == (pytest.approx(0.75), 2)
 
 
+def test_the_interval_is_of_the_weighted_mean():
+  found = stats.mean(np.tile([0.0, 1.0], 50), np.tile([1, 3], 50), seed=0)
+  assert 0.6 < found.low < 0.75 < found.high < 0.9
+
+
 def test_no_task_is_no_number():
   none = stats.mean(np.array([np.nan]), seed=0)
   assert none.to_json('x') == {'x': None, 'x_interval': None}

@@ -24,7 +24,7 @@ SCRIPT = [
     beat('assistant', 'c-d is moved.', demand=1),
     beat('user', 'Bye. ###STOP###', demand=1),
 ]
-OTHERS = ['x-y', 'v-w']
+WORLD = actor.World(r'\b[a-z]-[a-z]\b', ('x-y', 'v-w'))
 
 
 def message(text):
@@ -36,7 +36,8 @@ def message(text):
 
 
 def act(side, *seen, seed=0, wrong=False, style='plain'):
-  payload = {'script': SCRIPT, 'style': style, 'others': OTHERS}
+  payload = {'script': SCRIPT, 'style': style,
+             'entity': WORLD.entity, 'others': WORLD.others}
   said = actor.act(payload, [message(text) for text in seen], side, seed,
                    wrong)
   if said.tool_calls:
@@ -93,7 +94,7 @@ def test_the_user_finds_its_place(seen, says):
 @pytest.mark.parametrize('side', ['assistant', 'user'])
 def test_every_mistake_is_made_and_keeps_the_script_playable(side):
   for flaw in actor.FLAWS[side]:
-    flawed = [flaw(SCRIPT, OTHERS, random.Random(s)) for s in range(20)]
+    flawed = [flaw(SCRIPT, WORLD, random.Random(s)) for s in range(20)]
     made = [f for f in flawed if f is not None]
     assert made, flaw.__name__
     assert all(f != SCRIPT for f in made), flaw.__name__

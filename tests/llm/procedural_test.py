@@ -20,7 +20,16 @@ EVENTS = [
     ['assistant', 'Cancel a-b, okay?'], ['user', 'Yes.'],
     ['call', 'assistant', 'cancel', {'order': 'a-b'}, True],
     ['assistant', 'a-b is cancelled.'], ['user', '###STOP###']]
-JUDGE = {'role': 'judge', 'events': EVENTS, 'tell': ['cancelled'],
+TALK = [
+    ['user', 'Cancel a-b.'], ['call', 'assistant', 'find', {}],
+    ['result', 'assistant', 'a-b costs 30', True],
+    ['assistant', 'Cancel a-b for 30, okay?'], ['user', 'Yes.'],
+    ['call', 'assistant', 'cancel', {'order': 'a-b'}],
+    ['result', 'assistant', 'done', True],
+    ['assistant', 'a-b is cancelled. You have 5 EUR credit.'],
+    ['user', '###STOP###']]
+JUDGE = {'role': 'judge', 'transcript': TALK, 'tell': ['cancelled'],
+         'policy': 'The credit is 5 EUR.', 'entity': r'\b[a-z]-[a-z]\b',
          'writes': [['assistant', 'cancel', {'order': 'a-b'}]],
          'clauses': {'all': True}}
 
@@ -75,20 +84,29 @@ def test_mistaken_checkers_differ_from_the_right_one():
   assert right not in wrong and len(wrong) > 8
 
 
-@pytest.mark.parametrize('change, success, fault', [
-    ({}, True, 'none'),
-    ({'clauses': {'all': False}}, True, 'task'),
-    ({'events': EVENTS[:4]}, False, 'trajectory'),
-    ({'events': EVENTS[:5] + EVENTS[6:]}, False, 'trajectory'),
-    ({'events': [['call', 'assistant', 'x', {}, False], *EVENTS]}, False,
+def refused(side):
+  return [['call', side, 'x', {}], ['result', side, 'no', False]]
+
+
+@pytest.mark.parametrize('change, critique, fault', [
+    ({}, '', 'none'),
+    ({'clauses': {'all': False}}, 'all', 'task'),
+    ({'transcript': TALK[:5] + TALK[7:]}, 'cancel is missing', 'trajectory'),
+    ({'tell': ['30 days']}, "'30 days' was not told", 'trajectory'),
+    ({'transcript': TALK + refused('assistant')}, 'x was refused',
      'trajectory'),
-    ({'events': [['call', 'user', 'x', {}, False], *EVENTS]}, True, 'none'),
+    ({'transcript': TALK + refused('user')}, '', 'none'),
+    ({'transcript': TALK[:2] + TALK[3:]}, '30 is made up', 'trajectory'),
+    ({'transcript': [['assistant', 'Is it c-d?'], *TALK]}, 'c-d is made up',
+     'trajectory'),
+    ({'policy': ''}, '5 is made up', 'trajectory'),
 ])
-def test_the_judge(change, success, fault):
+def test_the_judge(change, critique, fault):
   found = ask({**JUDGE, **change}).value
-  assert (found['success'], found['fault']) == (success, fault)
-  assert bool(found['critique']) == (fault != 'none')
-  assert ask({**JUDGE, **change}, rate=1.0).value['success'] != success
+  assert found == {'success': fault != 'trajectory', 'fault': fault,
+                   'critique': critique}
+  wrong = ask({**JUDGE, **change}, rate=1.0).value
+  assert wrong['success'] != found['success']
 
 
 def test_the_same_seed_gives_the_same_reply_and_its_cost():

@@ -35,8 +35,8 @@ def test_takes_colours_and_fonts_from_the_page(evaluation):
 
 def test_ids_are_only_those_that_are_used(evaluation):
   for svg in _plots(evaluation):
-    for name in re.findall(r' id="([^"]+)"', svg):
-      assert f'#{name}' in svg
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+    assert used == set(re.findall(r' id="([^"]+)"', svg))
 
 
 def test_labels_are_escaped_and_equal_input_gives_equal_output(evaluation):

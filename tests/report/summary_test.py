@@ -54,7 +54,7 @@ def _made_up(sft=0.4, grpo=0.55, low=0.05, high=0.25):
       'sft': reliability(sft), 'grpo': reliability(grpo), 'num_tasks': 200,
       'num_trials': 1, 'delta': grpo - sft, 'delta_interval': [low, high],
       'floors': {'noop': 0.0, 'refuse': 0.02, 'transfer': 0.1},
-      'user_fault_rate': 0.03}
+      'gold': 1.0, 'user_fault_rate': 0.03}
 
 
 def test_the_headline_says_no_more_than_the_interval():
@@ -68,6 +68,8 @@ def test_the_headline_says_no_more_than_the_interval():
   assert 'not been evaluated' in text.headline(nothing)
   said = ' '.join(text.sentences(_made_up()))
   assert '+5.0 to +25.0 points' in said
+  assert 'Beware' not in said
+  assert 'Beware' in ' '.join(text.sentences(_made_up() | {'gold': 0.9}))
   assert 'refusing 2.0\u00a0%' in said and '3.0\u00a0% of the dialogues' in said
 
 

@@ -50,6 +50,7 @@ def test_a_side_without_a_trace_is_shown_as_the_other_heard_it():
   episode = dataclasses.replace(_episode(), user=None)
   user = viewer.turns(episode, PIECES.__getitem__)[2]
   assert [(t.text, t.author) for t in user.tokens] == [(' Yes', 'other')]
+  assert viewer.tokens(episode, 'user', -1, str) == ()  # nobody's business
   silent = dataclasses.replace(episode, agent=None)
   assert viewer.turns(silent, PIECES.__getitem__)[2].tokens == ()
 
@@ -67,8 +68,8 @@ def _run(**outcomes):
 
 def test_tasks_are_chosen_by_rule():
   tasks = _tasks(a='do', b='do', c='do', d='do', e='refuse', f='do', g='do')
-  before = _run(a='SF', b='FF', c='SS', d='FF', e='SS', f='SS', g='SU')
-  after = _run(a='SS', b='FS', c='FF', d='FF', e='SS', f='SS', g='SU')
+  before = _run(a='FF', b='SF', c='SS', d='FF', e='SS', f='SS', g='SU')
+  after = _run(a='FS', b='SF', c='FF', d='FF', e='SS', f='SS', g='SU')
   cases = viewer.choose(tasks, {'SFT': before, 'GRPO': after}, piece=str)
   assert [(c.rule, c.task.id) for c in cases] == [
       ('Learned', 'a'), ('Unlearned', 'c'), ('Not solved', 'd'),
@@ -79,7 +80,7 @@ def test_tasks_are_chosen_by_rule():
   assert [s.episode.outcome for s in learned] == [O.FAILURE, O.SUCCESS]
   assert [s.episode.outcome for s in unlearned] == [O.SUCCESS, O.FAILURE]
   assert cases[3].shown[1].episode.trial == 1  # the one with the fault
-  assert [(s.passed, s.trials) for s in learned] == [(1, 2), (2, 2)]
+  assert [(s.passed, s.trials) for s in learned] == [(0, 2), (1, 2)]
 
 
 def test_the_second_best_fill_up_and_none_stands_there_twice():

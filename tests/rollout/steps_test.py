@@ -1,0 +1,44 @@
+"""The sampler: the distribution it says, and never a pad."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agentrl.rollout import steps
+
+LOGITS = jnp.log(jnp.array([0.3, 0.1, 0.4, 0.2]))  # id 0 is the pad
+
+
+def draw(count, temperature, logits_V=LOGITS):
+  return steps.sample(
+      jnp.tile(logits_V, (count, 1)), jax.random.split(jax.random.key(0), count),
+      temperature=jnp.float32(temperature), pad_id=0)
+
+
+def test_draws_what_the_logits_say_but_no_pad():
+  ids_B, logp_B = draw(20_000, 1.0)
+  share_V = np.bincount(ids_B, minlength=4) / 20_000
+  # Without the pad: 1/7, 4/7, 2/7; four standard errors are 0.014.
+  np.testing.assert_allclose(share_V, [0, 1 / 7, 4 / 7, 2 / 7], atol=0.014)
+  np.testing.assert_allclose(logp_B, LOGITS[ids_B], rtol=1e-5)
+
+
+def test_temperature():
+  ids_B, logp_B = draw(20_000, 0.5)  # squares the probabilities
+  share_V = np.bincount(ids_B, minlength=4) / 20_000
+  np.testing.assert_allclose(
+      share_V, np.array([0, 1, 16, 4]) / 21, atol=0.014)
+  np.testing.assert_allclose(
+      np.exp(logp_B), (np.array([9, 1, 16, 4]) / 30)[ids_B], rtol=1e-5)
+
+
+def test_greedy_takes_the_likeliest_with_certainty():
+  ids_B, logp_B = draw(8, 0.0)
+  assert set(ids_B.tolist()) == {2}
+  assert not logp_B.any()
+
+
+def test_what_has_no_probability_is_not_drawn():
+  ids_B, logp_B = draw(1000, 1.0, jnp.array([5.0, -jnp.inf, 1.0, -jnp.inf]))
+  assert set(ids_B.tolist()) == {2}
+  assert np.isfinite(logp_B).all()
