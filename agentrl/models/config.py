@@ -25,8 +25,9 @@ class ModelConfig:
     scan_layers: one compiled layer for all; pays for deep models.
     remat: recompute a layer's activations in the backward pass.
     smear: each token's embedding carries that of the token before it, through
-      a matrix, and fresh weights can copy (`models/induction.py`): smeared keys,
-      arXiv:2209.11895. For models from scratch; published ones have none.
+      a matrix (smeared keys, arXiv:2209.11895), and fresh weights can copy
+      (`models/induction.py`). For models from scratch; published ones have
+      none.
   """
 
   vocab_size: int

@@ -135,13 +135,11 @@ class Transformer(nn.Module):
 
   def setup(self):
     c = self.config
-    self.embed = self.param(
-        'embed', nn.initializers.normal(c.d_model**-0.5), (c.vocab_size, c.d_model),
-        c.param_dtype)
+    table = nn.initializers.normal(c.d_model**-0.5)
+    shape = (c.vocab_size, c.d_model)
+    self.embed = self.param('embed', table, shape, c.param_dtype)
     if not c.tie_embeddings:
-      self.head = self.param(
-          'head', nn.initializers.normal(c.d_model**-0.5), (c.vocab_size, c.d_model),
-          c.param_dtype)
+      self.head = self.param('head', table, shape, c.param_dtype)
     if c.smear:
       self.smear = _dense(c, c.d_model, None)
     layer = nn.remat(Layer) if c.remat else Layer

@@ -107,13 +107,13 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-  """Mean over a Gaussian window, a thirtieth of the line wide; gaps stay out.
+  """Mean over a Gaussian window, a fiftieth of the line wide; gaps stay out.
 
   Short lines stay as they are.
   """
   if len(values) < _SMOOTH:
     return values
-  width = len(values) / 30
+  width = len(values) / 50
   reach = np.arange(-int(3 * width), int(3 * width) + 1)
   window = np.exp(-0.5 * (reach / width) ** 2)
   known = np.isfinite(values)

@@ -1,0 +1,74 @@
+"""Traces -> batch; sampler and trainer agree on every log-probability."""
+
+import numpy as np
+import pytest
+
+from agentrl import testing
+from agentrl import types
+from agentrl.envs import dialogue
+from agentrl.models import logprobs
+from agentrl.rollout import engine as engine_lib
+from agentrl.rollout import play
+from agentrl.rollout import policy
+from agentrl.rollout import trajectory
+
+A = types.Author
+
+
+def episode(ids, authors, logps, task='t'):
+  trace = types.Trace(
+      np.array(ids, np.int32), np.array(authors, np.int8),
+      np.array(logps, np.float32), np.zeros(len(ids), np.int16))
+  return types.Episode(task, 0, (), 'user_stop', types.Outcome.SUCCESS,
+                       types.Score(1.0), 1, agent=trace)
+
+
+def test_worked_example():
+  batch = trajectory.to_batch(
+      [episode([5, 6], [A.TEMPLATE, A.SELF], [0, -0.5]),
+       episode([7, 8, 9], [A.OTHER, A.SELF, A.SELF], [0, -1, -2])],
+      [2.0, -1.0], length=6, buckets=(2,))
+  expected = {
+      'ids_BT': [7, 8, 9, 5, 6, 0], 'positions_BT': [0, 1, 2, 0, 1, 0],
+      'segments_BT': [1, 1, 1, 2, 2, 0], 'target_BT': [0, 1, 1, 0, 1, 0],
+      'logp_old_BT': [0, -1, -2, 0, -0.5, 0], 'adv_BT': [0, -1, -1, 0, 2, 0]}
+  assert set(batch) == set(expected)
+  for name, row_T in expected.items():
+    np.testing.assert_array_equal(batch[name], [row_T, [0] * 6], name)
+  assert batch['adv_BT'].dtype == batch['logp_old_BT'].dtype == np.float32
+
+
+def test_errors():
+  good = episode([5, 6], [A.TEMPLATE, A.SELF], [0, -0.5])
+  with pytest.raises(ValueError, match='1 episodes but 2 advantages'):
+    trajectory.to_batch([good], [1, 2], length=4)
+  with pytest.raises(ValueError, match='t/0 .* no trace of the user'):
+    trajectory.to_batch([good], [1], length=4, side='user')
+  with pytest.raises(ValueError, match='longer than a row of 1 tokens'):
+    trajectory.to_batch([good], [1], length=1)
+
+
+@pytest.mark.parametrize('fields', [
+    {}, dict(smear=True, num_kv_heads=2, rope_theta=100.0),
+    dict(scan_layers=True)], ids=['plain', 'smear', 'scan'])
+def test_sampler_and_trainer_agree(fields):
+  """At f32 within 1e-4, for both sides, over several turns and chunks."""
+  config, vocab = testing.tiny_model(**fields), testing.ByteVocab()
+  sides, params = {}, {}
+  for seed, side in enumerate(('agent', 'user')):
+    params[side] = testing.chatty_params(config, stop=0.15, seed=seed)
+    engine = engine_lib.Engine(
+        config, slots=6, length=320, stop_id=vocab.end, max_new=48, width=4,
+        chunks=(8, 64))
+    engine.load(params[side])
+    sides[side] = policy.ModelPolicy(engine, vocab)
+  episodes = play.play(
+      testing.EchoEnv(), [testing.echo_task()] * 8, **sides, seeds=range(8),
+      limits=dialogue.Limits(max_steps=6))
+  for side in sides:
+    batch = trajectory.to_batch(episodes, [1.0] * 8, length=512, side=side)
+    logp_BT, _ = logprobs.token_logps(
+        config, params[side], *(batch[f'{name}_BT'] for name in (
+            'ids', 'positions', 'segments', 'target')))
+    assert batch['target_BT'].sum() > 100
+    np.testing.assert_allclose(logp_BT, batch['logp_old_BT'], atol=1e-4)
