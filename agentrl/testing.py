@@ -67,7 +67,8 @@ def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
   """
   def alone(path: Any, x: jax.Array) -> jax.Array:
     """Nothing writes to the first feature, nor smears it."""
-    writes = any(name in jax.tree_util.keystr(path) for name in ('out', 'down', 'smear'))
+    writes = any(name in jax.tree_util.keystr(path)
+                 for name in ('out', 'down', 'smear'))
     return x.at[0].set(0.0).at[:, 0].set(0.0) if writes else x
   params = jax.tree_util.tree_map_with_path(
       alone, transformer.init(config, jax.random.key(seed)))

@@ -161,7 +161,7 @@ def test_nothing_compiles_after_warmup():
     engine.warmup()
   assert compiled
   with testing.count_compiles() as compiled:
-    for wave in range(2):
+    for _ in range(2):
       slots = [engine.open(seed) for seed in range(5)]
       for turn in range(3):
         for slot in slots:

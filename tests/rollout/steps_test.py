@@ -11,7 +11,8 @@ LOGITS = jnp.log(jnp.array([0.3, 0.1, 0.4, 0.2]))  # id 0 is the pad
 
 def draw(count, temperature, logits_V=LOGITS):
   return steps.sample(
-      jnp.tile(logits_V, (count, 1)), jax.random.split(jax.random.key(0), count),
+      jnp.tile(logits_V, (count, 1)),
+      jax.random.split(jax.random.key(0), count),
       temperature=jnp.float32(temperature), pad_id=0)
 
 
