@@ -17,8 +17,10 @@ import common
 import jax
 import ml_collections
 
+from agentrl import metrics
 from agentrl import resolve
 from agentrl.report import html
+from agentrl.report import text
 
 FRESH = flags.DEFINE_bool('fresh', False, 'Delete the workdir first.')
 
@@ -59,7 +61,9 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
     began = time.monotonic()
     resolve.name(path or config.synthesize)(config[name], str(root / name))
     print(f'{name} took {time.monotonic() - began:.0f} s', flush=True)
-  print(html.write(root))
+  page = html.write(root)
+  print(text.table(metrics.read_json(root / 'summary.json')))
+  print(page)
 
 
 def _done(root: pathlib.Path, name: str) -> bool:
