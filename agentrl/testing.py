@@ -77,8 +77,9 @@ def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
   bias_V = bias_V.at[1].set(jnp.log(stop * words / (1 - stop)))
   # So large that the last norm makes it about sqrt(D), whatever else is said.
   root = config.d_model**0.5
+  head_VD = 0.4 * jax.random.normal(jax.random.key(seed), params['head'].shape)
   return {**params, 'embed': params['embed'].at[:, 0].set(4.0 * root),
-          'head': (20.0 * params['head']).at[:, 0].set(bias_V / root)}
+          'head': head_VD.at[:, 0].set(bias_V / root)}
 
 
 class EchoWorld:

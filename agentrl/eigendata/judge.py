@@ -6,7 +6,7 @@ wrong, and the dialogue is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -36,12 +36,23 @@ class Verdict:
 
 
 def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
-            world: domain.World, end: dialogue.End, *, plan: planner.Plan,
+            played: tuple[domain.World, dialogue.End], *, plan: planner.Plan,
             seed: int) -> Verdict:
-  """Whether a dialogue is kept, and if not, why and whose fault it is."""
+  """Whether a dialogue is kept, and if not, why and whose fault it is.
+
+  Args:
+    llm: the judge.
+    env: of the task.
+    task: with its checker.
+    played: the world that the dialogue left behind, and its end.
+    plan: whose rubric counts.
+    seed: of the judge.
+  """
+  world, end = played
   outcome, score, note = reward.judge(env, task, world, end)
-  opinion = _opinion(llm, env, task, end, score.clauses, plan=plan,
-                     seed=seed)
+  payload = _payload(env, task, end.messages, score.clauses, plan)
+  opinion = llm.complete([prompts.system('judge', payload)],
+                         schema=prompts.SCHEMAS['judge'], seed=seed).value
   if fault := env.fault(task, end.messages):
     return Verdict('user fault', 'trajectory', fault)
   if outcome == types.Outcome.CHECKER_ERROR:
@@ -55,22 +66,20 @@ def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
   return Verdict('agent fails', 'trajectory', note)
 
 
-def _opinion(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
-             end: dialogue.End, clauses: Mapping[str, bool], *,
-             plan: planner.Plan, seed: int) -> Any:
-  """What the judge says of it."""
-  payload = {
+def _payload(env: domain.Domain, task: types.Task,
+             messages: Sequence[types.Message], clauses: Mapping[str, bool],
+             plan: planner.Plan) -> dict[str, Any]:
+  """All that the judge goes by."""
+  return {
       'rubric': plan.rubric, 'failures': plan.failures, 'policy': env.policy,
-      'scenario': task.scenario, 'transcript': transcript(end.messages),
+      'scenario': task.scenario, 'transcript': transcript(messages),
       'entity': mutants.entity(env), 'tell': task.criteria.communicate_info,
       'writes': [[a.requestor, a.name, dict(a.arguments)]
                  for a in task.criteria.actions if a.info == 'write'],
       'clauses': dict(clauses)}
-  return llm.complete([prompts.system('judge', payload)],
-                      schema=prompts.SCHEMAS['judge'], seed=seed).value
 
 
-def transcript(messages: Iterable[types.Message]) -> list[list[Any]]:
+def transcript(messages: Sequence[types.Message]) -> list[list[Any]]:
   """The dialogue with what the tools showed.
 
   Returns:

@@ -16,7 +16,7 @@ import itertools
 
 HELD_OUT = 0.3  # of the combinations, for the split `test`
 STYLES = {'polite': 'You are polite.', 'chatty': 'You are chatty.',
-          'hurried': 'You are in a hurry.', 'plain': 'You are plain.'}
+          'hurried': 'You are in a hurry.', 'brief': 'You are brief.'}
 RUBRIC = (
     'Every demand was met, or refused or handed over for the true reason.',
     'Every call has the right arguments; none is needless.',

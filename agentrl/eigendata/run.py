@@ -68,8 +68,10 @@ def _mapper(processes: int) -> Iterator[Any]:
   if processes <= 1:
     yield map
     return
-  with multiprocessing.get_context('spawn').Pool(
-      processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+  # The processes inherit that Ctrl-C is not for them.
+  ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  with multiprocessing.get_context('spawn').Pool(processes) as pool:
+    signal.signal(signal.SIGINT, ours)
     yield functools.partial(_ordered, pool, 3 * processes)
 
 

@@ -131,13 +131,13 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
     return task, ()
   for attempt in range(REPAIRS + 1):
     job.llm.stage = 'DialogSynthesis'
-    world, end = workers.synthesize(job.llm, job.env, task, intent, seeds,
-                                    seed=job.seed('dialogue', attempt))
+    played = workers.synthesize(job.llm, job.env, task, intent, seeds,
+                                seed=job.seed('dialogue', attempt))
     job.llm.stage = 'TrajectoryValidation'
-    verdict = judge.verdict(job.llm, job.env, task, world, end, plan=job.plan,
+    verdict = judge.verdict(job.llm, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', attempt))
     if not verdict.reason:
-      return task, end.messages
+      return task, played[1].messages
     if attempt < REPAIRS:
       job.repaired.append(f'dialogue: {verdict.reason}')
       if verdict.fault == 'task':

@@ -30,7 +30,7 @@ FILLERS = {
     'chatty': (('Well then.', 'So.', 'Oh.', 'Hmm.', 'You know what?'),
                ('It would help me a lot.', 'I hope that is fine.')),
     'hurried': (('Quick!', 'Hi.'), ('I have no time.', 'Be quick.')),
-    'plain': ((), ()),
+    'brief': ((), ()),
     'agent': (('Sure.', 'Of course.', 'Alright.'), ()),
 }
 FILLER_SHARE = {'user': 0.3, 'assistant': 0.1}

@@ -35,7 +35,7 @@ def message(text):
   return types.Message(role, words)
 
 
-def act(side, *seen, seed=0, wrong=False, style='plain'):
+def act(side, *seen, seed=0, wrong=False, style='brief'):
   payload = {'script': SCRIPT, 'style': style,
              'entity': WORLD.entity, 'others': WORLD.others}
   said = actor.act(payload, [message(text) for text in seen], side, seed,
@@ -106,4 +106,4 @@ def test_styles_sound_different_and_say_the_same():
     if style != 'agent':
       said = {act('user', 'user:Hi!', seed=s, style=style) for s in range(40)}
       assert all('Cancel a-b.' in words for words in said)
-      assert (len(said) == 1) == (style == 'plain')
+      assert (len(said) == 1) == (style == 'brief')

@@ -60,12 +60,12 @@ def test_the_checker_it_writes_passes_the_right_run_only():
 DRAFTS = [{'goal': 'Cancel order a-b.', 'about': ['a-b']},
           {'goal': 'Pay your bill.', 'about': []}]
 INTENT = {'role': 'intent', 'knowledge': 'You are Ann.', 'drafts': DRAFTS,
-          'style': 'You are plain.', 'others': ['x-y']}
+          'style': 'You are brief.', 'others': ['x-y']}
 
 
 def test_the_scenario_says_who_how_and_what():
   assert ask(INTENT).value == {'demands': DRAFTS, 'scenario': (
-      'You are Ann. You are plain. 1. Cancel order a-b. 2. Pay your bill.')}
+      'You are Ann. You are brief. 1. Cancel order a-b. 2. Pay your bill.')}
 
 
 def test_mistaken_intents_lack_a_detail_or_contradict_themselves():

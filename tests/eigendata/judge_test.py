@@ -1,0 +1,97 @@
+"""The checker decides, the judge can only object, and somebody is at fault."""
+
+import dataclasses
+import random
+
+import pytest
+
+from agentrl import types
+from agentrl.data import replay
+from agentrl.eigendata import judge
+from agentrl.eigendata import planner
+from agentrl.eigendata import workers
+from agentrl.llm import llm as llm_lib
+
+PLAN = planner.Plan('x', 'lamps', 'train', (('dim',),), 'brief')
+
+
+class Opinion:
+  """A judge that has made up its mind."""
+
+  def __init__(self, success, fault):
+    self.value = {'success': success, 'fault': fault, 'critique': 'because'}
+
+  def complete(self, messages, *, schema=None, tools=(), seed):
+    return llm_lib.Reply(types.Message('assistant', ''), self.value)
+
+
+@pytest.fixture
+def gold(maker):
+  """(env, task, moves) of a task that dims a lamp."""
+  env = maker.envs['lamps']
+  seeds = workers.random_pool(env, PLAN, 1, database=0, other_share=0.0)
+  intent = workers.user_intent(maker.llm, seeds, 0)
+  task = workers.validate_task(env, seeds, intent, name='t', seed=0)
+  task = workers.write_checker(maker.llm, env, task, intent, critique='',
+                               seed=0)
+  return env, task, replay.render(intent.script, random.Random(0))
+
+
+def verdict(env, task, moves, success=True, fault='none'):
+  played = replay.enact(env, task, moves)
+  return judge.verdict(Opinion(success, fault), env, task, played, plan=PLAN,
+                       seed=0)
+
+
+def test_all_agree(gold):
+  assert verdict(*gold) == judge.Verdict('', 'none', 'because')
+
+
+def test_the_judge_objects(gold):
+  found = verdict(*gold, success=False, fault='trajectory')
+  assert (found.reason, found.fault) == ('judge objects', 'trajectory')
+
+
+def test_the_agent_fails(gold):
+  env, task, moves = gold
+  silent = [m for m in moves if not m.is_call or
+            m.tool_calls[0].name != 'set_level']
+  found = verdict(env, task, silent, success=False, fault='trajectory')
+  assert (found.reason, found.fault) == ('agent fails', 'trajectory')
+  assert 'set_level' in found.critique
+
+
+def test_a_right_dialogue_that_the_checker_fails_is_the_fault_of_the_task(
+    gold):
+  env, task, moves = gold
+  task = dataclasses.replace(
+      task, checker='def check(changes, events):\n  return {"no": False}')
+  found = verdict(env, task, moves, fault='task')
+  assert (found.reason, found.fault, found.critique) == (
+      'checker disagrees with judge', 'task', 'no')
+
+
+def test_a_checker_that_breaks(gold):
+  env, task, moves = gold
+  task = dataclasses.replace(
+      task, checker='def check(changes, events):\n  return 1')
+  found = verdict(env, task, moves)
+  assert (found.reason, found.fault) == ('checker error', 'task')
+
+
+def test_a_fault_of_the_user_counts_even_if_all_went_well(gold):
+  env, task, moves = gold
+  bye = dataclasses.replace(moves[-1], content='My old-vase? ###STOP###')
+  found = verdict(env, task, [*moves[:-1], bye])
+  assert (found.reason, found.fault) == ('user fault', 'trajectory')
+  assert found.critique == 'The user made up old-vase.'
+
+
+def test_the_transcript_shows_results():
+  call = types.ToolCall('x', {'a': 1})
+  assert judge.transcript([
+      types.Message('user', 'Hi.'),
+      types.Message('assistant', tool_calls=(call,)),
+      types.Message('tool', 'no', error=True)]) == [
+          ['user', 'Hi.'], ['call', 'assistant', 'x', {'a': 1}],
+          ['result', 'assistant', 'no', False]]
