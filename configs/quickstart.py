@@ -29,8 +29,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.eval_grpo = evaluation.get_config()
   for name in ('data', 'user_sft', 'agent_sft', 'grpo'):
     c[name].seed = arg.seed
-  c.expected_s = dict(data=60, tokenizer=10, user_sft=200, agent_sft=160,
-                      eval_sft=40, grpo=240, eval_grpo=40)
+  c.expected_s = dict(data=60, tokenizer=10, user_sft=240, agent_sft=190,
+                      eval_sft=40, grpo=200, eval_grpo=40)
   if arg.domain:
     for name, stage in c.items():
       if name not in ('synthesize', 'expected_s'):

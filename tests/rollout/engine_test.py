@@ -13,7 +13,7 @@ from agentrl.rollout import prefixes
 from agentrl.rollout import steps
 
 CONFIG = testing.tiny_model(smear=True)
-PARAMS = testing.chatty_params(CONFIG)
+PARAMS = testing.chatty_params(CONFIG, stop=0.25)
 STOP = testing.ByteVocab().end
 LENGTH = 160
 

@@ -70,5 +70,5 @@ def test_sampler_and_trainer_agree(fields):
     logp_BT, _ = logprobs.token_logps(
         config, params[side], *(batch[f'{name}_BT'] for name in (
             'ids', 'positions', 'segments', 'target')))
-    assert batch['target_BT'].sum() > 100
+    assert batch['target_BT'].sum() > 50
     np.testing.assert_allclose(logp_BT, batch['logp_old_BT'], atol=1e-4)
