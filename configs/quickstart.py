@@ -51,11 +51,11 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
                        head_dim=16, d_ff=64, max_length=256)
     stage.update(length=256, batch_size=2, micro_rows=2, save_every=10)
     stage.total_steps = stage.optimizer.total_steps = 200
-  c.agent_sft.total_steps = c.agent_sft.optimizer.total_steps = 50
-  c.grpo.update(total_steps=6, tasks=2, group=4, wave=2, max_rows=8,
+  c.agent_sft.total_steps = c.agent_sft.optimizer.total_steps = 100
+  c.grpo.update(total_steps=5, tasks=2, group=4, wave=2, max_rows=8,
                 micro_rows=2, save_every=1,
                 filter='agentrl.rl.filters:keep_all')
   for stage in (c.eval_sft, c.grpo, c.eval_grpo):
     stage.limits = dict(max_steps=12, max_errors=2)
     for sampler in (stage.sampler, stage.user_sampler):
-      sampler.update(slots=8, length=256, max_new=24)
+      sampler.update(slots=16, length=256, max_new=24)

@@ -45,7 +45,7 @@ def call(name, then='fine'):
 
 
 def model(seed=0, **kw):
-  sizes = dict(slots=8, length=400, stop_id=VOCAB.end, max_new=60,
+  sizes = dict(slots=3, length=224, stop_id=VOCAB.end, max_new=40,
                chunks=(32,))
   engine = engine_lib.Engine(CONFIG, **sizes | kw)
   engine.load(testing.chatty_params(CONFIG, seed=seed, stop=0.2))
@@ -93,7 +93,7 @@ def test_infrastructure_takes_down_one_dialogue_alone():
 def test_bugs_and_ctrl_c_pass_through_and_leave_no_slot_taken():
   def interrupt(task, messages):
     raise KeyboardInterrupt
-  agent = model(slots=3)
+  agent = model()
   for error, user in ((KeyboardInterrupt, interrupt), (IndexError, say('Hi'))):
     with pytest.raises(error):
       play([testing.echo_task()] * 5, agent, user)
@@ -142,9 +142,9 @@ def same(a, b):
 
 def test_slots_and_company_change_nothing_and_samples_differ():
   tasks = [testing.echo_task(w) for w in ('oak', 'elm') for _ in range(5)]
-  limits = dialogue.Limits(max_steps=8)
-  wide = model(slots=10, width=8), model(1, slots=10)
-  narrow = model(slots=3, width=2), model(1, slots=4)
+  limits = dialogue.Limits(max_steps=6)
+  wide = model(slots=10, width=8), model(1, slots=10, width=8)
+  narrow = model(), model(1)
   once, = (play(tasks, *wide, limits=limits),)
   same(once, play(tasks, *wide, limits=limits))
   same(once, play(tasks, *narrow, limits=limits))
@@ -158,7 +158,8 @@ def test_slots_and_company_change_nothing_and_samples_differ():
 def test_misuse():
   with pytest.raises(ValueError, match='2 tasks, 1 seeds and 2 trials'):
     play([testing.echo_task()] * 2, say(), say(), seeds=[0])
-  taken = model(slots=1)
-  taken.open('somebody', 0, None)
+  taken = model()
+  for key in 'abc':
+    assert taken.open(key, 0, None)
   with pytest.raises(RuntimeError, match='no free slot'):
     play([testing.echo_task()], taken, say('Hi'))
