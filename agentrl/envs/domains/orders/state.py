@@ -1,4 +1,4 @@
-"""The shop's database: customers, orders, products."""
+"""The shop's database: customers, orders, payments, products."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ BEASTS = tuple(
     'llama lynx moose mouse newt okapi owl panda parrot pigeon puma quail '
     'rabbit raven robin salmon seal shark sloth snail stork swan tiger toad '
     'trout turtle zebra'.split())
-COLORS = ('red', 'blue', 'green', 'black', 'white', 'yellow')
+COLORS = ('pink', 'blue', 'green', 'black', 'white', 'yellow')
 CITIES = ('Lyon', 'Oslo', 'Porto', 'Turin', 'Graz', 'Ghent', 'Malmo', 'Brno',
           'Basel', 'Cork')
 PRICES = {'lamp': 40, 'chair': 65, 'mug': 15, 'clock': 35, 'bag': 50,
           'scarf': 20, 'radio': 80, 'kettle': 45, 'rug': 95, 'tent': 90}
 
 TODAY = 40
+# Of its status: days since an order was made, shipped or delivered. They lie
+# close to where the rules change.
+AGES = (1, 4, 7, 8, 10, 12, 13, 14, 15, 30, 31)
 SIZES = {'train': (300, 900), 'test': (120, 360)}  # customers, orders
 
 
@@ -62,25 +65,30 @@ def build(seed: int, split: str) -> dict[str, dict[str, dict[str, Any]]]:
   owners = list(customers)
   orders = {key: _order(rng, owners[i % people])
             for i, key in enumerate(rng.sample(ids, count))}
+  for key, order in orders.items():
+    customers[order['customer']]['orders'].append(key)
+  payments = {key: _payment(rng, order) for key, order in orders.items()}
   products = {item: {'price': price, 'stock': sorted(
       rng.sample(COLORS, rng.choice((2, 3, 4))))}
               for item, price in PRICES.items()}
-  return {'customers': customers, 'orders': orders, 'products': products,
-          'desk': {}}
+  return {'customers': customers, 'orders': orders, 'payments': payments,
+          'products': products, 'desk': {}}
 
 
 def _customer(rng: random.Random) -> dict[str, Any]:
   return {'tier': rng.choice(('basic', 'basic', 'gold')),
-          'credit': rng.randrange(0, 100, 5)}
+          'credit': rng.randrange(0, 100, 5), 'orders': []}
 
 
 def _order(rng: random.Random, owner: str) -> dict[str, Any]:
-  item = rng.choice(list(PRICES))
   return {
-      'customer': owner, 'item': item, 'color': rng.choice(COLORS),
-      'price': PRICES[item], 'paid': rng.choice(('card', 'credit')),
-      'city': rng.choice(CITIES),
-      'status': rng.choice(('pending', 'shipped', 'delivered', 'delivered')),
-      # Of its status: days since it was ordered, shipped, or delivered.
-      'day': TODAY - rng.choice((1, 3, 6, 9, 12, 18, 22, 27, 33)),
-  }
+      'customer': owner, 'item': rng.choice(list(PRICES)),
+      'color': rng.choice(COLORS), 'city': rng.choice(CITIES),
+      'status': rng.choices(('pending', 'shipped', 'delivered'), (2, 1, 2))[0],
+      'day': TODAY - rng.choice(AGES)}
+
+
+def _payment(rng: random.Random, order: dict[str, Any]) -> dict[str, Any]:
+  return {'amount': PRICES[order['item']],
+          'method': rng.choice(('card', 'credit')),
+          'charges': rng.choice((1, 2)), 'flagged': rng.random() < 0.08}

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs.domains.orders import state as shop
+from agentrl.envs.domains.orders import steps
 
 State = state_lib.State
 Demand = domain.Demand
-Beat = domain.Beat
+agent, user, call, agree = steps.agent, steps.user, steps.call, steps.agree
 
 ENTITY = r'\b[a-z]+[A-Z][a-z]+\b'
-MORE = (' Anything else?', ' What else can I do?', ' Is there more?', '')
-YES = domain.says('user', 'Yes, please.', 'Yes.', 'Yes, go ahead.', 'Please do.',
-                  'Yes, that is fine.')
-
-
-def user(*variants: str) -> Beat:
-  return domain.says('user', *variants)
-
-
-def agent(*variants: str) -> Beat:
-  return domain.says('assistant', *variants)
-
-
-def report(*variants: str) -> Beat:
-  """The agent's last words on a demand, with or without a question."""
-  return agent(*(v + MORE[i % 4] for i, v in enumerate(variants * 2)))
-
-
-def call(name: str, /, **arguments: Any) -> Beat:
-  return domain.calls('assistant', name, **arguments)
 
 
 def callers(state: State) -> list[str]:
+  """Full names of the customers."""
   return [name for name, _ in state.rows('customers')]
 
 
-def opening(state: State, caller: str) -> tuple[str, tuple[Beat, ...]]:
+def opening(state: State, caller: str) -> tuple[str, tuple[domain.Beat, ...]]:
+  """What callers know of themselves, and how they are identified."""
   del state
   return f'You are {caller}.', (
       agent('May I have your full name?', 'What is your full name?',
@@ -49,302 +31,346 @@ def opening(state: State, caller: str) -> tuple[str, tuple[Beat, ...]]:
       call('find_customer', name=caller))
 
 
-def _pick(state: State, caller: str, rng: random.Random, *status: str
-         ) -> tuple[str, Any] | None:
-  """One of the caller's orders with that status that nothing was done to."""
-  found = [(key, o) for key, o in state.rows('orders')
-           if o['customer'] == caller and o['status'] in status
-           and 'reshipped' not in o]
-  return rng.choice(found) if found else None
-
-
-def _age(order: Any) -> int:
-  return shop.TODAY - order['day']
-
-
-def _window(state: State, caller: str) -> int:
-  return 30 if state.get('customers', caller)['tier'] == 'gold' else 14
-
-
-def _ask(state: State, key: str, order: Any, rng: random.Random, id_: tuple[
-    str, ...], thing: tuple[str, ...]) -> tuple[list[Beat], str, tuple]:
-  """How the user asks (by id, or by what it is), what the scenario calls the
-  order, and what the user must say."""
-  what = f'{order["color"]} {order["item"]}'
-  same = [k for k, o in state.rows('orders')
-          if o['customer'] == order['customer']
-          and o['item'] == order['item']]
-  if rng.random() < 0.3 and same == [key]:
-    beats = [user(*(v.format(o=what) for v in thing)),
-             call('list_orders', name=order['customer']),
-             call('get_order', order=key)]
-    return beats, f'your {what}', (order['item'],)
-  beats = [user(*(v.format(o=key) for v in id_)), call('get_order', order=key)]
-  return beats, f'order {key}', (key,)
-
-
 def cancel(state: State, caller: str, rng: random.Random) -> Demand | None:
-  """Cancel: pending only; otherwise say why not."""
-  if rng.random() < 0.12:
-    return _foreign(state, caller, rng)
-  picked = _pick(state, caller, rng, 'pending', 'pending', 'shipped',
-                 'delivered')
-  if picked is None:
+  """Cancel: pending orders only. Some keep it after all."""
+  talk = steps.start('cancel', state, caller, rng,
+                     dict(pending=8, shipped=1, delivered=1))
+  if talk is None:
     return None
-  key, o = picked
-  beats, name, about = _ask(
-      state, key, o, rng,
-      ('I want to cancel order {o}.', 'Please cancel order {o}.',
-       'Order {o} should be cancelled.', 'Can you cancel {o}?'),
-      ('I want to cancel my {o}.', 'Please cancel the {o} I ordered.',
-       'My {o} should be cancelled.'))
-  goal = f'Cancel {name}.'
-  if o['status'] != 'pending':
-    word = 'shipped' if o['status'] == 'shipped' else 'delivered'
-    beats.append(report(
-        f'Order {key} was {word} already, so I cannot cancel it.',
-        f'I am sorry, {key} was {word}, it cannot be cancelled.'))
-    return Demand('cancel', goal, tuple(beats), about, (word,), 'refuse')
-  price, paid = o['price'], o['paid']
-  beats += [
-      agent(f'I will cancel {key} and refund {price} EUR to your {paid}. Okay?',
-            f'Cancel order {key}, {price} EUR back to {paid}. Is that right?',
-            f'Shall I cancel {key}? You get {price} EUR on your {paid}.'),
-      YES, call('cancel_order', order=key),
-      report(f'Done, {key} is cancelled, {price} EUR go to your {paid}.',
-             f'I cancelled {key}. You get {price} EUR back by {paid}.')]
-  return Demand('cancel', goal, tuple(beats), about, (f'{price} eur',))
+  keeps = rng.random() < 0.15
+  goal = f'Cancel {talk.name}' + (
+      '; when asked to confirm, keep it.' if keeps else '.')
+  if talk.strange:
+    return talk.not_theirs(goal)
+  if talk.order['status'] != 'pending':
+    return _uncancelled(talk, goal)
+  if not keeps:
+    return _cancelled(talk, goal)
+  talk.add(_offer_cancel(talk),
+           user('No, I keep it.', 'Wait, I will keep it.',
+                'I changed my mind, I keep it.'))
+  return talk.end(goal, f'Fine, {talk.key} stays as it is.',
+                  f'Okay, then order {talk.key} stays.',
+                  f'I see, so {talk.key} stays.',
+                  tell=('stays',), kind='fallback')
 
 
-def _foreign(state: State, caller: str, rng: random.Random) -> Demand:
-  """Somebody else's order: refuse."""
-  key = rng.choice([k for k, o in state.rows('orders')
-                    if o['customer'] != caller])
-  return Demand('cancel', f'Cancel order {key}.', (
-      user(f'I want to cancel order {key}.', f'Please cancel order {key}.',
-           f'Order {key} should be cancelled.', f'Can you cancel {key}?'),
-      call('get_order', order=key),
-      report(f'I am sorry, {key} is not on your account.',
-             f'Order {key} is not on your account, I cannot touch it.')),
-                (key,), ('account',), 'refuse')
+def _offer_cancel(talk: steps.Talk) -> domain.Beat:
+  key, paid = talk.key, talk.payment
+  money, method = f'{paid["amount"]} EUR', paid['method']
+  return agent(f'I will cancel {key}, {money} go to your {method}. Okay?',
+               f'Cancel order {key}, {money} back to {method}. Is that right?',
+               f'Shall I cancel {key}? You get {money} on your {method}.')
+
+
+def _cancelled(talk: steps.Talk, goal: str) -> Demand:
+  """The agent cancels it."""
+  key, paid = talk.key, talk.payment
+  money, method = f'{paid["amount"]} EUR', paid['method']
+  talk.add(_offer_cancel(talk), steps.YES, call('cancel_order', order=key))
+  return talk.end(goal, f'Done, {key} is cancelled, {money} go to {method}.',
+                  f'I cancelled {key}. You get {money} back by {method}.',
+                  f'It is done, {money} for {key} go to your {method}.',
+                  tell=(money.lower(),))
+
+
+def _uncancelled(talk: steps.Talk, goal: str) -> Demand:
+  """The agent refuses to cancel it."""
+  status = talk.order['status']
+  return talk.end(goal, *_no_cancel(talk), tell=(status,), kind='refuse')
+
+
+def _no_cancel(talk: steps.Talk) -> tuple[str, ...]:
+  key, status = talk.key, talk.order['status']
+  return (f'Order {key} was {status} already, I cannot cancel it.',
+          f'I am sorry, {key} was {status}, it cannot be cancelled.',
+          f'I cannot cancel {key}, it was {status} already.')
+
+
+def undo(state: State, caller: str, rng: random.Random) -> Demand | None:
+  """Cancel, or else return: what was delivered can be sent back in time."""
+  talk = steps.start('undo', state, caller, rng,
+                     dict(pending=4, shipped=1, delivered=2))
+  if talk is None:
+    return None
+  method = rng.choice(('card', 'credit'))
+  goal = f'Cancel {talk.name}; if it was delivered, return it to {method}.'
+  match talk.order['status']:
+    case 'pending':
+      return _cancelled(talk, goal)
+    case 'shipped':
+      return _uncancelled(talk, goal)
+  talk.add(agent(*_no_cancel(talk)),
+           user(f'Then return it, to {method}.',
+                f'So I return it, to {method}.',
+                f'Then please take it back, to {method}.'))
+  return _returned(talk, goal, method, ('delivered',))
 
 
 def give_back(state: State, caller: str, rng: random.Random) -> Demand | None:
   """Return: delivered and in time; the customer chooses the refund."""
-  picked = _pick(state, caller, rng, 'delivered')
-  if picked is None:
+  talk = steps.start('give_back', state, caller, rng, dict(delivered=1))
+  if talk is None:
     return None
-  key, o = picked
-  method = rng.choice(('card', 'credit'))
-  beats, name, about = _ask(
-      state, key, o, rng,
-      ('I want to return order {o}.', 'I would like to send back {o}.',
-       'Please take back order {o}.'),
-      ('I want to return my {o}.', 'I would like to send back the {o}.',
-       'Please take back my {o}.'))
-  goal = f'Return {name}, refund to {method}.'
-  if _age(o) > _window(state, caller):
-    beats.append(report(
-        f'Order {key} came {_age(o)} days ago, it is too late to return it.',
-        f'I am sorry, it is too late to return {key}.'))
-    return Demand('give_back', goal, tuple(beats), about, ('too late',),
-                  'refuse')
-  beats += [
-      agent(f'I can take back {key}. Refund to card or credit?',
-            f'You can return {key}. Do you want card or credit?'),
-      user(f'To {method}, please.', f'{method}.', f'I prefer {method}.'),
-      agent(f'So I take back {key} and refund {o["price"]} EUR to {method}. '
-            'Okay?',
-            f'Return {key}, {o["price"]} EUR to your {method}. Is that '
-            'right?'),
-      YES, call('return_order', order=key, refund=method),
-      report(f'Done, {o["price"]} EUR for {key} go to your {method}.',
-             f'The return of {key} is set, {o["price"]} EUR to {method}.')]
-  return Demand('give_back', goal, tuple(beats), about,
-                (f'{o["price"]} eur',))
+  method, first = rng.sample(('card', 'credit'), 2)
+  goal = f'Return {talk.name}, refund to {method}.'
+  if thinks_again := rng.random() < 0.2:
+    goal = (f'Return {talk.name}, refund to {first}; when asked to confirm, '
+            f'change to {method}.')
+  if talk.strange:
+    return talk.not_theirs(goal)
+  if talk.late:
+    return _returned(talk, goal, method)
+  wish = first if thinks_again else method
+  talk.add(agent(f'I can take back {talk.key}. Refund to card or credit?',
+                 f'You can return {talk.key}. Do you want card or credit?',
+                 'Where should the refund go, card or credit?'),
+           user(f'To {wish}, please.', f'{wish}, please.', f'I prefer {wish}.'))
+  if thinks_again:
+    talk.add(_offer_return(talk, first), _rather(method))
+  return _returned(talk, goal, method)
+
+
+def _offer_return(talk: steps.Talk, method: str) -> domain.Beat:
+  key, money = talk.key, f'{talk.payment["amount"]} EUR'
+  return agent(f'So I take back {key} and refund {money} to {method}. Okay?',
+               f'Return {key}, {money} to your {method}. Is that right?',
+               f'Shall I take back {key}? {money} go to your {method}.')
+
+
+def _rather(wish: str) -> domain.Beat:
+  return user(f'Wait, rather {wish}.', f'No, make it {wish}.',
+              f'I changed my mind, {wish}.')
+
+
+def _returned(talk: steps.Talk, goal: str, method: str,
+              told: tuple[str, ...] = ()) -> Demand:
+  """The agent takes it back, or refuses to if it is too late."""
+  key, money = talk.key, f'{talk.payment["amount"]} EUR'
+  if talk.late:
+    return talk.end(
+        goal, f'Order {key} came {talk.age} days ago, too late to return it.',
+        f'I am sorry, it is too late to return {key}.',
+        f'It is too late for {key}, I cannot take it back.',
+        tell=(*told, 'too late'), kind='refuse')
+  talk.add(_offer_return(talk, method), steps.YES,
+           call('return_order', order=key, refund=method))
+  return talk.end(goal, f'Done, {money} for {key} go to your {method}.',
+                  f'The return of {key} is set, {money} to {method}.',
+                  f'I took back {key}. You get {money} by {method}.',
+                  tell=(*told, money.lower()), about=(method,),
+                  kind='fallback' if told else 'do')
 
 
 def exchange(state: State, caller: str, rng: random.Random) -> Demand | None:
-  """Exchange the color; out of stock has a fallback; minds change."""
-  picked = _pick(state, caller, rng, 'delivered')
-  if picked is None:
+  """Exchange the color: in time and in stock, or else another; some think
+  again."""
+  talk = steps.start('exchange', state, caller, rng, dict(delivered=1))
+  if talk is None:
     return None
-  key, o = picked
-  beats, name, about = _ask(
-      state, key, o, rng,
-      ('I want another color for order {o}.', 'Please exchange order {o}.',
-       'Can I get {o} in another color?'),
-      ('I want another color for my {o}.', 'Please exchange my {o}.',
-       'Can I get my {o} in another color?'))
-  if _age(o) > _window(state, caller):
-    beats.append(report(
-        f'Order {key} came {_age(o)} days ago, too late for an exchange.',
-        f'I am sorry, it is too late to exchange {key}.'))
-    color = rng.choice(shop.COLORS)
-    return Demand('exchange', f'Exchange {name} for {color}.', tuple(beats),
-                  about, ('too late',), 'refuse')
-  stock = [c for c in state.get('products', o['item'])['stock']
-           if c != o['color']]
-  if not stock:
-    return None
-  want, other = rng.choice(stock), rng.choice(
-      [c for c in shop.COLORS if c != o['color']])
-  beats += [agent('Which color would you like?', 'What color do you want?',
-                  f'Which color for {key}?'),
-            _wish(want), call('get_product', item=o['item'])]
-  goal, kind = f'Exchange {name} for {want}.', 'do'
-  if other not in stock and rng.random() < 0.5:
-    goal = f'Exchange {name} for {other}; if there is none, take {want}.'
-    beats[-2] = _wish(other)
-    beats += [agent(f'There is no {other} in stock. Another color?',
-                    f'We have no {other}. Which other color?'),
-              user(f'Then {want}.', f'{want} instead.', f'Take {want} then.')]
-    kind = 'fallback'
-  elif other in stock and other != want and rng.random() < 0.4:
-    goal = (f'Exchange {name} for {other}; when asked to confirm, change to '
-            f'{want}.')
-    beats[-2] = _wish(other)
-    beats += [_swap(key, other, o['item']),
-              user(f'Wait, rather {want}.', f'No, make it {want}.',
-                   f'I changed my mind, {want}.')]
-  beats += [_swap(key, want, o['item']), YES,
-            call('exchange_order', order=key, color=want),
-            report(f'Done, a {want} {o["item"]} comes for {key}.',
-                   f'Order {key} is exchanged for {want}.')]
-  return Demand('exchange', goal, tuple(beats), (*about, want), (want,), kind)
+  item, has = talk.order['item'], talk.order['color']
+  stock = state.get('products', item)['stock']
+  fit = [c for c in stock if c != has]
+  gone = [c for c in shop.COLORS if c not in stock and c != has]
+  color = rng.choice(fit)
+  draw, first = rng.random(), ''
+  goal = f'Exchange {talk.name} for {color}.'
+  if draw < 0.2:
+    first = rng.choice(gone)
+    goal = f'Exchange {talk.name} for {first}; if there is none, take {color}.'
+  elif draw < 0.4 and len(fit) > 1:
+    first = rng.choice([c for c in fit if c != color])
+    goal = (f'Exchange {talk.name} for {first}; when asked to confirm, change '
+            f'to {color}.')
+  if talk.late:
+    return talk.end(
+        goal, f'It came {talk.age} days ago, too late to exchange {talk.key}.',
+        f'I am sorry, it is too late to exchange {talk.key}.',
+        f'It is too late for {talk.key}, I cannot exchange it.',
+        tell=('too late',), kind='refuse')
+  wish = first or color
+  talk.add(agent('Which color would you like?', 'What color do you want?',
+                 f'Which color for {talk.key}?'),
+           user(f'{wish}, please.', f'I want {wish}.', f'In {wish}.'),
+           call('get_product', item=item))
+  if first in fit:
+    talk.add(_offer_exchange(talk, first), _rather(color))
+  elif first:
+    talk.add(agent(f'There is no {first} {item} in stock. Another color?',
+                   f'We have no {first} {item}. Which other color?',
+                   f'I am sorry, no {first} {item}. Another one?'),
+             user(f'Then {color}.', f'{color} instead.', f'Take {color} then.'))
+    return _exchanged(talk, goal, color, (f'no {first} {item}',))
+  return _exchanged(talk, goal, color)
 
 
-def _wish(color: str) -> Beat:
-  return user(f'{color}, please.', f'I want {color}.', f'In {color}.')
+def _offer_exchange(talk: steps.Talk, color: str) -> domain.Beat:
+  key, new = talk.key, f'{color} {talk.order["item"]}'
+  return agent(f'I exchange {key} for a {new}. Okay?',
+               f'Order {key}, a {new} instead. Is that right?',
+               f'Shall I swap {key} for a {new}?')
 
 
-def _swap(key: str, color: str, item: str) -> Beat:
-  return agent(f'I exchange {key} for a {color} {item}. Okay?',
-               f'Order {key} in {color} instead. Is that right?',
-               f'Shall I swap {key} for {color}?')
+def _exchanged(talk: steps.Talk, goal: str, color: str,
+               told: tuple[str, ...] = ()) -> Demand:
+  """The agent exchanges it."""
+  key, new = talk.key, f'{color} {talk.order["item"]}'
+  talk.add(_offer_exchange(talk, color), steps.YES,
+           call('exchange_order', order=key, color=color))
+  return talk.end(goal, f'Done, a {new} comes for {key}.',
+                  f'Order {key} is exchanged for a {new}.',
+                  f'I swapped {key}, your {new} is on its way.',
+                  tell=(*told, new), about=(color,),
+                  kind='fallback' if told else 'do')
 
 
 def move(state: State, caller: str, rng: random.Random) -> Demand | None:
-  """Another city: pending only."""
-  picked = _pick(state, caller, rng, 'pending', 'shipped')
-  if picked is None:
+  """Another city: pending orders only; some think again."""
+  first, city = rng.sample(shop.CITIES, 2)
+  thinks_again = rng.random() < 0.2
+  asked = first if thinks_again else city
+  talk = steps.start('move', state, caller, rng, dict(pending=4, shipped=1),
+                     to=asked)
+  if talk is None or talk.order['city'] in (first, city):
     return None
-  key, o = picked
-  city = rng.choice([c for c in shop.CITIES if c != o['city']])
-  beats, name, about = _ask(
-      state, key, o, rng,
-      (f'Please send order {{o}} to {city}.', f'Can {{o}} go to {city}?',
-       f'I moved, order {{o}} must go to {city}.'),
-      (f'Please send my {{o}} to {city}.', f'Can my {{o}} go to {city}?',
-       f'I moved, my {{o}} must go to {city}.'))
-  goal = f'Send {name} to {city}.'
-  if o['status'] == 'shipped':
-    beats.append(report(
-        f'Order {key} has shipped, the city cannot change.',
-        f'I am sorry, {key} has shipped already.'))
-    return Demand('move', goal, tuple(beats), (*about, city), ('shipped',),
-                  'refuse')
-  beats += [agent(f'I will send {key} to {city}. Okay?',
-                  f'Order {key} goes to {city} now. Is that right?',
-                  f'Shall I change {key} to {city}?'),
-            YES, call('change_city', order=key, city=city),
-            report(f'Done, {key} goes to {city}.',
-                   f'The new city of {key} is {city}.')]
-  return Demand('move', goal, tuple(beats), (*about, city), (city.lower(),))
+  key = talk.key
+  goal = f'Send {talk.name} to {asked}' + (
+      f'; when asked to confirm, change to {city}.' if thinks_again else '.')
+  if talk.strange:
+    return talk.not_theirs(goal)
+  if talk.order['status'] == 'shipped':
+    return talk.end(goal, f'Order {key} has shipped, the city cannot change.',
+                    f'I am sorry, {key} has shipped already.',
+                    f'I cannot change {key}, it has shipped.',
+                    tell=('shipped',), kind='refuse')
+  if thinks_again:
+    talk.add(_offer_move(key, first), _rather(city))
+  talk.add(_offer_move(key, city), steps.YES,
+           call('change_city', order=key, city=city))
+  return talk.end(goal, f'Done, {key} goes to {city}.',
+                  f'The new city of {key} is {city}.',
+                  f'I changed it, {key} is sent to {city}.',
+                  tell=(city.lower(),), about=(city,) * thinks_again)
+
+
+def _offer_move(key: str, city: str) -> domain.Beat:
+  return agent(f'I will send {key} to {city}. Okay?',
+               f'Order {key} goes to {city} now. Is that right?',
+               f'Shall I change {key} to {city}?')
 
 
 def repay(state: State, caller: str, rng: random.Random) -> Demand | None:
   """Another method of payment: pending, and credit must cover it."""
-  picked = _pick(state, caller, rng, 'pending')
-  if picked is None:
+  method, old = rng.sample(('card', 'credit'), 2)
+  talk = steps.start('repay', state, caller, rng, dict(pending=1), to=method)
+  if talk is None or talk.payment['method'] != old:
     return None
-  key, o = picked
-  method = 'credit' if o['paid'] == 'card' else 'card'
-  beats, name, about = _ask(
-      state, key, o, rng,
-      (f'I want to pay order {{o}} by {method}.',
-       f'Please charge {{o}} to my {method}.',
-       f'Can I pay {{o}} by {method} instead?'),
-      (f'I want to pay my {{o}} by {method}.',
-       f'Please charge my {{o}} to {method}.'))
-  goal = f'Pay {name} by {method}.'
+  key, money = talk.key, f'{talk.payment["amount"]} EUR'
+  goal = f'Pay {talk.name} by {method}.'
   credit = state.get('customers', caller)['credit']
-  if method == 'credit' and credit < o['price']:
-    beats.append(report(
-        f'You do not have enough credit for {key}, it costs {o["price"]} EUR.',
-        f'I am sorry, there is not enough credit for {key}.'))
-    return Demand('repay', goal, tuple(beats), (*about, method),
-                  ('enough credit',), 'refuse')
-  beats += [agent(f'I will charge {o["price"]} EUR for {key} to {method}. Okay?',
-                  f'Order {key}, {o["price"]} EUR by {method}. Is that right?',
+  if method == 'credit' and credit < talk.payment['amount']:
+    return talk.end(
+        goal, f'You do not have enough credit for {key}, it costs {money}.',
+        f'I am sorry, there is not enough credit for {key}.',
+        f'I cannot change {key}, you have not enough credit.',
+        tell=('enough credit',), kind='refuse')
+  talk.add(*agree(f'I will charge {money} for {key} to {method}. Okay?',
+                  f'Order {key}, {money} by {method}. Is that right?',
                   f'Shall I change {key} to {method}?'),
-            YES, call('change_payment', order=key, method=method),
-            report(f'Done, {key} is paid by {method}.',
-                   f'You pay {key} by {method} now.')]
-  return Demand('repay', goal, tuple(beats), (*about, method), (method,))
+           call('change_payment', order=key, method=method))
+  return talk.end(goal, f'Done, {key} is paid by {method}.',
+                  f'You pay {key} by {method} now.',
+                  f'I changed {key}, it is charged to your {method}.',
+                  tell=(method,))
+
+
+def charged(state: State, caller: str, rng: random.Random) -> Demand | None:
+  """Charged twice: one charge back; flagged payments go to a human."""
+  talk = steps.start('charged', state, caller, rng,
+                     dict(pending=1, shipped=1, delivered=1))
+  # Most who ask have a reason to.
+  if talk is None or talk.payment['charges'] == 1 and rng.random() < 0.7:
+    return None
+  key, paid = talk.key, talk.payment
+  money, method = f'{paid["amount"]} EUR', paid['method']
+  goal = f'Ask if you were charged twice for {talk.name}.'
+  talk.add(call('get_payment', order=key))
+  if paid['flagged']:
+    return _hand_over(talk, goal, 'fraud')
+  if paid['charges'] == 1:
+    return talk.end(goal, f'Order {key} was charged once, {money}.',
+                    f'I see one charge of {money} for {key}, just once.',
+                    f'You paid {money} for {key} once.',
+                    tell=('once',), kind='refuse')
+  talk.add(*agree(f'Order {key} was charged twice. I refund {money}, okay?',
+                  f'You paid {key} twice. Shall I refund {money} to {method}?',
+                  f'I will refund {money} for {key} to your {method}. Okay?'),
+           call('refund_charge', order=key))
+  return talk.end(goal, f'Done, {money} for {key} go back to your {method}.',
+                  f'I refunded {money} for {key} to your {method}.',
+                  f'You get {money} for {key} back by {method}.',
+                  tell=(money.lower(),))
+
+
+def _hand_over(talk: steps.Talk, goal: str, reason: str) -> Demand:
+  """The agent hands the caller over."""
+  talk.add(call('transfer_to_human', reason=reason))
+  return talk.end(goal, f'I hand you over to a colleague for {talk.key}.',
+                  f'A colleague will take over for {talk.key}.',
+                  f'For {talk.key} I transfer you to a colleague.',
+                  tell=('colleague',), kind='transfer')
 
 
 def parcel(state: State, caller: str, rng: random.Random) -> Demand | None:
   """Where is it: on time, late (credit by tier), or lost (send again)."""
-  picked = _pick(state, caller, rng, 'shipped')
-  if picked is None:
+  talk = steps.start('parcel', state, caller, rng, dict(shipped=1))
+  if talk is None:
     return None
-  key, o = picked
-  beats, name, about = _ask(
-      state, key, o, rng,
-      ('Where is my order {o}?', 'Order {o} has not come.',
-       'I am waiting for order {o}.'),
-      ('Where is my {o}?', 'My {o} has not come.', 'I am waiting for my {o}.'))
-  goal, age = f'Complain that {name} has not come.', _age(o)
-  if age <= 7:
-    beats.append(report(
-        f'Order {key} was shipped {age} days ago, it is on time.',
-        f'Please wait, {key} is still on time.'))
-    return Demand('parcel', goal, tuple(beats), about, ('on time',), 'refuse')
-  if age <= 14:
-    gold = state.get('customers', caller)['tier'] == 'gold'
-    amount = 20 if gold else 10
-    beats += [agent(f'Order {key} is late. I can give you {amount} EUR credit. '
-                    'Okay?',
-                    f'I am sorry that {key} is late. May I give you {amount} '
-                    'EUR credit?'),
-              YES, call('give_credit', name=caller, amount=amount),
-              report(f'Done, you have {amount} EUR more credit.',
-                     f'I gave you {amount} EUR credit for {key}.')]
-    return Demand('parcel', goal, tuple(beats), about, (f'{amount} eur',))
-  beats += [agent(f'Order {key} seems lost. Shall I send it again?',
-                  f'I think {key} is lost. I can send it again, okay?'),
-            YES, call('reship_order', order=key),
-            report(f'Done, {key} is sent again.',
-                   f'I have sent again order {key}.')]
-  return Demand('parcel', goal, tuple(beats), about, ('again',))
+  key, goal = talk.key, f'Ask where {talk.name} is.'
+  if talk.age <= 7:
+    return talk.end(
+        goal, f'Order {key} was shipped {talk.age} days ago, it is on time.',
+        f'Please wait, {key} is still on time.',
+        f'It is on time, {key} will come soon.',
+        tell=('on time',), kind='refuse')
+  if talk.age > 14:
+    talk.add(*agree(f'Order {key} seems lost. Shall I send it again?',
+                    f'I think {key} is lost. I can send it again, okay?',
+                    f'I am sorry, {key} is lost. I send it again, okay?'),
+             call('reship_order', order=key))
+    return talk.end(goal, f'Done, {key} is sent again.',
+                    f'It is done, {key} was sent again.',
+                    f'I had {key} sent again.', tell=('sent again',))
+  amount = 20 if talk.gold else 10
+  talk.add(*agree(
+      f'Order {key} is late. I can give you {amount} EUR credit. Okay?',
+      f'I am sorry that {key} is late. May I give you {amount} EUR credit?',
+      f'Shall I give you {amount} EUR credit because {key} is late?'),
+           call('give_credit', order=key, amount=amount))
+  return talk.end(goal, f'Done, you have {amount} EUR more credit.',
+                  f'I gave you {amount} EUR credit for {key}.',
+                  f'You got {amount} EUR credit, {key} will come soon.',
+                  tell=(f'{amount} eur',))
 
 
 def damaged(state: State, caller: str, rng: random.Random) -> Demand | None:
   """Damaged: a dear one goes to a human, a cheap one back to credit."""
-  picked = _pick(state, caller, rng, 'delivered')
-  if picked is None:
+  talk = steps.start('damaged', state, caller, rng, dict(delivered=1))
+  if talk is None:
     return None
-  key, o = picked
-  beats, name, about = _ask(
-      state, key, o, rng,
-      ('Order {o} came damaged.', 'What I got in {o} is broken.',
-       'Order {o} arrived broken.'),
-      ('My {o} came damaged.', 'My {o} is broken.', 'My {o} arrived broken.'))
-  goal = f'Report that {name} came damaged.'
-  if o['price'] >= 50:
-    beats += [call('transfer_to_human', reason='damaged'),
-              agent(f'I hand you over to a colleague for {key}.',
-                    'A colleague will take over for the damaged one.',
-                    f'For {key} I transfer you to a colleague.')]
-    return Demand('damaged', goal, tuple(beats), about, (), 'transfer')
-  beats += [agent(f'I can take back {key} for {o["price"]} EUR credit. Okay?',
-                  f'I am sorry. Shall I refund {o["price"]} EUR for {key} to '
-                  'credit?'),
-            YES, call('return_order', order=key, refund='credit'),
-            report(f'Done, {o["price"]} EUR for {key} go to your credit.',
-                   f'You get {o["price"]} EUR credit for {key}.')]
-  return Demand('damaged', goal, tuple(beats), about, (f'{o["price"]} eur',))
+  key, money = talk.key, f'{talk.payment["amount"]} EUR'
+  goal = f'Report that {talk.name} is damaged.'
+  if talk.payment['amount'] >= 60:
+    return _hand_over(talk, goal, 'damaged')
+  talk.add(*agree(f'I can take back {key} for {money} credit. Okay?',
+                  f'I am sorry. Shall I refund {money} for {key} to credit?',
+                  f'May I take back {key} and give you {money} credit?'),
+           call('return_order', order=key, refund='credit'))
+  return talk.end(goal, f'Done, {money} for {key} go to your credit.',
+                  f'You get {money} credit for {key}.',
+                  f'I took back {key}, {money} are on your credit.',
+                  tell=(money.lower(),))
 
 
-FAMILIES = (cancel, give_back, exchange, move, repay, parcel, damaged)
+FAMILIES = (cancel, undo, give_back, exchange, move, repay, charged, parcel,
+            damaged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from agentrl.envs import state as state_lib
 from agentrl.envs import tools
@@ -10,25 +10,31 @@ from agentrl.envs.domains.orders import state as shop
 
 State = state_lib.State
 Method = Literal['card', 'credit']
-Color = Literal['red', 'blue', 'green', 'black', 'white', 'yellow']
+Color = Literal['pink', 'blue', 'green', 'black', 'white', 'yellow']
 Reason = Literal['damaged', 'fraud']
 
 
-def _customer(state: State, name: str) -> Any:
-  if (found := state.get('customers', name)) is None:
-    raise tools.ToolError(f'no customer {name}')
+def _find(state: State, table: str, what: str, key: str) -> state_lib.Record:
+  if (found := state.get(table, key)) is None:
+    raise tools.ToolError(f'no {what} {key}')
   return found
 
 
-def _order(state: State, order: str) -> Any:
-  if (found := state.get('orders', order)) is None:
-    raise tools.ToolError(f'no order {order}')
+def _order(state: State, order: str, *status: str) -> state_lib.Record:
+  """An order, which must be in one of these states, if any are given."""
+  found = _find(state, 'orders', 'order', order)
+  if status and found['status'] not in status:
+    raise tools.ToolError(f'the order is {found["status"]}')
   return found
 
 
-def _need(order: Any, *status: str) -> None:
-  if order['status'] not in status:
-    raise tools.ToolError(f'the order is {order["status"]}')
+def _pay_out(state: State, order: str, method: str, amount: int) -> str:
+  """Books money for the owner of an order; says what it does to the credit."""
+  if method == 'card':
+    return ''
+  customer = state.edit('customers', state.get('orders', order)['customer'])
+  customer['credit'] += amount
+  return f', credit {customer["credit"]} EUR'
 
 
 def find_customer(state: State, name: str) -> str:
@@ -37,7 +43,7 @@ def find_customer(state: State, name: str) -> str:
   Args:
     name: full name.
   """
-  found = _customer(state, name)
+  found = _find(state, 'customers', 'customer', name)
   return f'{name}: {found["tier"]}, credit {found["credit"]} EUR'
 
 
@@ -47,22 +53,33 @@ def list_orders(state: State, name: str) -> str:
   Args:
     name: full name.
   """
-  _customer(state, name)
-  rows = [f'{key} {o["color"]} {o["item"]}'
-          for key, o in state.rows('orders') if o['customer'] == name]
-  return ', '.join(rows) or 'none'
+  keys = _find(state, 'customers', 'customer', name)['orders']
+  found = [(key, state.get('orders', key)) for key in keys]
+  return ', '.join(f'{key} {o["color"]} {o["item"]}' for key, o in found)
 
 
 def get_order(state: State, order: str) -> str:
-  """Shows an order.
+  """Shows an order: since when it has its status, and how it was paid.
 
   Args:
     order: its id.
   """
-  o = _order(state, order)
+  o, paid = _order(state, order), state.get('payments', order)
   return (f'{order} of {o["customer"]}: {o["status"]} {shop.TODAY - o["day"]} '
-          f'days, {o["color"]} {o["item"]}, {o["price"]} EUR by {o["paid"]} '
-          f', to {o["city"]}')
+          f'days, {o["color"]} {o["item"]}, {paid["amount"]} EUR by '
+          f'{paid["method"]}, to {o["city"]}')
+
+
+def get_payment(state: State, order: str) -> str:
+  """Shows how often an order was charged, and if that looks like fraud.
+
+  Args:
+    order: its id.
+  """
+  paid = _find(state, 'payments', 'order', order)
+  times = 'once' if paid['charges'] == 1 else 'twice'
+  return (f'{order}: {paid["amount"]} EUR by {paid["method"]}, charged {times}'
+          + ', flagged' * paid['flagged'])
 
 
 def get_product(state: State, item: str) -> str:
@@ -71,8 +88,7 @@ def get_product(state: State, item: str) -> str:
   Args:
     item: what it is.
   """
-  if (found := state.get('products', item)) is None:
-    raise tools.ToolError(f'no product {item}')
+  found = _find(state, 'products', 'product', item)
   return f'{item}: {found["price"]} EUR, in {" ".join(found["stock"])}'
 
 
@@ -82,17 +98,10 @@ def cancel_order(state: State, order: str) -> str:
   Args:
     order: its id.
   """
-  _need(_order(state, order), 'pending')
-  o = state.edit('orders', order)
-  o['status'] = 'cancelled'
-  _refund(state, o, o['paid'])
-  return f'{order}: cancelled'
-
-
-def _refund(state: State, order: Any, method: str) -> None:
-  order['refund'] = method
-  if method == 'credit':
-    state.edit('customers', order['customer'])['credit'] += order['price']
+  _order(state, order, 'pending')
+  state.edit('orders', order)['status'] = 'cancelled'
+  method = state.get('payments', order)['method']
+  return f'{order}: cancelled' + _refund(state, order, method)
 
 
 def return_order(state: State, order: str, refund: Method) -> str:
@@ -102,11 +111,15 @@ def return_order(state: State, order: str, refund: Method) -> str:
     order: its id.
     refund: where the money goes.
   """
-  _need(_order(state, order), 'delivered')
-  o = state.edit('orders', order)
-  o['status'] = 'returning'
-  _refund(state, o, refund)
-  return f'{order}: returning'
+  _order(state, order, 'delivered')
+  state.edit('orders', order)['status'] = 'returning'
+  return f'{order}: returning' + _refund(state, order, refund)
+
+
+def _refund(state: State, order: str, method: str) -> str:
+  payment = state.edit('payments', order)
+  payment['refund'] = method
+  return _pay_out(state, order, method, payment['amount'])
 
 
 def exchange_order(state: State, order: str, color: Color) -> str:
@@ -116,12 +129,10 @@ def exchange_order(state: State, order: str, color: Color) -> str:
     order: its id.
     color: the new color; must be in stock.
   """
-  o = _order(state, order)
-  _need(o, 'delivered')
-  if color not in state.get('products', o['item'])['stock']:
-    raise tools.ToolError(f'no {color} {o["item"]} in stock')
-  o = state.edit('orders', order)
-  o['status'], o['color'] = 'exchanging', color
+  item = _order(state, order, 'delivered')['item']
+  if color not in state.get('products', item)['stock']:
+    raise tools.ToolError(f'no {color} {item} in stock')
+  state.edit('orders', order).update(status='exchanging', color=color)
   return f'{order}: exchanging, {color}'
 
 
@@ -132,9 +143,7 @@ def change_city(state: State, order: str, city: str) -> str:
     order: its id.
     city: the new city.
   """
-  o = _order(state, order)
-  _need(o, 'pending')
-  if o['city'] == city:
+  if _order(state, order, 'pending')['city'] == city:
     raise tools.ToolError(f'it goes to {city} already')
   if city not in shop.CITIES:
     raise tools.ToolError(f'no delivery to {city}')
@@ -149,29 +158,43 @@ def change_payment(state: State, order: str, method: Method) -> str:
     order: its id.
     method: the new method.
   """
-  o = _order(state, order)
-  _need(o, 'pending')
-  if o['paid'] == method:
+  owner = _order(state, order, 'pending')['customer']
+  old = state.get('payments', order)
+  if old['method'] == method:
     raise tools.ToolError(f'it is paid by {method} already')
-  credit = _customer(state, o['customer'])['credit']
-  if method == 'credit' and credit < o['price']:
+  credit, price = state.get('customers', owner)['credit'], old['amount']
+  if method == 'credit' and credit < price:
     raise tools.ToolError('not enough credit')
-  change = -o['price'] if method == 'credit' else o['price']
-  state.edit('customers', o['customer'])['credit'] += change
-  state.edit('orders', order)['paid'] = method
-  return f'{order}: paid by {method}'
+  state.edit('payments', order)['method'] = method
+  return f'{order}: paid by {method}' + _pay_out(
+      state, order, 'credit', -price if method == 'credit' else price)
 
 
-def give_credit(state: State, name: str, amount: Literal[10, 20]) -> str:
-  """Gives a customer store credit for a late parcel.
+def refund_charge(state: State, order: str) -> str:
+  """Pays back the second charge of an order that was charged twice.
 
   Args:
-    name: full name.
+    order: its id.
+  """
+  payment = _find(state, 'payments', 'order', order)
+  if payment['charges'] == 1:
+    raise tools.ToolError('it was charged once')
+  state.edit('payments', order)['charges'] = 1
+  return f'{order}: charged once' + _pay_out(
+      state, order, payment['method'], payment['amount'])
+
+
+def give_credit(state: State, order: str, amount: Literal[10, 20]) -> str:
+  """Gives a customer store credit for a late parcel, once.
+
+  Args:
+    order: id of what is late.
     amount: in EUR.
   """
-  _customer(state, name)
-  state.edit('customers', name)['credit'] += amount
-  return f'{name}: credit {state.get("customers", name)["credit"]} EUR'
+  if 'excuse' in _order(state, order, 'shipped'):
+    raise tools.ToolError('there was credit for it already')
+  state.edit('orders', order)['excuse'] = amount
+  return f'{order}: late' + _pay_out(state, order, 'credit', amount)
 
 
 def reship_order(state: State, order: str) -> str:
@@ -180,11 +203,9 @@ def reship_order(state: State, order: str) -> str:
   Args:
     order: its id.
   """
-  _need(_order(state, order), 'shipped')
-  o = state.edit('orders', order)
-  if o.get('reshipped'):
+  if 'reshipped' in _order(state, order, 'shipped'):
     raise tools.ToolError('it was sent again already')
-  o['reshipped'] = True
+  state.edit('orders', order)['reshipped'] = True
   return f'{order}: sent again'
 
 
@@ -200,7 +221,8 @@ def transfer_to_human(state: State, reason: Reason) -> str:
   return 'transferred'
 
 
-AGENT = (find_customer, list_orders, get_order, get_product, cancel_order,
-         return_order, exchange_order, change_city, change_payment, give_credit,
-         reship_order, transfer_to_human)
+AGENT = (find_customer, list_orders, get_order, get_payment, get_product,
+         cancel_order, return_order, exchange_order, change_city,
+         change_payment, refund_charge, give_credit, reship_order,
+         transfer_to_human)
 USER = ()

@@ -1,0 +1,172 @@
+"""The parts of an exchange about an order; `tasks.py` composes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import random
+from typing import Any
+
+from agentrl.envs import domain
+from agentrl.envs import state as state_lib
+from agentrl.envs.domains.orders import state as shop
+
+MORE = (' Anything else?', ' What else can I do?', ' Is there more?', '')
+BY_THING = 0.3  # of the orders that can be told by what they are
+STRANGE = ('cancel', 'give_back', 'move')  # families with strangers' orders
+STRANGE_SHARE = 0.06
+
+# How a user asks; the words do not tell what will come of it.
+ASKS = {
+    'cancel': ('I want to cancel {o}.', 'Please cancel {o}.',
+               'Can you cancel {o}?', 'I do not need {o} any more.'),
+    'undo': ('I want to cancel {o}.', 'Please cancel {o}.',
+             'Can you cancel {o}?', 'I do not need {o} any more.'),
+    'give_back': ('I want to return {o}.', 'I would like to send back {o}.',
+                  'Please take back {o}.'),
+    'exchange': ('I want another color for {o}.', 'Please exchange {o}.',
+                 'Can I get {o} in another color?'),
+    'move': ('Please send {o} to {to}.', 'Can {o} go to {to}?',
+             'I moved, so send {o} to {to}.'),
+    'repay': ('I want to pay {o} by {to}.', 'Please charge {o} to my {to}.',
+              'Can I pay {o} by {to} instead?'),
+    'charged': ('Was I charged twice for {o}?', 'I think I paid twice for {o}.',
+                'Please check the charges for {o}.'),
+    'parcel': ('Where is {o}?', 'I am waiting for {o}.',
+               'I have not got {o} yet.'),
+    'damaged': ('I got {o} damaged.', 'I unpacked {o} and it is broken.',
+                'I found {o} broken.'),
+}
+
+
+def user(*variants: str) -> domain.Beat:
+  return domain.says('user', *variants)
+
+
+def agent(*variants: str) -> domain.Beat:
+  return domain.says('assistant', *variants)
+
+
+def call(name: str, /, **arguments: Any) -> domain.Beat:
+  return domain.calls('assistant', name, **arguments)
+
+
+YES = user('Yes, please.', 'Yes.', 'Yes, go ahead.', 'Please do.',
+           'Yes, that is fine.')
+
+
+@dataclasses.dataclass
+class Talk:
+  """An exchange about one order, as far as it goes.
+
+  Attributes:
+    family: that drafts it.
+    state: what it is drafted on.
+    caller: full name.
+    key: id of the order.
+    name: what the scenario calls the order.
+    about: what the user has said so far that they had to say.
+    beats: the exchange so far.
+  """
+
+  family: str
+  state: state_lib.State
+  caller: str
+  key: str
+  name: str
+  about: tuple[str, ...]
+  beats: list[domain.Beat] = dataclasses.field(default_factory=list)
+
+  @property
+  def order(self) -> state_lib.Record:
+    return self.state.get('orders', self.key)
+
+  @property
+  def payment(self) -> state_lib.Record:
+    return self.state.get('payments', self.key)
+
+  @property
+  def age(self) -> int:
+    """Days since it has its status."""
+    return shop.TODAY - self.order['day']
+
+  @property
+  def gold(self) -> bool:
+    return self.state.get('customers', self.caller)['tier'] == 'gold'
+
+  @property
+  def strange(self) -> bool:
+    return self.order['customer'] != self.caller
+
+  @property
+  def late(self) -> bool:
+    """Too late for a return or an exchange."""
+    return self.age > (30 if self.gold else 14)
+
+  def add(self, *beats: domain.Beat) -> None:
+    self.beats += beats
+
+  def not_theirs(self, goal: str) -> domain.Demand:
+    """The agent refuses because the order is somebody else's."""
+    return self.end(
+        goal, f'I am sorry, {self.key} is not on your account.',
+        f'Order {self.key} is not on your account, I cannot touch it.',
+        f'I cannot do that, {self.key} is not on your account.',
+        tell=('account',), kind='refuse')
+
+  def end(self, goal: str, *reports: str, tell: tuple[str, ...],
+          kind: str = 'do', about: tuple[str, ...] = ()) -> domain.Demand:
+    """The demand, once the agent has reported."""
+    if kind != 'transfer':
+      reports = tuple(r + MORE[i % 4] for i, r in enumerate(reports * 2))
+    return domain.Demand(self.family, goal, (*self.beats, agent(*reports)),
+                         (*self.about, *about), tell, kind)
+
+
+def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:
+  """The agent names what it is about to do, the user says yes."""
+  return agent(*offers), YES
+
+
+def start(family: str, state: state_lib.State, caller: str,
+          rng: random.Random, weights: Mapping[str, float], to: str = ''
+          ) -> Talk | None:
+  """The user asks about an order, and the agent looks at it.
+
+  Args:
+    family: that is drafted.
+    state: the database.
+    caller: full name.
+    rng: draws the order.
+    weights: status -> how likely it is that of the order.
+    to: what the user asks for, where `ASKS` leaves room for it.
+
+  Returns:
+    None if there is no such order that this dialogue left alone.
+  """
+  mine = state.get('customers', caller)['orders']
+  strange = family in STRANGE and rng.random() < STRANGE_SHARE
+  keys = mine
+  if strange:
+    keys = [k for k, _ in state.rows('orders') if k not in mine]
+  status = rng.choices(list(weights), weights.values())[0]
+  touched = {path.split('.')[1] for path in state.changes()}
+  fit = [k for k in keys if state.get('orders', k)['status'] == status
+         and k not in touched]
+  if not fit:
+    return None
+  key = rng.choice(fit)
+  order = state.get('orders', key)
+  alike = [k for k in mine if state.get('orders', k)['item'] == order['item']]
+  if alike == [key] and rng.random() < BY_THING:
+    what = f'{order["color"]} {order["item"]}'
+    talk = Talk(family, state, caller, key, f'your {what}', (what,))
+    said, look = f'my {what}', (call('list_orders', name=caller),)
+  else:
+    talk = Talk(family, state, caller, key, f'order {key}', (key,))
+    said, look = talk.name, ()
+  if to:
+    talk.about += (to,)
+  asks = user(*(a.format(o=said, to=to) for a in ASKS[family]))
+  talk.add(asks, *look, call('get_order', order=key))
+  return talk
