@@ -8,6 +8,8 @@ from typing import Any
 
 from agentrl import resolve
 
+DTYPES = ('float32', 'bfloat16', 'float16')
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -50,9 +52,14 @@ class ModelConfig:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if field.type == 'int' and (not isinstance(value, int) or value < 1):
+      if field.type == 'int' and (type(value) is not int or value < 1):
         raise ValueError(f'model.{field.name} must be an integer of at least '
                          f'1, got {value!r}.')
+      if field.type == 'float' and not value > 0:
+        raise ValueError(f'model.{field.name} must be above 0, got {value!r}.')
+      if field.name.endswith('dtype') and value not in DTYPES:
+        raise ValueError(f'model.{field.name} must be one of '
+                         f'{", ".join(DTYPES)}, got {value!r}.')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'model.num_heads={self.num_heads} must be a multiple of '

@@ -6,36 +6,18 @@ writes the new keys and values at their positions and attends to all before.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from agentrl.models import attention
+from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import induction
 
 Params = Any
-
-
-class Cache(NamedTuple):
-  """Keys and values, each a tuple over L of (B, K, S, H); and the ids, as
-  (B, 1, S, 1), so that all entries are handled alike."""
-
-  k: tuple[jax.Array, ...]
-  v: tuple[jax.Array, ...]
-  ids: jax.Array
-
-
-def empty_cache(config: model_config.ModelConfig, batch: int,
-                length: int) -> Cache:
-  """A cache of `batch` rows and `length` tokens, all unwritten."""
-  shape = (batch, config.num_kv_heads, length, config.head_dim)
-  layers = tuple(jnp.zeros(shape, config.dtype)
-                 for _ in range(config.num_layers))
-  return Cache(layers, jax.tree.map(jnp.copy, layers),
-               jnp.zeros((batch, 1, length, 1), jnp.int32))
 
 
 class RMSNorm(nn.Module):
@@ -77,26 +59,14 @@ class Attention(nn.Module):
         qkv_BTMH, (c.num_heads, c.num_heads + c.num_kv_heads), axis=2)
     q = attention.rope(q, positions_BT, c.rope_theta)
     k = attention.rope(k, positions_BT, c.rope_theta)
-    k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
-    if cache is not None:
-      k, v = cache = tuple(_write(old, new, positions_BT)
-                           for old, new in zip(cache, (k, v)))
-      span = mask_BTS.shape[-1]
-      k, v = k[:, :, :span], v[:, :, :span]
-    out_BTNH = attention.attend(q, k, v, mask_BTS)
+    if cache is None:
+      out_BTNH = attention.attend_causal(
+          q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2), mask_BTS)
+    else:
+      cache = cache_lib.write(*cache, k, v, positions_BT)
+      out_BTNH = attention.attend(q, *cache, mask_BTS)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
     return _dense(c, c.d_model, 'out', 2 * c.num_layers)(flat), cache
-
-
-def _write(cache_BKSH: jax.Array, new_BKTH: jax.Array,
-           positions_BT: jax.Array) -> jax.Array:
-  """The cache with the new entries at their positions; pads go nowhere."""
-  batch, heads, length, _ = cache_BKSH.shape
-  at_BT = jnp.where(positions_BT < 0, length, positions_BT)
-  return cache_BKSH.at[
-      jnp.arange(batch)[:, None, None], jnp.arange(heads)[:, None],
-      at_BT[:, None]].set(new_BKTH.astype(cache_BKSH.dtype), mode='drop',
-                          unique_indices=True)
 
 
 class Mlp(nn.Module):
@@ -154,8 +124,8 @@ class Transformer(nn.Module):
 
   def __call__(self, ids_BT: jax.Array, positions_BT: jax.Array,
                segments_BT: jax.Array | None = None,
-               cache: Cache | None = None, *, span: int | None = None
-              ) -> tuple[jax.Array, Cache | None]:
+               cache: cache_lib.Cache | None = None
+              ) -> tuple[jax.Array, cache_lib.Cache | None]:
     """Hidden states.
 
     Args:
@@ -164,26 +134,23 @@ class Transformer(nn.Module):
         negative one marks a pad.
       segments_BT: which sequence of a packed row; 0 is empty. None: one each.
       cache: see the module.
-      span: with a cache: only its first `span` entries are looked at, which
-        must be all that are written; a static bound that saves work.
 
     Returns:
       hidden_BTD after the final norm, and the new cache.
     """
     if cache is not None:
-      cache = cache._replace(
-          ids=_write(cache.ids, ids_BT[:, None, :, None], positions_BT))
+      cache = cache._replace(ids_BS=cache_lib.write_ids(
+          cache.ids_BS, ids_BT, positions_BT))
     x_BTD = self._embed(ids_BT, positions_BT, cache)
     if cache is None:
       mask_BTS = _segment_mask(ids_BT, segments_BT)
     else:
-      length = cache.k[0].shape[2] if span is None else span
-      mask_BTS = jnp.arange(length) <= positions_BT[..., None]
+      mask_BTS = jnp.arange(cache.length) <= positions_BT[..., None]
     x_BTD, cache = self._run(x_BTD, positions_BT, mask_BTS, cache)
     return self.final_norm(x_BTD), cache
 
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
-             cache: Cache | None) -> jax.Array:
+             cache: cache_lib.Cache | None) -> jax.Array:
     x_BTD = self.embed[ids_BT].astype(self.config.dtype)
     if not self.config.smear:
       return x_BTD
@@ -191,7 +158,7 @@ class Transformer(nn.Module):
       before_BT = jnp.roll(ids_BT, 1, axis=1)
     else:
       before_BT = jnp.take_along_axis(
-          cache.ids[:, 0, :, 0], jnp.maximum(positions_BT - 1, 0), axis=1)
+          cache.ids_BS, jnp.maximum(positions_BT - 1, 0), axis=1)
     first_BT1 = positions_BT[..., None] <= 0
     before_BTD = jnp.where(first_BT1, 0, self.embed[before_BT])
     return x_BTD + self.smear(before_BTD.astype(self.config.dtype))
@@ -242,7 +209,7 @@ def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
 
 
 def hidden(config: model_config.ModelConfig, params: Params, *args: Any,
-           **kwargs: Any) -> tuple[jax.Array, Cache | None]:
+           **kwargs: Any) -> tuple[jax.Array, cache_lib.Cache | None]:
   """`Transformer.__call__` as a pure function."""
   return Transformer(config).apply({'params': params}, *args, **kwargs)
 

@@ -21,8 +21,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
-from agentrl.models import transformer
 from agentrl.rollout import prefixes
 from agentrl.rollout import steps
 
@@ -101,7 +101,7 @@ class Engine:
     self._spans = _growing(length)
     self._temperature = np.float32(temperature)
     self._params = None
-    self._cache = transformer.empty_cache(config, slots, length)
+    self._cache = cache_lib.empty(config, slots, length)
     self._open: dict[int, _Slot] = {}
     self._prefixes = prefixes.Prefixes()
     self._refused: list[Turn] = []

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 
@@ -31,7 +32,7 @@ class Spec:
   burst: int  # most tokens of one decode step
   stop_id: int
   pad_id: int
-  place: transformer.Cache | None = None
+  place: cache_lib.Cache | None = None
 
 
 class Rows(NamedTuple):
@@ -47,12 +48,7 @@ class Rows(NamedTuple):
   count_B: Any
 
 
-def _take(cache: transformer.Cache, slot_B: jax.Array,
-          span: int) -> transformer.Cache:
-  return jax.tree.map(lambda x: x[slot_B, :, :span], cache)
-
-
-def place(cache: transformer.Cache, params: Any) -> transformer.Cache:
+def place(cache: cache_lib.Cache, params: Any) -> cache_lib.Cache:
   """Shardings of a cache beside these parameters: heads over `tensor`."""
   beside = jax.tree.leaves(params)[0].sharding
   if not isinstance(beside, jax.sharding.NamedSharding):
@@ -60,24 +56,17 @@ def place(cache: transformer.Cache, params: Any) -> transformer.Cache:
   ways = beside.mesh.shape.get('tensor', 1)
 
   def one(x):
-    axis = 'tensor' if x.shape[1] % ways == 0 else None
+    split = x.ndim == 4 and x.shape[1] % ways == 0  # ids have no heads
+    spec = (None, 'tensor') if split else ()
     return jax.sharding.NamedSharding(
-        beside.mesh, jax.sharding.PartitionSpec(None, axis))
+        beside.mesh, jax.sharding.PartitionSpec(*spec))
   return jax.tree.map(one, cache)
 
 
-def _put(cache: transformer.Cache, part: transformer.Cache, slot_B: jax.Array,
-         positions_BT: jax.Array, spec: Spec) -> transformer.Cache:
-  """Writes the entries of `part` at these positions back; pads go nowhere."""
-  slot_B1 = slot_B[:, None]
-  row_B1 = jnp.arange(slot_B.size)[:, None]
-
-  def one(old, new):
-    to_BT = jnp.where(positions_BT < 0, old.shape[2], positions_BT)
-    return old.at[slot_B1, :, to_BT].set(
-        new[row_B1, :, positions_BT], mode='drop', unique_indices=True)
+def _put(cache: cache_lib.Cache, part: cache_lib.Cache, slot_B: jax.Array,
+         positions_BT: jax.Array, spec: Spec) -> cache_lib.Cache:
   return jax.lax.with_sharding_constraint(
-      jax.tree.map(one, cache, part), spec.place)
+      cache_lib.put(cache, part, slot_B, positions_BT), spec.place)
 
 
 def _positions(start_B: jax.Array, used_BT: jax.Array) -> jax.Array:
@@ -122,21 +111,21 @@ def sample(logits_BV: jax.Array, key_B: jax.Array, *, temperature: jax.Array,
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def prefill(params: Any, cache: transformer.Cache, rows: Rows,
-            ids_BT: jax.Array, *, spec: Spec, span: int) -> transformer.Cache:
+def prefill(params: Any, cache: cache_lib.Cache, rows: Rows,
+            ids_BT: jax.Array, *, spec: Spec, span: int) -> cache_lib.Cache:
   """Appends the first `count_B` of the ids to each row's slot."""
   used_BT = jnp.arange(ids_BT.shape[1]) < rows.count_B[:, None]
   positions_BT = _positions(rows.start_B, used_BT)
   _, part = transformer.hidden(spec.model, params, ids_BT, positions_BT,
-                               cache=_take(cache, rows.slot_B, span))
+                               cache=cache_lib.take(cache, rows.slot_B, span))
   return _put(cache, part, rows.slot_B, positions_BT, spec)
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def decode(params: Any, cache: transformer.Cache, rows: Rows, last_B: jax.Array,
+def decode(params: Any, cache: cache_lib.Cache, rows: Rows, last_B: jax.Array,
            temperature: jax.Array, *, spec: Spec, span: int
-          ) -> tuple[transformer.Cache, jax.Array, jax.Array]:
+          ) -> tuple[cache_lib.Cache, jax.Array, jax.Array]:
   """Samples up to `spec.burst` ids in each row; ends early if all have ended.
 
   Args:
@@ -173,8 +162,8 @@ def decode(params: Any, cache: transformer.Cache, rows: Rows, last_B: jax.Array,
 
   _, part, _, _, ids_BT, logp_BT = jax.lax.while_loop(
       lambda carry: (carry[0] < spec.burst) & (carry[3] > 0).any(), body,
-      (0, _take(cache, rows.slot_B, span), last_B, rows.count_B, blank_BT,
-       jnp.zeros(blank_BT.shape, jnp.float32)))
+      (0, cache_lib.take(cache, rows.slot_B, span), last_B, rows.count_B,
+       blank_BT, jnp.zeros(blank_BT.shape, jnp.float32)))
   positions_BT = _positions(rows.start_B, ids_BT != spec.pad_id)
   cache = _put(cache, part, rows.slot_B, positions_BT, spec)
   return cache, ids_BT, logp_BT
@@ -182,10 +171,8 @@ def decode(params: Any, cache: transformer.Cache, rows: Rows, last_B: jax.Array,
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def copy(cache: transformer.Cache, from_B: jax.Array, to_B: jax.Array, *,
-         spec: Spec, span: int) -> transformer.Cache:
+def copy(cache: cache_lib.Cache, from_B: jax.Array, to_B: jax.Array, *,
+         spec: Spec, span: int) -> cache_lib.Cache:
   """Copies the first `span` entries of some slots to others."""
-  def one(x):
-    return x.at[to_B, :, :span].set(x[from_B, :, :span], mode='drop',
-                                    unique_indices=True)
-  return jax.lax.with_sharding_constraint(jax.tree.map(one, cache), spec.place)
+  return jax.lax.with_sharding_constraint(
+      cache_lib.copy(cache, from_B, to_B, span), spec.place)
