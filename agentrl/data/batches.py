@@ -30,6 +30,7 @@ def iterator(rows: Mapping[str, np.ndarray], *, batch_size: int,
         f'{count} packed rows do not fill one batch of {batch_size}: lower '
         'config.batch_size or config.length, or synthesise more dialogues.')
   source = [{k: v[i] for k, v in rows.items()} for i in range(count)]
-  data = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+  # Not for ever: the length of an endless one is too large for its own code.
+  data = grain.MapDataset.source(source).seed(seed).shuffle().repeat(1_000_000)
   read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
   return iter(data.batch(batch_size).to_iter_dataset(read))

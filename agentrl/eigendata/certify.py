@@ -20,8 +20,8 @@ from agentrl.eigendata import mutants
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
+from agentrl.envs import env as env_lib
 
-TRANSFER_TOOL = 'transfer_to_human'
 WORDINGS = 3  # of the gold run
 # Judges many runs in one visit to the sandbox.
 ALL = '''
@@ -122,18 +122,5 @@ def _floors(env: domain.Domain, task: types.Task,
           ('refuse', [gold[0], refusal, leaves(dialogue.STOP)]),
           *(('transfer', [
               gold[0], types.Message('assistant', tool_calls=(call,)), handed,
-              leaves(dialogue.TRANSFER)]) for call in _transfers(env, task))]
-
-
-def _transfers(env: domain.Domain, task: types.Task) -> list[types.ToolCall]:
-  """Every way to hand over; a plea where the reason is free text."""
-  found = []
-  for schema in env.tools('assistant', task):
-    function = schema['function']
-    if function['name'].startswith(TRANSFER_TOOL):
-      props = function['parameters'].get('properties', {})
-      choices = [p.get('enum', ['The customer asks for a human.'])
-                 for p in props.values()]
-      found += [types.ToolCall(function['name'], dict(zip(props, values)))
-                for values in itertools.product(*choices)]
-  return found
+              leaves(dialogue.TRANSFER)])
+            for call in env_lib.transfers(env, task))]

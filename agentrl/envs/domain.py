@@ -23,6 +23,8 @@ from typing import Any
 
 from agentrl import types
 from agentrl.envs import checkers
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
 from agentrl.envs import state as state_lib
 from agentrl.envs import tools
 
@@ -77,7 +79,7 @@ class Demand:
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
 
 
-@functools.lru_cache(maxsize=128)
+@functools.cache
 def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
   return importlib.import_module(f'{path}.state').build(seed, split)
 
@@ -156,13 +158,19 @@ class Domain:
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
-    """What the user left unsaid or made up, as far as words can show it."""
-    said = [m.content or '' for m in messages if m.role == 'user']
-    about = task.meta.get('about', ())
-    words = ' '.join(said).lower()
-    if unsaid := [w for w in about if w.lower() not in words]:
-      return f'The user never mentioned {", ".join(unsaid)}.'
-    return self._invented(task, messages)
+    """What the user made up or left unsaid, as far as words can show it.
+
+    Whom the agent hands over, or stops by its errors, need not say the rest.
+    """
+    if invented := self._invented(task, messages):
+      return invented
+    if (not dialogue.is_stop(messages[-1])
+        or env_lib.handed_over(messages)):
+      return ''
+    words = ' '.join(m.content or '' for m in messages if m.role == 'user')
+    unsaid = [word for word in task.meta.get('about', ())
+              if word.lower() not in words.lower()]
+    return f'The user never mentioned {", ".join(unsaid)}.' if unsaid else ''
 
   def _invented(self, task: types.Task,
                 messages: Sequence[types.Message]) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import hashlib
+import itertools
 from typing import Any, Protocol
 
 from agentrl import resolve
 from agentrl import types
 
 BUILT_IN = ('orders', 'router')
+# Both the built-in domains and the benchmark name the tool so.
+TRANSFER_TOOL = 'transfer_to_human'
+PLEA = 'The customer asks for a human.'
 
 
 class ToolBroken(RuntimeError):
@@ -54,6 +58,27 @@ class Env(Protocol):
 
   def fingerprint(self) -> str:
     """Hash of all that a score depends on: policy, tools, data, evaluator."""
+
+
+def transfers(env: Env, task: types.Task) -> list[types.ToolCall]:
+  """Every way to hand a task over: each of a choice of reasons, a plea where
+  it is free text. None if the domain has no such tool."""
+  found = []
+  for schema in env.tools('assistant', task):
+    function = schema['function']
+    if function['name'].startswith(TRANSFER_TOOL):
+      params = function['parameters']
+      names = params.get('required', ())
+      choices = [params['properties'][n].get('enum', [PLEA]) for n in names]
+      found += [types.ToolCall(function['name'], dict(zip(names, values)))
+                for values in itertools.product(*choices)]
+  return found
+
+
+def handed_over(messages: Sequence[types.Message]) -> bool:
+  """True if the agent has called for a human."""
+  return any(call.name.startswith(TRANSFER_TOOL)
+             for m in messages for call in m.tool_calls)
 
 
 def load(name: str, options: Mapping[str, Any] | None = None) -> Env:

@@ -11,6 +11,7 @@ import re
 
 from agentrl import types
 from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
 
 _PHONE = re.compile(r'\b\d{3}-\d{3}-\d{4}\b')
 # Switch of the phone, its harmful position, the word for it, and the
@@ -47,9 +48,7 @@ def _left(messages: Sequence[types.Message], said: str) -> str:
     return ''
   if sum(m.role == 'assistant' for m in messages) <= 1:
     return 'The user stopped before the agent could say a word.'
-  called = any(c.name == 'transfer_to_human_agents'
-               for m in messages for c in m.tool_calls)
-  if (dialogue.TRANSFER in last.content and not called
+  if (dialogue.TRANSFER in last.content and not env_lib.handed_over(messages)
       and not re.search('transfer|human', said, re.I)):
     return 'The user claimed to be handed over; nobody had said so.'
   return ''

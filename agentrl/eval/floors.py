@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import functools
-import itertools
 
 from agentrl import types
 from agentrl.envs import dialogue
@@ -21,9 +20,6 @@ from agentrl.rollout import policy
 
 Script = Callable[[types.Task, list[types.Message]], types.Message]
 Pair = tuple[Script, Script]  # agent, user
-# Both the built-in domains and the benchmark name the tool so.
-TRANSFER_TOOL = 'transfer_to_human'
-PLEA = 'The customer asks for a human.'
 
 
 def noop(env: env_lib.Env) -> Pair:
@@ -73,24 +69,9 @@ def measure(env: env_lib.Env, tasks: Sequence[types.Task], *,
     own = [tasks[i] for i in places]
     tried = [
         [e.reward for e in run(env, own, transfer(env, i), limits=limits)]
-        for i in range(max(1, len(_transfers(env, own[0]))))]
+        for i in range(max(1, len(env_lib.transfers(env, own[0]))))]
     for i, reward in zip(places, max(tried, key=sum)):
       found['transfer'][i] = reward
-  return found
-
-
-def _transfers(env: env_lib.Env, task: types.Task) -> list[types.ToolCall]:
-  """Every way to transfer: each of a choice of reasons, a plea where it is
-  free text. None if the domain has no such tool."""
-  found = []
-  for schema in env.tools('assistant', task):
-    function = schema['function']
-    if function['name'].startswith(TRANSFER_TOOL):
-      params = function['parameters']
-      names = params.get('required', ())
-      choices = [params['properties'][n].get('enum', [PLEA]) for n in names]
-      found += [types.ToolCall(function['name'], dict(zip(names, values)))
-                for values in itertools.product(*choices)]
   return found
 
 
@@ -118,7 +99,7 @@ def _heard(seen: Sequence[types.Message]) -> list[types.Message]:
 
 def _transfer(env: env_lib.Env, variant: int, task: types.Task,
               seen: list[types.Message]) -> types.Message:
-  ways = _transfers(env, task)
+  ways = env_lib.transfers(env, task)
   if seen[-1].role == 'tool' or not ways:
     return _text('You are being transferred to a human.')
   return types.Message('assistant', tool_calls=(ways[variant],))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 
-CHUNK = 4096  # tokens whose logits exist at one time
+CHUNK = 128  # tokens of each row whose logits exist at one time
 
 
 def token_logps(config: model_config.ModelConfig, params: Any,
@@ -35,28 +35,42 @@ def token_logps(config: model_config.ModelConfig, params: Any,
   hidden_BTD, _ = transformer.hidden(config, params, ids_BT, positions_BT,
                                      segments_BT)
   scored_BT = target_BT & (positions_BT > 0)
+  # Targets first, in each row by itself: rows may lie on several devices.
+  order_BT = jnp.argsort(~scored_BT, axis=1)
   # What predicts token t is the state at t - 1.
-  before_MD = jnp.roll(hidden_BTD, 1, axis=1).reshape(-1, config.d_model)
-  logp_M, entropy_M = _in_chunks(config, params, before_MD, ids_BT.reshape(-1))
-  return (jnp.where(scored_BT, logp_M.reshape(ids_BT.shape), 0.0),
-          jnp.where(scored_BT, entropy_M.reshape(ids_BT.shape), 0.0))
+  before_BTD = jnp.take_along_axis(jnp.roll(hidden_BTD, 1, axis=1),
+                                   order_BT[..., None], axis=1)
+  picked = _in_chunks(config, params, before_BTD,
+                      jnp.take_along_axis(ids_BT, order_BT, axis=1),
+                      jnp.take_along_axis(scored_BT, order_BT, axis=1))
+  back_BT = jnp.argsort(order_BT, axis=1)
+  logp_BT, entropy_BT = (jnp.take_along_axis(x_BT, back_BT, axis=1)
+                         for x_BT in picked)
+  return (jnp.where(scored_BT, logp_BT, 0.0),
+          jnp.where(scored_BT, entropy_BT, 0.0))
 
 
 def _in_chunks(config: model_config.ModelConfig, params: Any,
-               hidden_MD: jax.Array, ids_M: jax.Array
+               before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array
               ) -> tuple[jax.Array, jax.Array]:
-  """Rematerialised chunks: the logits of a whole batch never exist at once."""
+  """Rematerialised chunks: the logits of a whole batch never exist at once,
+  and those of a chunk without targets never at all."""
   @jax.checkpoint
   def one(chunk):
-    return pick(transformer.logits(config, params, chunk[0]), chunk[1])
+    before, ids, scored = chunk
+    zeros = jnp.zeros(ids.shape, jnp.float32)
+    return jax.lax.cond(
+        scored.any(),
+        lambda: pick(transformer.logits(config, params, before), ids),
+        lambda: (zeros, zeros))
 
-  M, D = hidden_MD.shape
-  if M <= CHUNK:
-    return one((hidden_MD, ids_M))
-  pad = -M % CHUNK
-  chunks = (jnp.pad(hidden_MD, ((0, pad), (0, 0))).reshape(-1, CHUNK, D),
-            jnp.pad(ids_M, (0, pad)).reshape(-1, CHUNK))
-  return tuple(x.reshape(-1)[:M] for x in jax.lax.map(one, chunks))
+  B, T = ids_BT.shape
+
+  def cut(x):
+    x = jnp.pad(x, ((0, 0), (0, -T % CHUNK)) + ((0, 0),) * (x.ndim - 2))
+    return jnp.swapaxes(x.reshape(B, -1, CHUNK, *x.shape[2:]), 0, 1)
+  chunks = jax.lax.map(one, tuple(map(cut, (before_BTD, ids_BT, scored_BT))))
+  return tuple(jnp.swapaxes(x, 0, 1).reshape(B, -1)[:, :T] for x in chunks)
 
 
 def pick(logits_V: jax.Array, ids: jax.Array) -> tuple[jax.Array, jax.Array]:

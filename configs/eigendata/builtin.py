@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.domains = ('orders', 'router')
   c.env = dict(prompt='brief')
   c.databases = 64  # of each split; a task is about one of them
-  c.num_train = 3000  # certified tasks with a dialogue
+  c.num_train = 6000  # certified tasks with a dialogue
   c.num_test = 250  # certified tasks of other entities and combinations
   c.demands_train = (0.4, 0.4, 0.2)  # weights of tasks with 1, 2, 3 demands
   c.demands_test = (0.0, 0.6, 0.4)

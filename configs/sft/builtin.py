@@ -24,17 +24,17 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.tokenizer = 'runs/quickstart/tokenizer'
   c.init_from = ''  # folder of an earlier stage; '' starts from scratch
   c.model = dict(
-      num_layers=4, d_model=128, num_heads=4, num_kv_heads=1, head_dim=32,
-      d_ff=384, max_length=640, rope_theta=1e6, norm_eps=1e-6,
+      num_layers=3, d_model=64, num_heads=2, num_kv_heads=1, head_dim=32,
+      d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,
       tie_embeddings=True, dtype='float32', param_dtype='float32',
       scan_layers=False, remat=False, smear=True)
   c.mesh = dict(data=1, fsdp=1, tensor=1)
-  c.batch_size = 4  # packed rows
+  c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row
-  c.micro_rows = 4  # rows of a forward and backward pass
-  c.total_steps = 520 if c.side == 'user' else 420
+  c.micro_rows = 2  # rows of a forward and backward pass
+  c.total_steps = 3400 if c.side == 'user' else 4000
   c.optimizer = dict(
-      name='muon', peak_lr=0.01, warmup_steps=20, total_steps=c.total_steps,
+      name='muon', peak_lr=0.015, warmup_steps=20, total_steps=c.total_steps,
       schedule='cosine', clip_norm=1.0, weight_decay=0.05, b1=0.9, b2=0.95)
-  c.save_every = 100
+  c.save_every = 500
   return c
