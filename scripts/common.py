@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import inspect
 import pathlib
 import re
 import signal
@@ -43,6 +44,8 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
     logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up
     try:
+      if stage.__module__ != '__main__':  # else it is many stages
+        check_fields(stage, CONFIG.value)
       stage(CONFIG.value, WORKDIR.value)
     except (ValueError, OSError) as e:
       if TRACEBACK.value:
@@ -52,6 +55,21 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
       print('\nStopped. The same command goes on from here.', file=sys.stderr)
       sys.exit(130)
   app.run(main, flags_parser=_parse)
+
+
+def check_fields(stage: Stage, config: ml_collections.ConfigDict) -> None:
+  """Refuses a config with a field that the stage's code never reads.
+
+  Raises:
+    ValueError: such a field; names the near ones that are read.
+  """
+  folder = pathlib.Path(inspect.getfile(stage)).parent
+  code = '\n'.join(file.read_text() for file in folder.glob('*.py'))
+  read = set(re.findall(r"\b(?:config\.|c\[')(\w+)", code))
+  for field in config:
+    if field not in read:
+      raise ValueError(f'config.{field} would have no effect: {folder.name}/ '
+                       'never reads it.' + resolve.hint(field, read))
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -52,14 +52,18 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
   # Compiled programs are kept, so evaluations and a second start are quick.
   jax.config.update('jax_compilation_cache_dir', str(root / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  stages = {name: resolve.name(path or config.synthesize)
+            for name, (path, _) in STAGES.items()}
+  for name, stage in stages.items():
+    common.check_fields(stage, config[name])
   _print_plan(config, root)
-  for name, (path, wires) in STAGES.items():
+  for name, (_, wires) in STAGES.items():
     if _done(root, name):
       continue
     for field, stage in wires.items():
       config[name][field] = str(root / stage)
     began = time.monotonic()
-    resolve.name(path or config.synthesize)(config[name], str(root / name))
+    stages[name](config[name], str(root / name))
     print(f'{name} took {time.monotonic() - began:.0f} s', flush=True)
   page = html.write(root)
   print(text.table(metrics.read_json(root / 'summary.json')))

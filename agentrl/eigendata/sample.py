@@ -69,8 +69,9 @@ def maker(config: str) -> Maker:
   envs = {name: env_lib.load(name, c['env']) for name in c['domains']}
   families = {name: [f.__name__ for f in env.drafts.FAMILIES]
               for name, env in envs.items()}
-  plans = {split: planner.plans(families, split, c[f'demands_{split}'])
-           for split in ('train', 'test')}
+  demands = {'train': c['demands_train'], 'test': c['demands_test']}
+  plans = {split: planner.plans(families, split, weights)
+           for split, weights in demands.items()}
   writer = resolve.call(resolve.name(c['llm']), c['llm_kw'])
   return Maker(envs, llm_lib.Meter(writer), plans, c['seed'],
                c['databases'], c['other_share'])

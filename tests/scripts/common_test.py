@@ -42,3 +42,17 @@ def test_a_bug_or_a_wish_shows_where_it_came_from(tmp_path):
   found = run(CONFIG, '--config.llm=a:b', f'--workdir={tmp_path}/data',
               '--traceback')
   assert 'Traceback' in found.stderr and "Cannot import 'a:b'" in found.stderr
+
+
+def test_a_field_without_effect_is_refused(tmp_path):
+  file = tmp_path / 'mine.py'
+  file.write_text('from configs.eigendata import builtin\n'
+                  'def get_config():\n'
+                  '  c = builtin.get_config()\n'
+                  '  c.num_trian = 5\n'
+                  '  return c\n')
+  found = run(f'--config={file}', f'--workdir={tmp_path}/data')
+  assert found.returncode == 1
+  assert "would have no effect" in found.stderr
+  assert "Did you mean 'num_train'?" in found.stderr
+  assert not (tmp_path / 'data').exists()

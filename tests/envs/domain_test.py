@@ -1,0 +1,42 @@
+"""A fault is the user's only if the user could have done better."""
+
+import pytest
+
+from agentrl import types
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+
+ENV = env_lib.load('orders', {'prompt': 'brief'})
+TASK = types.Task('t', 'orders', 'You are Ada Roth. Cancel order tinyKoala.',
+                  meta={'about': ['tinyKoala']})
+
+
+def user(text):
+  return types.Message('user', text, requestor='user')
+
+
+def agent(text):
+  return types.Message('assistant', text)
+
+
+HANDED = types.Message('assistant', tool_calls=(
+    types.ToolCall('transfer_to_human', {'reason': 'abuse'}),))
+LEFT = 'The user never mentioned tinyKoala.'
+
+
+@pytest.mark.parametrize('said, fault', [
+    ((user('Cancel TINYKOALA.'), agent('No.'), user('###STOP###')), ''),
+    ((user('Hello.'), agent('Yes?'), user('Bye! ###STOP###')), LEFT),
+    # The agent's errors ended it, or its handing over: the rest is moot.
+    ((user('Hello.'), agent('Yes?')), ''),
+    ((user('Hello.'), HANDED, agent('Bye.'), user('###TRANSFER###')), ''),
+    # Nobody has handed anything over.
+    ((user('Hello.'), agent('Bye.'), user('###TRANSFER###')), LEFT),
+    # An order that nobody had named; one that the agent has named.
+    ((user('Cancel tinyKoala and bigFox.'), agent('No.')),
+     'The user made up bigFox.'),
+    ((user('Cancel tinyKoala.'), agent('Or bigFox?'), user('No, not bigFox.')),
+     ''),
+])
+def test_faults_of_the_user(said, fault):
+  assert ENV.fault(TASK, [dialogue.GREETING, *said]) == fault
