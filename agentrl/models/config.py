@@ -26,10 +26,10 @@ class ModelConfig:
     param_dtype: of parameters.
     scan_layers: one compiled layer for all; pays for deep models.
     remat: recompute a layer's activations in the backward pass.
-    smear: each token's embedding carries that of the token before it, through
-      a matrix (smeared keys, arXiv:2209.11895), and fresh weights can copy
-      (`models/induction.py`). For models from scratch; published ones have
-      none.
+    smear: each token's embedding carries those of so many tokens before it,
+      through a matrix (smeared keys, arXiv:2209.11895), and fresh weights can
+      copy (`models/induction.py`). For models from scratch; published ones
+      have 0.
   """
 
   vocab_size: int
@@ -47,14 +47,15 @@ class ModelConfig:
   param_dtype: str = 'float32'
   scan_layers: bool = False
   remat: bool = False
-  smear: bool = False
+  smear: int = 0
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if field.type == 'int' and (type(value) is not int or value < 1):
+      least = 0 if field.name == 'smear' else 1
+      if field.type == 'int' and (type(value) is not int or value < least):
         raise ValueError(f'model.{field.name} must be an integer of at least '
-                         f'1, got {value!r}.')
+                         f'{least}, got {value!r}.')
       if field.type == 'float' and not value > 0:
         raise ValueError(f'model.{field.name} must be above 0, got {value!r}.')
       if field.name.endswith('dtype') and value not in DTYPES:

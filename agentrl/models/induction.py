@@ -24,9 +24,10 @@ def prime(config: model_config.ModelConfig, params: Any, key: jax.Array
          ) -> Any:
   """Makes induction heads of the first layer's heads.
 
-  With smeared embeddings a token's state is e_t + S e_{t-1}, S orthogonal.
-  Queries project it by Q and keys by S'Q, so e_t meets e_{s-1}; values project
-  by V and the output by V', so what is written resembles e_s.
+  With smeared embeddings a token's state is e_t + S e_{t-1} + S S e_{t-2},
+  S orthogonal. Queries project it by Q and keys by S'Q, so e_t meets e_{s-1},
+  and S e_{t-1} meets S e_{s-2}: two tokens that recur count twice. Values
+  project by V and the output by V', so what is written resembles e_s.
 
   Args:
     config: of the model; with `smear`.

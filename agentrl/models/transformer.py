@@ -152,16 +152,17 @@ class Transformer(nn.Module):
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
              cache: cache_lib.Cache | None) -> jax.Array:
     x_BTD = self.embed[ids_BT].astype(self.config.dtype)
-    if not self.config.smear:
-      return x_BTD
-    if cache is None:
-      before_BT = jnp.roll(ids_BT, 1, axis=1)
-    else:
-      before_BT = jnp.take_along_axis(
-          cache.ids_BS, jnp.maximum(positions_BT - 1, 0), axis=1)
-    first_BT1 = positions_BT[..., None] <= 0
-    before_BTD = jnp.where(first_BT1, 0, self.embed[before_BT])
-    return x_BTD + self.smear(before_BTD.astype(self.config.dtype))
+    carried_BTD = 0.0
+    for back in range(self.config.smear, 0, -1):  # S (e1 + S (e2 + ...))
+      if cache is None:
+        before_BT = jnp.roll(ids_BT, back, axis=1)
+      else:
+        before_BT = jnp.take_along_axis(
+            cache.ids_BS, jnp.maximum(positions_BT - back, 0), axis=1)
+      none_BT1 = positions_BT[..., None] < back
+      before_BTD = self.embed[before_BT].astype(self.config.dtype)
+      carried_BTD = self.smear(carried_BTD + jnp.where(none_BT1, 0, before_BTD))
+    return x_BTD + carried_BTD
 
   def _run(self, x_BTD, positions_BT, mask_BTS, cache):
     if self.config.scan_layers:

@@ -27,7 +27,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       num_layers=3, d_model=64, num_heads=2, num_kv_heads=1, head_dim=32,
       d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,
       tie_embeddings=True, dtype='float32', param_dtype='float32',
-      scan_layers=False, remat=False, smear=True)
+      scan_layers=False, remat=False, smear=2)
   c.mesh = dict(data=1, fsdp=1, tensor=1)
   c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row

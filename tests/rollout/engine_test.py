@@ -12,7 +12,7 @@ from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import prefixes
 from agentrl.rollout import steps
 
-CONFIG = testing.tiny_model(smear=True)
+CONFIG = testing.tiny_model(smear=2)
 PARAMS = testing.chatty_params(CONFIG, stop=0.25)
 STOP = testing.ByteVocab().end
 LENGTH = 160

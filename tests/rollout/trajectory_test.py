@@ -49,7 +49,7 @@ def test_errors():
 
 
 @pytest.mark.parametrize('fields', [
-    {}, dict(smear=True, num_kv_heads=2, rope_theta=100.0),
+    {}, dict(smear=2, num_kv_heads=2, rope_theta=100.0),
     dict(scan_layers=True)], ids=['plain', 'smear', 'scan'])
 def test_sampler_and_trainer_agree(fields):
   """At f32 within 1e-4, for both sides, over several turns and chunks."""

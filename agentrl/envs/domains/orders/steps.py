@@ -16,26 +16,28 @@ BY_THING = 0.3  # of the orders that can be told by what they are
 STRANGE = ('cancel', 'give_back', 'move')  # families with strangers' orders
 STRANGE_SHARE = 0.06
 
-# How a user asks; the words do not tell what will come of it.
+# How a user asks: with the words of the goal right before the order, as people
+# do who say what they have in mind. They do not tell what will come of it.
 ASKS = {
     'cancel': ('I want to cancel {o}.', 'Please cancel {o}.',
-               'Can you cancel {o}?', 'I do not need {o} any more.'),
+               'Can you cancel {o}?', 'I have to cancel {o}.'),
     'undo': ('I want to cancel {o}.', 'Please cancel {o}.',
-             'Can you cancel {o}?', 'I do not need {o} any more.'),
-    'give_back': ('I want to return {o}.', 'I would like to send back {o}.',
-                  'Please take back {o}.'),
-    'exchange': ('I want another color for {o}.', 'Please exchange {o}.',
-                 'Can I get {o} in another color?'),
-    'move': ('Please send {o} to {to}.', 'Can {o} go to {to}?',
+             'Can you cancel {o}?', 'I have to cancel {o}.'),
+    'give_back': ('I want to return {o}.', 'I would like to return {o}.',
+                  'Can I return {o}?'),
+    'exchange': ('I want to exchange {o} for {to}.',
+                 'Please exchange {o} for {to}.',
+                 'Can you exchange {o} for {to}?'),
+    'move': ('Please send {o} to {to}.', 'Can you send {o} to {to}?',
              'I moved, so send {o} to {to}.'),
-    'repay': ('I want to pay {o} by {to}.', 'Please charge {o} to my {to}.',
-              'Can I pay {o} by {to} instead?'),
+    'repay': ('I want to pay {o} by {to}.', 'Can I pay {o} by {to}?',
+              'Let me pay {o} by {to}, please.'),
     'charged': ('Was I charged twice for {o}?', 'I think I paid twice for {o}.',
-                'Please check the charges for {o}.'),
-    'parcel': ('Where is {o}?', 'I am waiting for {o}.',
-               'I have not got {o} yet.'),
-    'damaged': ('I got {o} damaged.', 'I unpacked {o} and it is broken.',
-                'I found {o} broken.'),
+                'I see two charges, I paid twice for {o}.'),
+    'parcel': ('Where is {o}?', 'Tell me, where is {o}?',
+               'I am waiting, where is {o}?'),
+    'damaged': ('I got {o} damaged.', 'I am sad, I got {o} damaged.',
+                'Look, I got {o} damaged.'),
 }
 
 
@@ -103,6 +105,21 @@ class Talk:
     """Too late for a return or an exchange."""
     return self.age > (30 if self.gold else 14)
 
+  def ask(self, to: str = '') -> None:
+    """The user asks, and the agent looks at the order.
+
+    Args:
+      to: what is asked for, where `ASKS` leaves room for it.
+    """
+    if to:
+      self.about += (to,)
+    look = call('get_order', order=self.key)
+    if not self.name.endswith(self.key):
+      what = f'{self.order["color"]} {self.order["item"]}'
+      look = call('find_order', name=self.caller, what=what)
+    asks = (a.format(o=self.name, to=to) for a in ASKS[self.family])
+    self.add(user(*asks), look)
+
   def add(self, *beats: domain.Beat) -> None:
     self.beats += beats
 
@@ -129,9 +146,8 @@ def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:
 
 
 def start(family: str, state: state_lib.State, caller: str,
-          rng: random.Random, weights: Mapping[str, float], to: str = ''
-          ) -> Talk | None:
-  """The user asks about an order, and the agent looks at it.
+          rng: random.Random, weights: Mapping[str, float]) -> Talk | None:
+  """An exchange about an order that is drawn.
 
   Args:
     family: that is drafted.
@@ -139,7 +155,6 @@ def start(family: str, state: state_lib.State, caller: str,
     caller: full name.
     rng: draws the order.
     weights: status -> how likely it is that of the order.
-    to: what the user asks for, where `ASKS` leaves room for it.
 
   Returns:
     None if there is no such order that this dialogue left alone.
@@ -158,15 +173,8 @@ def start(family: str, state: state_lib.State, caller: str,
   key = rng.choice(fit)
   order = state.get('orders', key)
   alike = [k for k in mine if state.get('orders', k)['item'] == order['item']]
+  name = f'order {key}'
   if alike == [key] and rng.random() < BY_THING:
-    what = f'{order["color"]} {order["item"]}'
-    talk = Talk(family, state, caller, key, f'your {what}', (what,))
-    said, look = f'my {what}', (call('list_orders', name=caller),)
-  else:
-    talk = Talk(family, state, caller, key, f'order {key}', (key,))
-    said, look = talk.name, ()
-  if to:
-    talk.about += (to,)
-  asks = user(*(a.format(o=said, to=to) for a in ASKS[family]))
-  talk.add(asks, *look, call('get_order', order=key))
-  return talk
+    name = f'the {order["color"]} {order["item"]}'
+  about = name.removeprefix('order ').removeprefix('the ')
+  return Talk(family, state, caller, key, name, (about,))

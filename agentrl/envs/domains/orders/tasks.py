@@ -37,6 +37,7 @@ def cancel(state: State, caller: str, rng: random.Random) -> Demand | None:
                      dict(pending=8, shipped=1, delivered=1))
   if talk is None:
     return None
+  talk.ask()
   keeps = rng.random() < 0.15
   goal = f'Cancel {talk.name}' + (
       '; when asked to confirm, keep it.' if keeps else '.')
@@ -93,6 +94,7 @@ def undo(state: State, caller: str, rng: random.Random) -> Demand | None:
                      dict(pending=4, shipped=1, delivered=2))
   if talk is None:
     return None
+  talk.ask()
   method = rng.choice(('card', 'credit'))
   goal = f'Cancel {talk.name}; if it was delivered, return it to {method}.'
   match talk.order['status']:
@@ -101,9 +103,9 @@ def undo(state: State, caller: str, rng: random.Random) -> Demand | None:
     case 'shipped':
       return _uncancelled(talk, goal)
   talk.add(agent(*_no_cancel(talk)),
-           user(f'Then return it, to {method}.',
-                f'So I return it, to {method}.',
-                f'Then please take it back, to {method}.'))
+           user(f'Then return it to {method}.',
+                f'So return it to {method}, please.',
+                f'Then please return it to {method}.'))
   return _returned(talk, goal, method, ('delivered',))
 
 
@@ -112,6 +114,7 @@ def give_back(state: State, caller: str, rng: random.Random) -> Demand | None:
   talk = steps.start('give_back', state, caller, rng, dict(delivered=1))
   if talk is None:
     return None
+  talk.ask()
   method, first = rng.sample(('card', 'credit'), 2)
   goal = f'Return {talk.name}, refund to {method}.'
   if thinks_again := rng.random() < 0.2:
@@ -125,7 +128,8 @@ def give_back(state: State, caller: str, rng: random.Random) -> Demand | None:
   talk.add(agent(f'I can take back {talk.key}. Refund to card or credit?',
                  f'You can return {talk.key}. Do you want card or credit?',
                  'Where should the refund go, card or credit?'),
-           user(f'To {wish}, please.', f'{wish}, please.', f'I prefer {wish}.'))
+           user(f'Refund to {wish}, please.', f'Please refund to {wish}.',
+                f'I want the refund to {wish}.'))
   if thinks_again:
     talk.add(_offer_return(talk, first), _rather(method))
   return _returned(talk, goal, method)
@@ -139,8 +143,8 @@ def _offer_return(talk: steps.Talk, method: str) -> domain.Beat:
 
 
 def _rather(wish: str) -> domain.Beat:
-  return user(f'Wait, rather {wish}.', f'No, make it {wish}.',
-              f'I changed my mind, {wish}.')
+  return user(f'Wait, change to {wish}.', f'No, change to {wish}.',
+              f'I changed my mind, change to {wish}.')
 
 
 def _returned(talk: steps.Talk, goal: str, method: str,
@@ -182,24 +186,22 @@ def exchange(state: State, caller: str, rng: random.Random) -> Demand | None:
     first = rng.choice([c for c in fit if c != color])
     goal = (f'Exchange {talk.name} for {first}; when asked to confirm, change '
             f'to {color}.')
+  talk.ask(first or color)
   if talk.late:
     return talk.end(
         goal, f'It came {talk.age} days ago, too late to exchange {talk.key}.',
         f'I am sorry, it is too late to exchange {talk.key}.',
         f'It is too late for {talk.key}, I cannot exchange it.',
         tell=('too late',), kind='refuse')
-  wish = first or color
-  talk.add(agent('Which color would you like?', 'What color do you want?',
-                 f'Which color for {talk.key}?'),
-           user(f'{wish}, please.', f'I want {wish}.', f'In {wish}.'),
-           call('get_product', item=item))
+  talk.add(call('get_product', item=item))
   if first in fit:
     talk.add(_offer_exchange(talk, first), _rather(color))
   elif first:
     talk.add(agent(f'There is no {first} {item} in stock. Another color?',
                    f'We have no {first} {item}. Which other color?',
                    f'I am sorry, no {first} {item}. Another one?'),
-             user(f'Then {color}.', f'{color} instead.', f'Take {color} then.'))
+             user(f'Then take {color}.', f'Okay, take {color} instead.',
+                  f'Please take {color} then.'))
     return _exchanged(talk, goal, color, (f'no {first} {item}',))
   return _exchanged(talk, goal, color)
 
@@ -229,10 +231,10 @@ def move(state: State, caller: str, rng: random.Random) -> Demand | None:
   first, city = rng.sample(shop.CITIES, 2)
   thinks_again = rng.random() < 0.2
   asked = first if thinks_again else city
-  talk = steps.start('move', state, caller, rng, dict(pending=4, shipped=1),
-                     to=asked)
+  talk = steps.start('move', state, caller, rng, dict(pending=4, shipped=1))
   if talk is None or talk.order['city'] in (first, city):
     return None
+  talk.ask(asked)
   key = talk.key
   goal = f'Send {talk.name} to {asked}' + (
       f'; when asked to confirm, change to {city}.' if thinks_again else '.')
@@ -262,9 +264,10 @@ def _offer_move(key: str, city: str) -> domain.Beat:
 def repay(state: State, caller: str, rng: random.Random) -> Demand | None:
   """Another method of payment: pending, and credit must cover it."""
   method, old = rng.sample(('card', 'credit'), 2)
-  talk = steps.start('repay', state, caller, rng, dict(pending=1), to=method)
+  talk = steps.start('repay', state, caller, rng, dict(pending=1))
   if talk is None or talk.payment['method'] != old:
     return None
+  talk.ask(method)
   key, money = talk.key, f'{talk.payment["amount"]} EUR'
   goal = f'Pay {talk.name} by {method}.'
   credit = state.get('customers', caller)['credit']
@@ -291,6 +294,7 @@ def charged(state: State, caller: str, rng: random.Random) -> Demand | None:
   # Most who ask have a reason to.
   if talk is None or talk.payment['charges'] == 1 and rng.random() < 0.7:
     return None
+  talk.ask()
   key, paid = talk.key, talk.payment
   money, method = f'{paid["amount"]} EUR', paid['method']
   goal = f'Ask if you were charged twice for {talk.name}.'
@@ -326,7 +330,8 @@ def parcel(state: State, caller: str, rng: random.Random) -> Demand | None:
   talk = steps.start('parcel', state, caller, rng, dict(shipped=1))
   if talk is None:
     return None
-  key, goal = talk.key, f'Ask where {talk.name} is.'
+  talk.ask()
+  key, goal = talk.key, f'Ask: where is {talk.name}?'
   if talk.age <= 7:
     return talk.end(
         goal, f'Order {key} was shipped {talk.age} days ago, it is on time.',
@@ -358,8 +363,9 @@ def damaged(state: State, caller: str, rng: random.Random) -> Demand | None:
   talk = steps.start('damaged', state, caller, rng, dict(delivered=1))
   if talk is None:
     return None
+  talk.ask()
   key, money = talk.key, f'{talk.payment["amount"]} EUR'
-  goal = f'Report that {talk.name} is damaged.'
+  goal = f'Say that you got {talk.name} damaged.'
   if talk.payment['amount'] >= 60:
     return _hand_over(talk, goal, 'damaged')
   talk.add(*agree(f'I can take back {key} for {money} credit. Okay?',

@@ -47,17 +47,6 @@ def find_customer(state: State, name: str) -> str:
   return f'{name}: {found["tier"]}, credit {found["credit"]} EUR'
 
 
-def list_orders(state: State, name: str) -> str:
-  """Lists the orders of a customer.
-
-  Args:
-    name: full name.
-  """
-  keys = _find(state, 'customers', 'customer', name)['orders']
-  found = [(key, state.get('orders', key)) for key in keys]
-  return ', '.join(f'{key} {o["color"]} {o["item"]}' for key, o in found)
-
-
 def get_order(state: State, order: str) -> str:
   """Shows an order: since when it has its status, and how it was paid.
 
@@ -68,6 +57,20 @@ def get_order(state: State, order: str) -> str:
   return (f'{order} of {o["customer"]}: {o["status"]} {shop.TODAY - o["day"]} '
           f'days, {o["color"]} {o["item"]}, {paid["amount"]} EUR by '
           f'{paid["method"]}, to {o["city"]}')
+
+
+def find_order(state: State, name: str, what: str) -> str:
+  """Shows the order of a customer who gives no id.
+
+  Args:
+    name: full name.
+    what: color and item.
+  """
+  for key in _find(state, 'customers', 'customer', name)['orders']:
+    order = state.get('orders', key)
+    if f'{order["color"]} {order["item"]}' == what:
+      return get_order(state, key)
+  raise tools.ToolError(f'no {what} of {name}')
 
 
 def get_payment(state: State, order: str) -> str:
@@ -221,7 +224,7 @@ def transfer_to_human(state: State, reason: Reason) -> str:
   return 'transferred'
 
 
-AGENT = (find_customer, list_orders, get_order, get_payment, get_product,
+AGENT = (find_customer, get_order, find_order, get_payment, get_product,
          cancel_order, return_order, exchange_order, change_city,
          change_payment, refund_charge, give_credit, reship_order,
          transfer_to_human)

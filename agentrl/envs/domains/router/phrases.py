@@ -12,18 +12,20 @@ USER = {
         'My internet is slow.', 'Everything loads so slowly.',
         'Why is my internet so slow?', 'The internet is slow again.'),
     'new_plan': (
-        'I want the {want} plan.', 'Please change my plan to {want}.',
-        'Can I have {want} from now on?', 'I would like {want} as my plan.'),
+        'I want to change my plan to {want}.',
+        'Please change my plan to {want}.',
+        'Can I change my plan to {want}?',
+        'I need to change my plan to {want}.'),
     'fee_back': (
         'I want the fee of {amount} back.',
         'Why did I pay a fee of {amount}? I want it back.',
         'Please give me back the fee of {amount}.',
         'There is a fee of {amount}. Can I have it back?'),
     'move_visit': (
-        'Please move my technician to day {day}.',
-        'Can the technician come on day {day} instead?',
-        'I need my visit on day {day}.',
-        'Day {day} would be better for my visit.'),
+        'Please move my technician visit to day {day}.',
+        'Can you move my technician visit to day {day}?',
+        'I want to move my visit to day {day}.',
+        'Better move my visit to day {day}.'),
     'pause': (
         'Please pause my internet until day {until}.',
         'I am away until day {until}. Can you pause my service?',
@@ -33,8 +35,8 @@ USER = {
         'Please take my payment.', 'I would like to pay now.'),
     'move_house': (
         'I move on day {day} and take my internet along.',
-        'My address changes on day {day}.',
-        'I need my internet in a new house from day {day}.'),
+        'We move on day {day}, and the internet with us.',
+        'I will move on day {day} with my internet.'),
     # What the caller answers.
     'yes': ('Yes, please.', 'Yes, go ahead.', 'Yes.', 'Please do.'),
     'no': ('No, thanks.', 'No, leave it.', 'No, I do not want that.'),
@@ -43,12 +45,16 @@ USER = {
         'No, not today.', 'No, I will not pay now.', 'Not now, no.'),
     'takes': ('Yes, {plan} please.', 'Yes, I take {plan}.', '{plan}, yes.'),
     'thinks again': (
-        'Too much. Then {then}.', 'Oh, no. {then} instead, please.',
-        'No, I would rather have {then}.'),
+        'Too much. Then take {then}.',
+        'Oh, no. Better take {then}.',
+        'No, take {then} instead.'),
     'otherwise': (
         'Then {otherwise}.', 'Then please {otherwise}.',
         'In that case {otherwise}.'),
-    'on day': ('Day {day}, please.', 'Day {day} is good.', 'On day {day}.'),
+    'on day': (
+        'For day {day}, please.',
+        'Take it for day {day}.',
+        'A technician for day {day}, please.'),
     'shown': ('{shown}.', 'It shows {shown}.', 'I see {shown}.'),
 }
 
@@ -88,29 +94,29 @@ AGENT = {
         'Please test the speed.'),
     # What the agent asks leave for.
     'settle': (
-        'First {due} is due on {account}. May I charge your card?',
-        'There is {due} due on {account}. Shall I charge your card?',
-        'I must charge {due} for {account} first. Is that fine?'),
+        'First there is a bill of {due} on account {account}. May I charge your card?',
+        'There is a bill of {due} on account {account}. Shall I charge your card?',
+        'You have a bill of {due} on account {account}. May I charge your card first?'),
     'resume': (
-        '{account} is paused. Shall I resume it?',
-        'You have paused {account}. May I resume it now?',
-        'The service of {account} is paused. Shall I resume it?'),
+        'Your account {account} is paused. Shall I resume it?',
+        'You have paused account {account}. May I resume it now?',
+        'The service of account {account} is paused. Shall I resume it?'),
     'reset': (
-        'The signal of {account} is {signal}. May I reset the line?',
-        'Your signal is {signal}. Shall I reset the line {account}?',
-        'I should reset the line {account}, it is {signal}. Is it fine?'),
+        'The signal {signal} of account {account} is bad. May I reset the line?',
+        'You have signal {signal}. Shall I reset the line of account {account}?',
+        'I see signal {signal} on account {account}. May I reset the line?'),
     'which day': (
-        'The {what}. A technician for {account}: day {free}. Which day?',
-        'The {what}. Shall a technician come to {account}: day {free}?',
-        'The {what}. When may one visit {account}: day {free}?'),
+        'The {what}. A technician for account {account} has free days {free}. Which one?',
+        'The {what}. There are free days {free} for account {account}. Which one?',
+        'The {what}. For account {account} I have free days {free}. Which day?'),
     'taken': (
-        'Day {day} is taken for {account}. Free: {free}. Which one?',
-        'No, but {account} could have day {free}. What do you say?',
-        'Not day {day}. Free for {account} are {free}. And now?'),
+        'Day {day} is taken. For account {account} there are free days {free}. Which one?',
+        'No, but account {account} has free days {free}. What do you say?',
+        'Not day {day}. Account {account} has free days {free}. And now?'),
     'move visit': (
-        'Day {day} is free. Shall I move {account} to it?',
-        'I can move {account} to day {day}. Do you agree?',
-        'May I move the visit of {account} to day {day}?'),
+        'Shall I move the visit of account {account} to day {day}?',
+        'I can move the visit of account {account} to day {day}. Do you agree?',
+        'May I move the visit of account {account} to day {day}?'),
     'better plan': (
         'That is all that {plan} gives. Do you want {better}?',
         'Your plan {plan} gives no more. Would you take {better}?',
@@ -120,30 +126,30 @@ AGENT = {
         'Your line has that limit. {better} would do. Do you want it?',
         'It is the limit of the line. Would you take {better}?'),
     'offer': (
-        'The {plan} plan costs {price}. Shall I change {account}?',
-        'That is {price} for {plan}. May I change {account}?',
-        'Shall I move {account} to {plan} for {price}?'),
+        '{plan} costs {price}. Shall I change account {account}?',
+        'The plan {plan} costs {price}. May I change account {account}?',
+        'With {plan}, account {account} costs {price}. Shall I change it?'),
     'credit': (
-        'Shall I credit {amount} for {fee}?',
-        'I can credit {fee}, that is {amount}. Do you agree?',
-        'May I give back {amount} for the fee {fee}?'),
+        'Shall I credit the fee of {amount}: {fee}?',
+        'I can credit the fee of {amount}: {fee}. Do you agree?',
+        'May I give back the fee of {amount}: {fee}?'),
     'pause': (
-        'Shall I pause {account} {how}?',
-        'I can pause {account} {how}. Do you agree?',
-        'May I pause {account} {how}?'),
+        'Shall I pause account {account} {how}?',
+        'I can pause account {account} {how}. Do you agree?',
+        'May I pause account {account} {how}?'),
     'move house': (
-        'Shall I move {account} on day {day}?',
-        'I can move {account} to the new house on day {day}. Yes?',
-        'May I move the service of {account} on day {day}?'),
+        'Shall I move account {account} on day {day}?',
+        'I can move account {account} to the new house on day {day}. Yes?',
+        'May I move the service of account {account} on day {day}?'),
     # How it ended.
     'handed over': (
         '{why}. I hand you over to a human.',
         '{why}, so a human takes over now.',
         '{why}. A human will go on with you.'),
     'still due': (
-        'Then I can do nothing while {due} is due, sorry.',
-        'Sorry, not as long as {due} is due.',
-        'I am sorry, {due} is due before I can go on.'),
+        'Then I can do nothing, with a bill of {due}, sorry.',
+        'Sorry, not as long as there is a bill of {due}.',
+        'I am sorry, there is a bill of {due} to pay first.'),
     'outage': (
         'There is an outage in your area until day {back}, sorry.',
         'Sorry, your area has an outage. It ends on day {back}.',
@@ -188,9 +194,9 @@ AGENT = {
         'Your contract holds until day {until}, so I cannot.',
         'Not before day {until}, because of your contract.'),
     'plan changed': (
-        'Done, you have {plan} for {price} now.',
-        'Your plan is {plan} now, it costs {price}.',
-        'It is done: {plan} for {price}.'),
+        'Done, your {plan} costs {price} now.',
+        'You have {plan} now, {plan} costs {price}.',
+        'It is done: {plan} costs {price}.'),
     'install': (
         'Sorry, an install fee is never given back.',
         'That is the install fee, which stays, sorry.',
@@ -214,8 +220,9 @@ AGENT = {
         'Fine, nothing is changed.', 'All right, nothing is changed.',
         'Good, then nothing is changed.'),
     'paid': (
-        'Done, {due} is paid.', '{due} is paid, thank you.',
-        'Thank you, {due} is paid now.'),
+        'Done, your bill of {due} is paid.',
+        'Your bill of {due} is paid, thank you.',
+        'Thank you, the bill of {due} is paid now.'),
     'nothing due': (
         'Nothing is due, so there is nothing to pay.',
         'You owe nothing: nothing is due.', 'Good news: nothing is due.'),

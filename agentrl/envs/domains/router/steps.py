@@ -115,12 +115,13 @@ def settle(talk: Script) -> End | None:
   if not due:
     return None
   if talk.home['card'] == 'expired':
-    return transfer(talk, 'card', f'{due} is due and your card is expired')
+    return transfer(talk, 'card',
+                    f'There is a bill of {due}, and your card is expired')
   talk.agent('settle', due=due)
   if not talk.home['pays']:
     talk.user('pays not')
     talk.agent('still due', due=due)
-    return 'refuse', (f'{due} is due',)
+    return 'refuse', (f'bill of {due}',)
   talk.user('pays')
   talk.call('pay_bill', account=talk.account, amount=due)
   if talk.home['status'] == 'suspended':

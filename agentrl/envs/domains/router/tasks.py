@@ -55,7 +55,7 @@ def connection(state: state_lib.State, caller: str,
       talk.agent('online', speed=speed)
       end = 'do', (speed,)
   goal = ('Your internet is down. Do what helps. '
-          f'A technician may come on day {day}.')
+          f'Take a technician for day {day}, if one must come.')
   return talk.demand('connection', goal, end)
 
 

@@ -58,7 +58,7 @@ def find_account(state: State, name: str) -> str:
   for key, home in state.rows('accounts'):
     if home['name'].lower() == name.lower():
       return (f'account {key}: {home["status"]}, plan {home["plan"]} '
-              f'{database.SPEED[home["plan"]]}, due {home["due"]}, '
+              f'{database.SPEED[home["plan"]]}, bill of {home["due"]}, '
               f'card {home["card"]}')
   raise tools.ToolError(f'there is no account of {name}.')
 
@@ -152,7 +152,7 @@ def show_plans(state: State, account: str) -> str:
     account: id of the account.
   """
   home = _seek(state, 'accounts', account)
-  prices = ', '.join(f'{plan} {database.SPEED[plan]} costs {price}'
+  prices = ', '.join(f'{plan} costs {price} for {database.SPEED[plan]}'
                      for plan, price in home['prices'].items())
   return (f'{prices}; limit {state.get("lines", account)["limit"]}; '
           f'contract until day {home["contract"]}')
@@ -178,7 +178,7 @@ def show_visits(state: State, account: str) -> str:
     account: id of the account.
   """
   visit = _seek(state, 'visits', account)
-  booked = f'visit day {visit["day"]}' if visit['day'] else 'no visit'
+  booked = f'visit on day {visit["day"]}' if visit['day'] else 'no visit'
   return f'{booked}; free days {", ".join(map(str, visit["free"]))}'
 
 
@@ -193,7 +193,7 @@ def book_visit(state: State, account: str, day: int) -> str:
     raise tools.ToolError(f'day {day} is not free.')
   visit = state.edit('visits', account)
   visit.update(day=day, free=[d for d in visit['free'] if d != day])
-  return f'visit day {day}'
+  return f'visit on day {day}'
 
 
 def cancel_visit(state: State, account: str) -> str:
@@ -215,7 +215,7 @@ def list_fees(state: State, account: str) -> str:
     account: id of the account.
   """
   home = _seek(state, 'accounts', account)
-  fees = ', '.join(f'fee {key} {fee["kind"]} {fee["amount"]}'
+  fees = ', '.join(f'fee of {fee["amount"]}: {key} {fee["kind"]}'
                    for key, fee in state.rows('fees')
                    if fee['account'] == account and not fee['credited'])
   return f'{fees or "no fees"}; credits {home["credits"]}'
