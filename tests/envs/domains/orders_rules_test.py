@@ -65,7 +65,8 @@ class TestTools:
   @pytest.mark.parametrize('order, name, arguments, word', [
       (dict(), 'get_order', dict(order='paleHeron'), 'no order paleHeron'),
       (dict(), 'find_customer', dict(name='Mira'), 'no customer Mira'),
-      (dict(), 'list_orders', dict(name='Mira'), 'no customer Mira'),
+      (dict(), 'find_order', dict(name='Mira', what='red rug'),
+       'no customer Mira'),
       (dict(), 'get_payment', dict(order='x'), 'no order x'),
       (dict(), 'get_product', dict(item='car'), 'no product car'),
       (dict(status='shipped'), 'cancel_order', {}, 'is shipped'),

@@ -235,7 +235,7 @@ class TestDiagnosis:
       (dict(home=dict(contract=20)), 'basic', ('basic', '20')),
       (dict(home=dict(contract=44)), 'max', ('max', '50')),
       (dict(line=dict(limit=60)), 'max', ('limit', '60')),
-      (dict(home=dict(due=40, pays=False)), 'max', ('40 is due',)),
+      (dict(home=dict(due=40, pays=False)), 'max', ('bill of 40',)),
   ])
   def test_new_plan(self, faults, want, tell):
     found = [draft('new_plan', world(**faults), seed) for seed in range(20)]
