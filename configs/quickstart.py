@@ -29,8 +29,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.eval_grpo = evaluation.get_config()
   for name in ('data', 'user_sft', 'agent_sft', 'grpo'):
     c[name].seed = arg.seed
-  c.expected_s = dict(data=60, tokenizer=10, user_sft=240, agent_sft=190,
-                      eval_sft=40, grpo=200, eval_grpo=40)
+  c.expected_s = dict(data=65, tokenizer=5, user_sft=200, agent_sft=185,
+                      eval_sft=35, grpo=260, eval_grpo=35)
   if arg.domain:
     for name, stage in c.items():
       if name not in ('synthesize', 'expected_s'):
@@ -55,6 +55,7 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
   c.grpo.update(total_steps=5, tasks=2, group=4, wave=2, max_rows=8,
                 micro_rows=2, save_every=1,
                 filter='agentrl.rl.filters:keep_all')
+  c.grpo.optimizer.total_steps = 5
   for stage in (c.eval_sft, c.grpo, c.eval_grpo):
     stage.limits = dict(max_steps=12, max_errors=2)
     for sampler in (stage.sampler, stage.user_sampler):

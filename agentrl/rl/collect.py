@@ -51,7 +51,8 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
     key: of this step; the draw and the seeds are functions of it alone.
     num_tasks: groups of a full batch.
     group: episodes of a task.
-    wave: tasks played at once.
+    wave: tasks played at once; at most two for each that is missing, once
+      some are kept.
     max_waves: the bound on tries.
     keep: see `rl/filters.py`.
 
@@ -61,7 +62,9 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
   kept, rewards, valids, played = [], [], [], []
   dead = collections.Counter()
   for i in range(max_waves):
-    drawn, seeds = _draw(tasks, jax.random.fold_in(key, i), wave, group)
+    missing = num_tasks - len(kept)
+    size = min(wave, 2 * missing) if kept else wave
+    drawn, seeds = _draw(tasks, jax.random.fold_in(key, i), size, group)
     episodes = play(drawn, seeds)
     played += episodes
     reward_PG, valid_PG = _grid(episodes, group)
@@ -74,10 +77,11 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
         valids.append(valid_PG[p])
     if len(kept) == num_tasks:
       return Batch(kept, np.stack(rewards), np.stack(valids), played, dead)
+  mean = np.mean([e.reward for e in played])
   raise GroupsDied(
       f'Only {len(kept)} of {num_tasks} groups were worth training on after '
-      f'{max_waves} waves of {wave} tasks; dropped: {dict(dead)}. Mean reward '
-      f'{np.mean([e.reward for e in played]):.3f}. ' + _advice(dead))
+      f'{max_waves} waves of up to {wave} tasks; dropped: {dict(dead)}. '
+      f'Mean reward {mean:.3f}. ' + _advice(dead))
 
 
 def _advice(dead: collections.Counter) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from concurrent import futures
 import dataclasses
 
 import numpy as np
@@ -63,6 +64,7 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
   finally:  # Ctrl-C or a bug: the policies outlive this call
     for key in list(table.live):
       table.leave(key)
+    table.close()
   return [table.episodes[key] for key in range(len(tasks))]
 
 
@@ -98,6 +100,7 @@ class _Table:
                progress: Callable[[int], object]):
     self._sides = sides
     self._progress = progress
+    self._pool = futures.ThreadPoolExecutor(len(sides))
     self.live: dict[int, _Live] = {}
     self.episodes: dict[int, types.Episode] = {}
 
@@ -117,9 +120,13 @@ class _Table:
     self._advance(key, None)
 
   def turn(self) -> None:
-    """Lets each side work a little, and serves what it has said."""
-    for policy in self._sides.values():
-      for reply in policy.ready():
+    """Lets both sides work a little at once, and serves what they have said.
+
+    In a fixed order, whoever was faster: a run must not depend on it.
+    """
+    for replies in self._pool.map(lambda policy: policy.ready(),
+                                  self._sides.values()):
+      for reply in replies:
         live = self.live[reply.key]
         live.note(live.ask.index, reply.message)
         if reply.fault:
@@ -159,6 +166,9 @@ class _Table:
     self.episodes[key] = types.Episode(
         task_id=live.task.id, trial=live.trial, agent=agent, user=user, **kw)
     self._progress(1)
+
+  def close(self) -> None:
+    self._pool.shutdown()
 
   def leave(self, key: int) -> tuple[types.Trace | None, types.Trace | None]:
     """Takes a dialogue off the table; the traces of agent and user."""

@@ -32,5 +32,5 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.user = 'runs/quickstart/user_sft'
   c.mesh = dict(data=1, fsdp=1, tensor=1)
   c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0)
-  c.user_sampler = dict(slots=192, length=512, max_new=48, temperature=1.0)
+  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5)
   return c

@@ -15,7 +15,7 @@ from agentrl.models import transformer
 CONFIG = model_config.ModelConfig(
     vocab_size=31, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2,
     head_dim=4, d_ff=24, max_length=32)
-SMEARED = dataclasses.replace(CONFIG, smear=True)
+SMEARED = dataclasses.replace(CONFIG, smear=2)
 
 
 @functools.cache
@@ -156,7 +156,7 @@ def test_each_field_with_a_shape_has_an_effect():
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   for change in (dict(vocab_size=32), dict(num_layers=3), dict(d_model=20),
                  dict(num_heads=6), dict(num_kv_heads=1), dict(head_dim=6),
-                 dict(d_ff=20), dict(tie_embeddings=False), dict(smear=True),
+                 dict(d_ff=20), dict(tie_embeddings=False), dict(smear=2),
                  dict(scan_layers=True), dict(param_dtype='bfloat16')):
     assert shapes(**change) != shapes(), change
 
@@ -171,7 +171,7 @@ def test_untied_head_is_used():
 
 
 def test_a_fresh_smeared_model_repeats_what_it_has_seen():
-  config = model_config.ModelConfig(200, 2, 64, 4, 1, 32, 64, 128, smear=True,
+  config = model_config.ModelConfig(200, 2, 64, 4, 1, 32, 64, 128, smear=2,
                                     rope_theta=1e6)
   half = np.random.default_rng(0).permutation(200)[None, :24]
   tokens = np.concatenate([half, half], 1)
@@ -184,4 +184,4 @@ def test_a_fresh_smeared_model_repeats_what_it_has_seen():
     best = np.argsort(out)[:, -5:]
     return np.mean([t in row for t, row in zip(tokens[0, 25:], best)])
   assert share(config) > 0.35
-  assert share(dataclasses.replace(config, smear=False)) < 0.2
+  assert share(dataclasses.replace(config, smear=0)) < 0.2
