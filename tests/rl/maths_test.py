@@ -1,5 +1,7 @@
 """Advantages, filters and losses: worked numbers, laws, one contract each."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,11 +133,21 @@ def test_collect_refills_until_the_batch_is_full():
     assert len({e.task_id for e in group}) == 1  # one task each
     assert [e.reward for e in group] == reward.tolist()
     assert 0 < reward.mean() < 1
-  assert len(batch.played) % 12 == 0 and batch.dead['all_fail'] > 0
+  assert len(batch.played) % 4 == 0 and batch.dead['all_fail'] > 0
   found = collect.metrics(batch)
   assert found['dead_all_fail_share'] > 0
   assert found['reward_mean'] == pytest.approx(
       np.mean([e.reward for e in batch.played]))
+
+
+def test_a_refill_plays_two_tasks_for_each_that_is_missing():
+  waves = []
+  def play(tasks, seeds):
+    waves.append(len(tasks) // 4)
+    turns = itertools.cycle((0, 1))
+    return player(lambda task, seed: next(turns))(tasks, seeds)
+  run(play, num_tasks=4, wave=3)
+  assert waves == [3, 2]
 
 
 def test_collect_gives_every_dialogue_its_own_seed():
