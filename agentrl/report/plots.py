@@ -96,7 +96,12 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
         axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.3)
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
+    if not percent and _spans(series):
+      axes.set_yscale('log')
+      axes.yaxis.set_major_formatter('{x:g}')
+      axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    else:
+      axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
     axes.set_xlabel('step', loc='right')
     if percent:
       _percent(axes.yaxis)
@@ -104,6 +109,13 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
     if len(series) > 1:
       axes.legend(loc='best')
     return _svg(figure, title)
+
+
+def _spans(series: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> bool:
+  """True if the values span so much that most of them would look like 0."""
+  values = np.concatenate([values for _, values in series.values()])
+  values = values[np.isfinite(values)]
+  return values.size > 0 and 0 < 20 * values.min() < values.max()
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
