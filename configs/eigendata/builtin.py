@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.num_test = 250  # certified tasks of other entities and combinations
   c.demands_train = (0.2, 0.5, 0.3)  # weights of tasks with 1, 2, 3 demands
   c.demands_test = (0.0, 0.6, 0.4)
-  c.other_share = 0.2  # tasks with a refusal, a fallback or a transfer
+  c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
   c.processes = 2
   c.llm = 'agentrl.llm.procedural:Procedural'
