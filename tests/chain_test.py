@@ -124,6 +124,22 @@ def test_killed_and_started_again_is_as_if_nothing_had_been(
           == runs.manifest(whole / stage)['made']['params'])
 
 
+def test_grpo_raises_the_reward_of_a_half_trained_agent(
+    whole, call, tmp_path):
+  agent, grpo = tmp_path / 'agent', tmp_path / 'grpo'
+  call('scripts/train_sft.py', '--config=configs/sft/builtin.py',
+       f'--workdir={agent}', *overrides(whole / 'agent_sft'),
+       '--config.total_steps=24', '--config.optimizer.total_steps=24')
+  call('scripts/train_grpo.py', '--config=configs/grpo/builtin.py',
+       f'--workdir={grpo}', *overrides(whole / 'grpo'),
+       f'--config.init_from={agent}', '--config.total_steps=40',
+       '--config.tasks=4', '--config.wave=4', '--config.group=8',
+       '--config.max_rows=16', '--config.optimizer.peak_lr=0.001',
+       '--config.optimizer.schedule=constant')
+  reward = [r['train/reward_mean'] for r in metrics.read(grpo)]
+  assert sum(reward[-10:]) / 10 > sum(reward[:10]) / 10 + 0.1, reward
+
+
 @pytest.mark.parametrize('args, words', [
     (['--config.totl_steps=3'], "no 'totl_steps'. Did you mean 'total_steps'"),
     (['--config.data=/nowhere'], 'is not the folder of a stage'),
