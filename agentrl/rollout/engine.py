@@ -6,9 +6,10 @@ twice, and a beginning that another slot holds already is copied. The engine
 knows ids only, nothing of messages.
 
 Shapes are few and known beforehand, and `warmup` compiles them all: `width`
-rows of so many new tokens (`chunks`, or one when decoding) that look at so
-many positions (`spans`). On CPU a few rows at a time are as fast as many, and
-stay in its caches; on an accelerator set `width` to the number of slots.
+rows, or a quarter of them, of so many new tokens (`chunks`, or one when
+decoding) that look at so many positions (`spans`). On CPU a few rows at a time
+are as fast as many, and stay in its caches; on an accelerator set `width` to
+the number of slots.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Engine:
       max_new: most ids of a turn.
       pad_id: never sampled.
       burst: tokens between two looks of the host.
-      width: rows of a step.
+      width: most rows of a step.
       chunks: numbers of new ids that are read at once.
       temperature: of the sampling; 0 is greedy.
 
@@ -128,10 +129,12 @@ class Engine:
   def warmup(self) -> None:
     """Compiles every shape; nothing compiles after it."""
     for span in self._spans:
-      for chunk, rows in self._rows_of.items():
-        self._prefill_rows([], rows, chunk, span)
-      self._decode_rows([], span)
-      self._copy_rows([], span)
+      for chunk, most in self._rows_of.items():
+        for rows in _sizes(most):
+          self._prefill_rows([], rows, chunk, span)
+      for rows in _sizes(self._width):
+        self._decode_rows([], rows, span)
+        self._copy_rows([], rows, span)
 
   def open(self, seed: int) -> int:
     """A free slot, whose samples are a function of `seed` and of its ids.
@@ -210,9 +213,10 @@ class Engine:
       fresh = rest
 
   def _copy(self, copies: list[tuple[int, int, int]]) -> None:
-    for group in _groups(sorted(copies, key=lambda c: c[2]), self._width):
+    copies = sorted(copies, key=lambda c: c[2])
+    for group, rows in _groups(copies, self._width):
       span = self._span(group[-1][2])
-      self._copy_rows([(donor, i) for donor, i, _ in group], span)
+      self._copy_rows([(donor, i) for donor, i, _ in group], rows, span)
       for _, i, n in group:
         s = self._open[i]
         s.cached, s.waiting = n, s.waiting[n:]
@@ -226,19 +230,18 @@ class Engine:
         chunk = _chunk(s.waiting.size - 1, list(self._rows_of))
         by_chunk.setdefault(chunk, []).append(i)
       for chunk, members in by_chunk.items():
-        for group in _groups(members, self._rows_of[chunk]):
+        for group, rows in _groups(members, self._rows_of[chunk]):
           need = max(self._open[i].cached + min(
               chunk, self._open[i].waiting.size - 1) for i in group)
-          self._prefill_rows(group, self._rows_of[chunk], chunk,
-                             self._span(need))
+          self._prefill_rows(group, rows, chunk, self._span(need))
 
   def _decode(self, busy: list[int]) -> list[Turn]:
     ordered = sorted(busy, key=lambda i: self._open[i].cached)
     drawn = []
-    for group in _groups(ordered, self._width):
+    for group, rows in _groups(ordered, self._width):
       need = self._open[group[-1]].cached + self._spec.burst
       span = self._span(min(need, self._length))
-      drawn.append((group, self._decode_rows(group, span)))
+      drawn.append((group, self._decode_rows(group, rows, span)))
     ended = {}
     for group, (ids_BT, logp_BT) in drawn:  # all run by now: fetch last
       for i, ids_T, logp_T in zip(group, np.asarray(ids_BT),
@@ -294,18 +297,20 @@ class Engine:
       s = self._open[i]
       s.cached, s.waiting = s.cached + count, s.waiting[count:]
 
-  def _decode_rows(self, group: list[int], span: int) -> tuple[Any, Any]:
-    last_B = np.full(self._width, self._spec.pad_id, np.int32)
+  def _decode_rows(self, group: list[int], size: int,
+                   span: int) -> tuple[Any, Any]:
+    last_B = np.full(size, self._spec.pad_id, np.int32)
     last_B[:len(group)] = [self._open[i].waiting[0] for i in group]
     lefts = [self._open[i].left for i in group]
     self._cache, ids_BT, logp_BT = steps.decode(
-        self._params, self._cache, self._rows(group, self._width, lefts),
+        self._params, self._cache, self._rows(group, size, lefts),
         last_B, self._temperature, spec=self._spec, span=span)
     return ids_BT, logp_BT
 
-  def _copy_rows(self, pairs: list[tuple[int, int]], span: int) -> None:
-    from_B = np.zeros(self._width, np.int32)
-    to_B = np.full(self._width, self._slots, np.int32)
+  def _copy_rows(self, pairs: list[tuple[int, int]], size: int,
+                 span: int) -> None:
+    from_B = np.zeros(size, np.int32)
+    to_B = np.full(size, self._slots, np.int32)
     for b, (donor, slot) in enumerate(pairs):
       from_B[b], to_B[b] = donor, slot
     self._cache = steps.copy(self._cache, from_B, to_B, spec=self._spec,
@@ -322,9 +327,20 @@ def _growing(last: int) -> list[int]:
   return [*spans, last]
 
 
-def _groups(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-  for start in range(0, len(items), size):
-    yield items[start:start + size]
+def _sizes(most: int) -> list[int]:
+  """Numbers of rows that steps are compiled for."""
+  return sorted({max(1, most // 4), most})
+
+
+def _groups(items: Sequence[Any],
+            most: int) -> Iterator[tuple[Sequence[Any], int]]:
+  """The items in groups, each with the rows of its step: few rows where two
+  such steps, together cheaper than a long one, are enough for the rest."""
+  few = _sizes(most)[0]
+  while items:
+    rows = most if len(items) > 2 * few else few
+    yield items[:rows], rows
+    items = items[rows:]
 
 
 def _chunk(count: int, chunks: list[int]) -> int:

@@ -19,6 +19,8 @@ from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 
+_BLOCK = 64  # ids that are summed up one by one when sampling
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -79,8 +81,8 @@ def sample(logits_BV: jax.Array, key_B: jax.Array, *, temperature: jax.Array,
            pad_id: int) -> tuple[jax.Array, jax.Array]:
   """Draws one id for each row, by inverting the distribution function.
 
-  One uniform number a row: on CPU five times as fast as Gumbel noise for
-  every logit.
+  One uniform number a row, and sums within one block of ids only: on CPU a
+  tenth of the time that Gumbel noise for every logit takes.
 
   Args:
     logits_BV: float32.
@@ -96,17 +98,37 @@ def sample(logits_BV: jax.Array, key_B: jax.Array, *, temperature: jax.Array,
   logp_BV = jax.nn.log_softmax(
       logits_BV / jnp.where(temperature > 0, temperature, 1.0))
   p_BV = jnp.exp(logp_BV).at[:, pad_id].set(0.0)
-  likeliest_B = p_BV.argmax(-1)
-  below_BV = jnp.cumsum(p_BV, -1)
-  u_B1 = jax.vmap(jax.random.uniform)(key_B)[:, None]
-  drawn_B = (below_BV <= u_B1 * below_BV[:, -1:]).sum(-1)
-  # A parallel sum need not be monotone to the last bit: what has no
-  # probability must not be drawn even so.
+  u_B = jax.vmap(jax.random.uniform)(key_B)
+  drawn_B = _invert(p_BV, u_B)
+  # Sums are rounded: what has no probability must not be drawn even so.
   possible_B = jnp.take_along_axis(p_BV, drawn_B[:, None], 1)[:, 0] > 0
   warm_B = possible_B & (temperature > 0)
-  ids_B = jnp.where(warm_B, drawn_B, likeliest_B).astype(jnp.int32)
+  ids_B = jax.lax.cond(
+      warm_B.all(), lambda: drawn_B,
+      lambda: jnp.where(warm_B, drawn_B, p_BV.argmax(-1).astype(jnp.int32)))
   logp_B = jnp.take_along_axis(logp_BV, ids_B[:, None], 1)[:, 0]
   return ids_B, jnp.where(temperature > 0, logp_B, 0.0)
+
+
+def _invert(p_BV: jax.Array, u_B: jax.Array) -> jax.Array:
+  """The id at which the running sum of `p_BV` passes the share `u_B` of all:
+  first the block of ids, then the id within it."""
+  B, V = p_BV.shape
+  p_BNM = jnp.pad(p_BV, ((0, 0), (0, -V % _BLOCK))).reshape(B, -1, _BLOCK)
+  mass_BN = p_BNM.sum(-1)
+  below_BN = jnp.cumsum(mass_BN, -1)
+  target_B = u_B * below_BN[:, -1]
+  block_B = _count_up_to(below_BN, target_B)
+  pick = lambda x: jnp.take_along_axis(x, block_B[:, None], 1)[:, 0]
+  within_BM = jnp.take_along_axis(p_BNM, block_B[:, None, None], 1)[:, 0]
+  rest_B = target_B - (pick(below_BN) - pick(mass_BN))
+  at_B = _count_up_to(jnp.cumsum(within_BM, -1), rest_B)
+  return jnp.minimum(block_B * _BLOCK + at_B, V - 1).astype(jnp.int32)
+
+
+def _count_up_to(sums_BN: jax.Array, target_B: jax.Array) -> jax.Array:
+  """How many of the running sums are not above the target, the last aside."""
+  return (sums_BN[:, :-1] <= target_B[:, None]).sum(-1)
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),

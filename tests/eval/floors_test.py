@@ -3,6 +3,7 @@
 import pytest
 
 from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
 from agentrl.eval import floors
 
 LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
@@ -40,5 +41,5 @@ def test_the_user_says_so_after_a_transfer(desk, tasks):
 
 def test_a_domain_without_a_transfer_tool_has_a_floor_too(
     desk, tasks, monkeypatch):
-  monkeypatch.setattr(floors, 'TRANSFER_TOOL', 'no_such_tool')
+  monkeypatch.setattr(env_lib, 'TRANSFER_TOOL', 'no_such_tool')
   assert floors.measure(desk, tasks[3:], limits=LIMITS)['transfer'] == [1, 0]

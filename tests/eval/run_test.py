@@ -30,7 +30,7 @@ def test_slots_do_not_change_the_measurement_but_temperature_does():
   base = run._protocol(config)
   config.sampler.slots += 1
   assert run._protocol(config) == base
-  config.user_sampler.temperature = 0.5
+  config.user_sampler.temperature += 0.25
   assert run._protocol(config) != base
 
 

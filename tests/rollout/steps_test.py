@@ -24,6 +24,17 @@ def test_draws_what_the_logits_say_but_no_pad():
   np.testing.assert_allclose(logp_B, LOGITS[ids_B], rtol=1e-5)
 
 
+def test_draws_across_blocks_of_ids():
+  p_V = np.random.default_rng(0).dirichlet(np.full(150, 0.3))  # not 2 x 64
+  p_V[0], p_V[64:128] = 0.0, p_V[64:128] / 100
+  ids_B, logp_B = draw(20_000, 1.0, jnp.log(jnp.array(p_V)))
+  p_V /= p_V.sum()
+  share_V = np.bincount(ids_B, minlength=150) / 20_000
+  error_V = np.sqrt(p_V * (1 - p_V) / 20_000)
+  assert (abs(share_V - p_V) <= 4.5 * error_V + 1e-4).all()
+  np.testing.assert_allclose(logp_B, np.log(p_V[ids_B]), rtol=1e-4)
+
+
 def test_temperature():
   ids_B, logp_B = draw(20_000, 0.5)  # squares the probabilities
   share_V = np.bincount(ids_B, minlength=4) / 20_000
