@@ -5,15 +5,24 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from agentrl import bundle
 from agentrl import metrics
 from agentrl import runs
+from agentrl import sharding
+from agentrl.data import episodes as data
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+from agentrl.rollout import play
+from agentrl.rollout import policy
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -124,15 +133,40 @@ def test_killed_and_started_again_is_as_if_nothing_had_been(
           == runs.manifest(whole / stage)['made']['params'])
 
 
-def test_grpo_raises_the_reward_of_a_half_trained_agent(
-    whole, call, tmp_path):
+def unsure(whole, folder):
+  """The trained agent, its logits so flat that it earns less than half."""
+  config = json.loads((whole / 'grpo/config.json').read_text())['config']
+  mesh = sharding.make_mesh(config['mesh'])
+  env = env_lib.load_many(config['domains'], config['env'])
+  tasks = data.tasks(whole / 'data', 'train') * 8
+  found = bundle.load(whole / 'agent_sft', mesh, 'agent')
+  agent = policy.from_bundle(found, mesh, **config['sampler'])
+  user = policy.from_bundle(bundle.load(whole / 'user_sft', mesh, 'user'),
+                            mesh, **config['user_sampler'])
+  norm = found.params['final_norm']
+  reward = 1.0
+  while reward > 0.5:
+    norm['scale'] *= 0.95
+    agent.load(found.params)
+    reward = np.mean([episode.reward for episode in play.play(
+        env, tasks, agent=agent, user=user, seeds=range(len(tasks)),
+        limits=dialogue.Limits(**config['limits']))])
+  shutil.copytree(whole / 'agent_sft', folder)
+  shutil.rmtree(folder / 'params')
+  manifest = runs.manifest(folder)
+  manifest['made'] |= bundle.save(folder, found.model, found.vocab,
+                                  found.params)
+  metrics.write_json(folder / 'manifest.json', manifest)
+
+
+def test_grpo_raises_the_reward_of_an_agent_made_unsure(
+    root, whole, call, tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(root)
   agent, grpo = tmp_path / 'agent', tmp_path / 'grpo'
-  call('scripts/train_sft.py', '--config=configs/sft/builtin.py',
-       f'--workdir={agent}', *overrides(whole / 'agent_sft'),
-       '--config.total_steps=24', '--config.optimizer.total_steps=24')
+  unsure(whole, agent)
   call('scripts/train_grpo.py', '--config=configs/grpo/builtin.py',
        f'--workdir={grpo}', *overrides(whole / 'grpo'),
-       f'--config.init_from={agent}', '--config.total_steps=40',
+       f'--config.init_from={agent}', '--config.total_steps=50',
        '--config.tasks=4', '--config.wave=4', '--config.group=8',
        '--config.max_rows=16', '--config.optimizer.peak_lr=0.001',
        '--config.optimizer.schedule=constant')
