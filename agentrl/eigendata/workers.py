@@ -154,8 +154,8 @@ def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
 def _demand(record: Mapping[str, Any]) -> domain.Demand:
   beats = tuple(domain.Beat(**b) for b in record['beats'])
   return domain.Demand(**{
-      **record, 'beats': beats, 'about': tuple(record['about']),
-      'tell': tuple(record['tell'])})
+      **record, 'beats': beats,
+      **{k: tuple(record[k]) for k in ('about', 'answers', 'tell')}})
 
 
 def _script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
@@ -187,7 +187,7 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
       scenario, a call is refused, or the user would have to make things up.
   """
   demands = intent.demands
-  if len({(d.family, d.about) for d in demands}) < len(demands):
+  if len({(d.family, d.about, d.answers) for d in demands}) < len(demands):
     raise Rejected('TaskValidation', 'contradiction', intent.scenario)
   for demand in demands:
     _find_details(env, demand, intent.scenario)
@@ -202,13 +202,22 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   if fault := env.fault(task, end.messages):
     raise Rejected('TaskValidation', 'ungrounded', fault)
   about = [word for demand in demands for word in demand.about]
+  answers = [(word, _last_call(demand)) for demand in demands
+             for word in demand.answers]
   kept = ('family', 'goal', 'tell', 'kind')
   return dataclasses.replace(
       task, criteria=_criteria(env, task, demands, moves), meta={
           'split': seeds.plan.split, 'about': about,
+          'answers': answers,
           'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
           'demands': [{k: getattr(d, k) for k in kept} for d in demands],
           'gold': types.to_json(moves)})
+
+
+def _last_call(demand: domain.Demand) -> str:
+  """What the agent does in the end, '' if nothing."""
+  calls = [b.call for b in demand.beats if b.call and b.by == 'assistant']
+  return calls[-1] if calls else ''
 
 
 def _find_details(env: domain.Domain, demand: domain.Demand,
@@ -216,7 +225,8 @@ def _find_details(env: domain.Domain, demand: domain.Demand,
   """Rejects a demand that the user could not put right from the scenario."""
   if demand.goal not in scenario:
     raise Rejected('TaskValidation', 'missing demand', demand.goal)
-  missing = [w for w in demand.about if w.lower() not in demand.goal.lower()]
+  missing = [w for w in (*demand.about, *demand.answers)
+             if w.lower() not in demand.goal.lower()]
   if not missing:
     return
   named = re.findall(mutants.entity(env), demand.goal)

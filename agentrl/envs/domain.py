@@ -66,6 +66,9 @@ class Demand:
     about: words that the user must say, or else the fault is theirs.
     tell: facts that the agent must say (lower-case substrings).
     kind: `do`, `refuse`, `transfer` or `fallback`.
+    answers: words that the user must say once they are asked. The fault is
+      theirs if the agent did what the demand is about without hearing them;
+      an agent that declined has not asked.
   """
 
   family: str
@@ -74,6 +77,7 @@ class Demand:
   about: tuple[str, ...] = ()
   tell: tuple[str, ...] = ()
   kind: str = 'do'
+  answers: tuple[str, ...] = ()
 
 
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
@@ -168,8 +172,11 @@ class Domain:
         or env_lib.handed_over(messages)):
       return ''
     words = ' '.join(m.content or '' for m in messages if m.role == 'user')
-    unsaid = [word for word in task.meta.get('about', ())
-              if word.lower() not in words.lower()]
+    done = _done(messages)
+    expected = [*task.meta.get('about', ()),
+                *(word for word, call in task.meta.get('answers', ())
+                  if call in done)]
+    unsaid = [word for word in expected if word.lower() not in words.lower()]
     return f'The user never mentioned {", ".join(unsaid)}.' if unsaid else ''
 
   def _invented(self, task: types.Task,
@@ -195,6 +202,13 @@ class Domain:
         folder.iterdir(), key=lambda file: file.name)
               if file.name.endswith('.py')]
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
+
+
+def _done(messages: Sequence[types.Message]) -> set[str]:
+  """Names of the tools that the agent has called without an error."""
+  fine = {m.id for m in messages if m.role == 'tool' and not m.error}
+  return {call.name for m in messages if m.role == 'assistant'
+          for call in m.tool_calls if call.id in fine}
 
 
 class World:

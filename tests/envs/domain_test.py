@@ -8,7 +8,8 @@ from agentrl.envs import env as env_lib
 
 ENV = env_lib.load('orders', {'prompt': 'brief'})
 TASK = types.Task('t', 'orders', 'You are Ada Roth. Cancel order tinyKoala.',
-                  meta={'about': ['tinyKoala']})
+                  meta={'about': ['tinyKoala'],
+                        'answers': [('credit', 'return_order')]})
 
 
 def user(text):
@@ -17,6 +18,12 @@ def user(text):
 
 def agent(text):
   return types.Message('assistant', text)
+
+
+def returned(error):
+  call = types.ToolCall('return_order', {}, id='3.0')
+  return (types.Message('assistant', tool_calls=(call,)),
+          types.Message('tool', 'returning', id='3.0', error=error))
 
 
 HANDED = types.Message('assistant', tool_calls=(
@@ -30,6 +37,11 @@ LEFT = 'The user never mentioned tinyKoala.'
     # The agent's errors ended it, or its handing over: the rest is moot.
     ((user('Hello.'), agent('Yes?')), ''),
     ((user('Hello.'), HANDED, agent('Bye.'), user('###TRANSFER###')), ''),
+    # Done without asking how; declined, or tried in vain, without asking.
+    ((user('Return tinyKoala.'), *returned(False), user('###STOP###')),
+     'The user never mentioned credit.'),
+    ((user('Return tinyKoala.'), *returned(True), user('###STOP###')), ''),
+    ((user('Return tinyKoala.'), agent('No.'), user('###STOP###')), ''),
     # Nobody has handed anything over.
     ((user('Hello.'), agent('Bye.'), user('###TRANSFER###')), LEFT),
     # An order that nobody had named; one that the agent has named.

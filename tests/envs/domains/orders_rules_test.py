@@ -205,7 +205,8 @@ class TestFamilies:
     for demand in found:
       (_, arguments), = writes(demand)
       (last,) = arguments.values()
-      assert demand.goal.endswith(f'{last}.') and last in demand.about
+      assert demand.goal.endswith(f'{last}.')
+      assert last in (*demand.about, *demand.answers)
       assert demand.beats.count(steps.YES) == 1
 
   def test_some_keep_what_they_wanted_to_cancel(self):

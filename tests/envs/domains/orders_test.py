@@ -150,13 +150,14 @@ class TestContract:
       said = {side: [[text.lower() for text in b.say]
                      for b in run.demand.beats if b.by == side and b.say]
               for side in ('user', 'assistant')}
-      for side, words in dict(user=run.demand.about,
+      for side, words in dict(user=(*run.demand.about, *run.demand.answers),
                               assistant=run.demand.tell).items():
         for word in words:
           assert any(all(word.lower() in text for text in say)
                      for say in said[side]), (word, run.demand)
       goal = run.demand.goal.lower()
-      assert all(word.lower() in goal for word in run.demand.about)
+      assert all(word.lower() in goal
+                 for word in (*run.demand.about, *run.demand.answers))
 
   def test_writes_come_after_their_name_and_a_yes(self, split):
     for run in gold_runs(split):

@@ -132,12 +132,12 @@ class Talk:
         tell=('account',), kind='refuse')
 
   def end(self, goal: str, *reports: str, tell: tuple[str, ...],
-          kind: str = 'do', about: tuple[str, ...] = ()) -> domain.Demand:
+          kind: str = 'do', answers: tuple[str, ...] = ()) -> domain.Demand:
     """The demand, once the agent has reported."""
     if kind != 'transfer':
       reports = tuple(r + MORE[i % 4] for i, r in enumerate(reports * 2))
     return domain.Demand(self.family, goal, (*self.beats, agent(*reports)),
-                         (*self.about, *about), tell, kind)
+                         self.about, tell, kind, answers)
 
 
 def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:

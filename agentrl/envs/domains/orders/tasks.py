@@ -162,7 +162,7 @@ def _returned(talk: steps.Talk, goal: str, method: str,
   return talk.end(goal, f'Done, {money} for {key} go to your {method}.',
                   f'The return of {key} is set, {money} to {method}.',
                   f'I took back {key}. You get {money} by {method}.',
-                  tell=(*told, money.lower()), about=(method,),
+                  tell=(*told, money.lower()), answers=(method,),
                   kind='fallback' if told else 'do')
 
 
@@ -222,7 +222,7 @@ def _exchanged(talk: steps.Talk, goal: str, color: str,
   return talk.end(goal, f'Done, a {new} comes for {key}.',
                   f'Order {key} is exchanged for a {new}.',
                   f'I swapped {key}, your {new} is on its way.',
-                  tell=(*told, new), about=(color,),
+                  tell=(*told, new), answers=(color,),
                   kind='fallback' if told else 'do')
 
 
@@ -252,7 +252,7 @@ def move(state: State, caller: str, rng: random.Random) -> Demand | None:
   return talk.end(goal, f'Done, {key} goes to {city}.',
                   f'The new city of {key} is {city}.',
                   f'I changed it, {key} is sent to {city}.',
-                  tell=(city.lower(),), about=(city,) * thinks_again)
+                  tell=(city.lower(),), answers=(city,) * thinks_again)
 
 
 def _offer_move(key: str, city: str) -> domain.Beat:
