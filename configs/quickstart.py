@@ -52,10 +52,10 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
     stage.update(length=256, batch_size=2, micro_rows=2, save_every=10)
     stage.total_steps = stage.optimizer.total_steps = 200
   c.agent_sft.total_steps = c.agent_sft.optimizer.total_steps = 100
-  c.grpo.update(total_steps=5, tasks=2, group=4, wave=2, max_rows=8,
+  c.grpo.update(total_steps=5, tasks=2, group=4, wave=2,
                 micro_rows=2, save_every=1,
                 filter='agentrl.rl.filters:keep_all')
-  c.grpo.optimizer.total_steps = 5
+  c.grpo.optimizer.update(total_steps=5, warmup_steps=1)
   for stage in (c.eval_sft, c.grpo, c.eval_grpo):
     stage.limits = dict(max_steps=12, max_errors=2)
     for sampler in (stage.sampler, stage.user_sampler):

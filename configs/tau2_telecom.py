@@ -35,9 +35,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     stage.model.max_length = stage.length = 1024
     stage.batch_size = stage.micro_rows = 3
     stage.total_steps = stage.optimizer.total_steps = 300
-  c.grpo.update(total_steps=5, tasks=4, group=4, wave=8, max_rows=32,
+  c.grpo.update(total_steps=5, tasks=4, group=4, wave=4,
                 micro_rows=2, filter='agentrl.rl.filters:keep_all')
-  c.grpo.optimizer.total_steps = 5
+  c.grpo.optimizer.update(total_steps=5, warmup_steps=1)
   for stage in (c.eval_sft, c.grpo, c.eval_grpo):
     stage.limits = dict(max_steps=100, max_errors=10)
     for sampler in (stage.sampler, stage.user_sampler):

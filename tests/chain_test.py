@@ -168,7 +168,7 @@ def test_grpo_raises_the_reward_of_an_agent_made_unsure(
        f'--workdir={grpo}', *overrides(whole / 'grpo'),
        f'--config.init_from={agent}', '--config.total_steps=50',
        '--config.tasks=4', '--config.wave=4', '--config.group=8',
-       '--config.max_rows=16', '--config.optimizer.peak_lr=0.001',
+       '--config.optimizer.peak_lr=0.001',
        '--config.optimizer.schedule=constant')
   reward = [r['train/reward_mean'] for r in metrics.read(grpo)]
   assert sum(reward[-10:]) / 10 > sum(reward[:10]) / 10 + 0.1, reward

@@ -49,7 +49,8 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
     play: plays tasks with seeds, one episode each, in order.
     tasks: to draw from, uniformly, without repeats within a wave.
     key: of this step; the draw and the seeds are functions of it alone.
-    num_tasks: groups of a full batch.
+    num_tasks: groups of a full batch, at least: what a wave brings beyond
+      them is kept too.
     group: episodes of a task.
     wave: tasks played at once; at most two for each that is missing, once
       some are kept.
@@ -71,11 +72,11 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
     for p, kind in enumerate(keep(reward_PG, valid_PG)):
       if kind:
         dead[str(kind)] += 1
-      elif len(kept) < num_tasks:
+      else:
         kept.append(episodes[p * group:(p + 1) * group])
         rewards.append(reward_PG[p])
         valids.append(valid_PG[p])
-    if len(kept) == num_tasks:
+    if len(kept) >= num_tasks:
       return Batch(kept, np.stack(rewards), np.stack(valids), played, dead)
   mean = np.mean([e.reward for e in played])
   raise GroupsDied(

@@ -80,7 +80,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
         max_waves=config.max_waves, keep=keep)
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
-                     length=config.sampler.length, rows=config.max_rows)
+                     length=config.sampler.length, rows=_most_rows(config))
     state, values = update(state, arrays)
     values = loop.to_floats(values) | {
         f'train/{k}': v for k, v in collect.metrics(batch).items()}
@@ -104,6 +104,12 @@ def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
                  leave=False) as bar:
     return play.play(env, tasks, agent=agent, user=user, seeds=seeds,
                      limits=limits, progress=bar.update)
+
+
+def _most_rows(config: ml_collections.ConfigDict) -> int:
+  """Rows for the largest batch there can be; what stays empty costs nothing."""
+  most = (config.tasks - 1 + config.wave) * config.group
+  return -(-most // config.micro_rows) * config.micro_rows
 
 
 def _arrays(batch: collect.Batch, adv_PG: np.ndarray, *, length: int,

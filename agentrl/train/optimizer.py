@@ -14,15 +14,19 @@ _MATRICES = {'qkv': (-3, (-2, -1)), 'up': (-3, -1), 'out': (-2, -1),
              'down': (-2, -1), 'smear': (-2, -1)}
 
 
-def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
-         schedule: str, clip_norm: float, weight_decay: float, b1: float,
-         b2: float) -> optax.GradientTransformation:
+def make(*, name: str, peak_lr: float, norm_lr: float, warmup_steps: int,
+         total_steps: int, schedule: str, clip_norm: float,
+         weight_decay: float, b1: float, b2: float
+         ) -> optax.GradientTransformation:
   """Clip by global norm, then AdamW or Muon with a warm-up and a schedule.
 
   Args:
     name: `adamw` (arXiv:1711.05101), or `muon` (Jordan et al., 2024) for the
       matrices of the layers with AdamW for the rest.
     peak_lr: learning rate after the warm-up.
+    norm_lr: that of the scales of the norms, in multiples of the others': they
+      are near 1 whatever the width, where the entries of a matrix shrink with
+      it (arXiv:2203.03466 table 8).
     warmup_steps: linear from 0.
     total_steps: where a `cosine` reaches 0; unused by `constant`.
     schedule: `cosine` or `constant`.
@@ -60,7 +64,14 @@ def make(*, name: str, peak_lr: float, warmup_steps: int, total_steps: int,
     case _:
       raise ValueError(f"optimizer.name must be 'adamw' or 'muon', got "
                        f'{name!r}.')
-  return optax.chain(optax.clip_by_global_norm(clip_norm), tx)
+  return optax.chain(optax.clip_by_global_norm(clip_norm), tx,
+                     optax.masked(optax.scale(norm_lr), is_norm))
+
+
+def is_norm(params: Any) -> Any:
+  """True for each scale of a norm."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, _: getattr(path[-1], 'key', '') == 'scale', params)
 
 
 def is_matrix(params: Any) -> Any:

@@ -19,8 +19,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
   c.mesh = dict(data=1, fsdp=1, tensor=1)
-  c.total_steps = 75
-  c.tasks = 10  # groups of a batch
+  c.total_steps = 100
+  c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task
   c.wave = 16  # tasks played at once; refilled until the batch is full
   c.max_waves = 10
@@ -31,10 +31,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.filter = 'agentrl.rl.filters:mixed'
   c.loss = 'agentrl.rl.losses:clipped_surrogate'
   c.loss_kw = dict(clip_low=0.2, clip_high=0.28)
-  c.max_rows = 96  # of a batch, padded for free
   c.micro_rows = 8  # rows of a forward and backward pass
   c.optimizer = dict(
-      name='adamw', peak_lr=2e-3, warmup_steps=2, total_steps=c.total_steps,
-      schedule='cosine', clip_norm=1.0, weight_decay=0.0, b1=0.9, b2=0.99)
-  c.save_every = 15
+      name='adamw', peak_lr=1e-3, norm_lr=10.0, warmup_steps=10,
+      total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
+      weight_decay=0.0, b1=0.9, b2=0.99)
+  c.save_every = 20
   return c

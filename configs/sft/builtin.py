@@ -34,7 +34,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.micro_rows = 2  # rows of a forward and backward pass
   c.total_steps = 3400 if c.side == 'user' else 3200
   c.optimizer = dict(
-      name='muon', peak_lr=0.015, warmup_steps=20, total_steps=c.total_steps,
-      schedule='cosine', clip_norm=1.0, weight_decay=0.05, b1=0.9, b2=0.95)
+      name='muon', peak_lr=0.015, norm_lr=1.0, warmup_steps=20,
+      total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
+      weight_decay=0.05, b1=0.9, b2=0.95)
   c.save_every = 500
   return c

@@ -15,7 +15,7 @@ from agentrl.train import optimizer
 from agentrl.train import update as update_lib
 
 MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16)
-KW = dict(peak_lr=0.1, warmup_steps=0, total_steps=10, schedule='constant',
+KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10, schedule='constant',
           clip_norm=1e9, weight_decay=0.0, b1=0.9, b2=0.95)
 
 
@@ -115,6 +115,20 @@ def test_decay_spares_vectors_and_schedule_is_kept():
     sizes.append(float(-deltas['m'][0, 0]))
   np.testing.assert_allclose(sizes[:5], [0, .0125, .025, .0375, .05], rtol=1e-5)
   assert sizes[10] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize('name', ['adamw', 'muon'])
+def test_the_norms_have_a_learning_rate_of_their_own(name):
+  params = transformer.init(MODEL, jax.random.key(0))
+  deltas = []
+  for norm_lr in (1.0, 10.0):
+    tx = optimizer.make(name=name, **{**KW, 'norm_lr': norm_lr})
+    deltas.append(tx.update(params, tx.init(params), params)[0])
+  ratio = jax.tree.map(lambda x, y: np.unique(np.round(y / x)), *deltas)
+  by_name = {jax.tree_util.keystr(path): value.tolist() for path, value
+             in jax.tree_util.tree_leaves_with_path(ratio)}
+  assert all(value == [10 if 'norm' in path else 1]
+             for path, value in by_name.items()), by_name
 
 
 @pytest.mark.parametrize('change, words', [
