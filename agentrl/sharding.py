@@ -17,7 +17,7 @@ import numpy as np
 
 P = jax.sharding.PartitionSpec
 AXES = ('data', 'fsdp', 'tensor')
-BATCH = P(('data', 'fsdp'))
+PARTS = P(None, ('data', 'fsdp'))  # parts of a batch, rows of a part
 
 # The first match wins; specs align with the last axes of the parameter, since
 # a scanned layer has one more in front.
@@ -49,6 +49,13 @@ def make_mesh(axes: Mapping[str, int]) -> jax.sharding.Mesh:
         f'({jax.default_backend()}): set axes whose product is at most {have}.')
   devices = np.asarray(jax.devices()[:need]).reshape(sizes)
   return jax.sharding.Mesh(devices, AXES)
+
+
+def replica(mesh: jax.sharding.Mesh, index: int) -> jax.sharding.Mesh:
+  """One slice of a mesh along `data`, where a sampler lives: its parameters
+  lie there whole. Samplers beyond the number of slices share."""
+  i = index % mesh.shape['data']
+  return jax.sharding.Mesh(mesh.devices[i:i + 1], AXES)
 
 
 def _spec(path: str, shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> P:
@@ -83,7 +90,8 @@ def shardings(tree: Any, mesh: jax.sharding.Mesh) -> Any:
 
 def batch(mesh: jax.sharding.Mesh, micro_rows: int
          ) -> jax.sharding.NamedSharding:
-  """Where the rows of a batch lie: over `data` and `fsdp`.
+  """Where a batch in parts [M, B, ..] lies: each part's rows over `data` and
+  `fsdp`.
 
   Raises:
     ValueError: the rows of one part do not divide over them.
@@ -93,7 +101,7 @@ def batch(mesh: jax.sharding.Mesh, micro_rows: int
     raise ValueError(f'config.micro_rows={micro_rows} does not divide over the '
                      f'{ways} devices of mesh axes data and fsdp: set it to a '
                      f'multiple of {ways}.')
-  return jax.sharding.NamedSharding(mesh, BATCH)
+  return jax.sharding.NamedSharding(mesh, PARTS)
 
 
 def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:

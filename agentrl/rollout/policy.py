@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from agentrl import bundle as bundle_lib
+from agentrl import sharding
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
@@ -79,15 +80,25 @@ class _Tokens:
 class ModelPolicy:
   """A model speaks. Its traces are the very ids that were fed and sampled."""
 
-  def __init__(self, engine: engine_lib.Engine, vocab: vocab_lib.Vocab):
-    """`engine` must stop at `vocab.end`, and serves this policy alone."""
+  def __init__(self, engine: engine_lib.Engine, vocab: vocab_lib.Vocab,
+               mesh: jax.sharding.Mesh | None = None):
+    """Makes a policy without weights: `load` them.
+
+    Args:
+      engine: must stop at `vocab.end`, and serves this policy alone.
+      vocab: of the model.
+      mesh: where it samples; None: where the weights lie.
+    """
     self._engine = engine
+    self._mesh = mesh
     self._vocab = vocab
     self._tokens: dict[int, _Tokens] = {}
     self._key_of: dict[int, int] = {}
 
   def load(self, params: Any) -> None:
     """Speaks with these weights from now on; no dialogue may be open."""
+    if self._mesh:
+      params = jax.device_put(params, sharding.shardings(params, self._mesh))
     self._engine.load(params)
 
   def open(self, key: int, seed: int, task: types.Task) -> bool:
@@ -191,13 +202,12 @@ def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh,
 
   Args:
     bundle: what speaks.
-    mesh: where it lies.
+    mesh: where it samples.
     **engine: keyword arguments of `rollout.engine.Engine`.
 
   Raises:
     ValueError: wrong sizes, or slots longer than what the model was made for.
   """
-  del mesh  # the parameters are on it already, and computations follow them
   if engine['length'] > bundle.model.max_length:
     raise ValueError(
         f'The sampler\'s length {engine["length"]} is beyond the '
@@ -205,6 +215,7 @@ def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh,
         '(config.model.max_length of its SFT): lower it.')
   sampler = engine_lib.Engine(bundle.model, stop_id=bundle.vocab.end,
                               pad_id=bundle.vocab.pad, **engine)
-  sampler.load(bundle.params)
+  policy = ModelPolicy(sampler, bundle.vocab, mesh)
+  policy.load(bundle.params)
   sampler.warmup()
-  return ModelPolicy(sampler, bundle.vocab)
+  return policy

@@ -26,11 +26,11 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     loss_fn: see `train.update`.
     tx: the optimiser.
     mesh: where all lies.
-    micro_rows: see `train.update.make_update`.
+    micro_rows: rows of a part of the batch, see `train.update`.
 
   Returns:
     (a function that makes the first state, the state's shapes and shardings,
-    the jitted update, which consumes its state).
+    the update of rows [B, T], jitted, which consumes its state).
   """
   first = lambda: update_lib.init(make_params(), tx)
   shapes = jax.eval_shape(first)
@@ -38,10 +38,12 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
   like = jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
       shapes, places)
-  update = jax.jit(
-      update_lib.make_update(loss_fn, tx, micro_rows), donate_argnums=0,
+  jitted = jax.jit(
+      update_lib.make_update(loss_fn, tx), donate_argnums=0,
       in_shardings=(places, sharding.batch(mesh, micro_rows)),
       out_shardings=(places, sharding.replicated(mesh)))
+  update = lambda state, batch: jitted(
+      state, update_lib.split(batch, micro_rows))
   return jax.jit(first, out_shardings=places), like, update
 
 

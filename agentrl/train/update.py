@@ -29,38 +29,47 @@ def init(params: Any, tx: optax.GradientTransformation) -> TrainState:
   return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
 
 
-def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
-                micro_rows: int) -> Callable[..., tuple[TrainState, Metrics]]:
+def split(batch: Mapping[str, Any], micro_rows: int) -> dict[str, Any]:
+  """Rows [B, ..] as parts [M, micro_rows, ..], for `make_update`.
+
+  Raises:
+    ValueError: `micro_rows` does not divide the rows.
+  """
+  rows = batch['target_BT'].shape[0]
+  if rows % micro_rows:
+    raise ValueError(f'A batch of {rows} rows does not divide into parts of '
+                     f'{micro_rows}: set config.micro_rows to a divisor.')
+  return {name: x.reshape(-1, micro_rows, *x.shape[1:])
+          for name, x in batch.items()}
+
+
+def make_update(loss_fn: LossFn, tx: optax.GradientTransformation
+               ) -> Callable[..., tuple[TrainState, Metrics]]:
   """Returns the pure `update(state, batch) -> (state, metrics)`.
 
-  The batch is walked in parts of `micro_rows` rows, whose gradients add up,
-  so memory is that of one part. Only parts that hold a target are computed: a
-  batch may be padded to a fixed number of rows at no cost, and one compiled
-  update serves batches of every size.
+  The batch comes in parts, see `split`, whose gradients add up, so memory is
+  that of one part; sharded over rows, every device has its share of each.
+  Only parts that hold a target are computed: a batch may be padded to a fixed
+  number of rows at no cost, and one compiled update serves batches of every
+  size.
 
   Args:
     loss_fn: gives each part of the batch its part of the loss and metrics,
       which add up to those of the whole (those named `*_max` by maximum, from
       0); `batch['total']` is the number of target tokens of the whole batch.
     tx: the optimiser.
-    micro_rows: rows of a part; must divide the rows of the batch.
   """
   grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
   def update(state: TrainState, batch: Mapping[str, jax.Array]
             ) -> tuple[TrainState, Metrics]:
-    rows = batch['target_BT'].shape[0]
-    if rows % micro_rows:
-      raise ValueError(f'A batch of {rows} rows does not divide into parts of '
-                       f'{micro_rows}: set config.micro_rows to a divisor.')
-    filled_B = batch['target_BT'].any(1)
-    last = jnp.max(jnp.where(filled_B, jnp.arange(rows), -1))
-    total = jnp.maximum(batch['target_BT'].sum(), 1)
+    target_MBT = batch['target_BT']
+    filled_M = target_MBT.any((1, 2))
+    count = jnp.max(jnp.where(filled_M, jnp.arange(filled_M.size) + 1, 0))
+    total = jnp.maximum(target_MBT.sum(), 1)
 
     def part(i):
-      cut = lambda x: jax.lax.dynamic_slice_in_dim(x, i * micro_rows,
-                                                   micro_rows)
-      return {**jax.tree.map(cut, dict(batch)), 'total': total}
+      return {**jax.tree.map(lambda x: x[i], dict(batch)), 'total': total}
 
     def body(i, carry):
       return _merge(carry, grad_fn(state.params, part(i)))
@@ -68,7 +77,7 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
     shape = jax.eval_shape(grad_fn, state.params, part(0))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
     (loss, metrics), grads = jax.lax.fori_loop(
-        0, last // micro_rows + 1, body, zeros)
+        0, count, body, zeros)
     deltas, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, deltas)
     metrics = {**metrics, 'loss': loss, 'grad_norm': optax.tree.norm(grads),

@@ -18,7 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data = 'runs/quickstart/data'
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
-  c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.mesh = dict(data=2, fsdp=1, tensor=1)
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task
@@ -31,7 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.filter = 'agentrl.rl.filters:mixed'
   c.loss = 'agentrl.rl.losses:clipped_surrogate'
   c.loss_kw = dict(clip_low=0.2, clip_high=0.28)
-  c.micro_rows = 8  # rows of a forward and backward pass
+  c.micro_rows = 4  # rows of a forward and backward pass
   c.optimizer = dict(
       name='adamw', peak_lr=1e-3, norm_lr=10.0, warmup_steps=10,
       total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,

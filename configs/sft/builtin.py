@@ -28,7 +28,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,
       tie_embeddings=True, dtype='float32', param_dtype='float32',
       scan_layers=False, remat=False, smear=2)
-  c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.mesh = dict(data=2, fsdp=1, tensor=1)
   c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row
   c.micro_rows = 2  # rows of a forward and backward pass

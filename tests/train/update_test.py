@@ -33,8 +33,8 @@ def fresh(tx):
 
 def step(data, micro_rows, tx):
   update = update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=MODEL), tx, micro_rows)
-  return jax.jit(update)(fresh(tx), data)
+      functools.partial(sft_loss.next_token, model=MODEL), tx)
+  return jax.jit(update)(fresh(tx), update_lib.split(data, micro_rows))
 
 
 def close(a, b):
@@ -59,11 +59,11 @@ def test_worked_example():
   loss_fn = lambda params, b: (
       (params['w'] * b['x_B1'] * b['target_BT']).sum() / b['total'],
       {'x_max': jnp.abs(b['x_B1']).max()})
-  update = update_lib.make_update(loss_fn, optax.sgd(0.5), 1)
+  update = update_lib.make_update(loss_fn, optax.sgd(0.5))
   state = update_lib.init({'w': jnp.array(2.0)}, optax.sgd(0.5))
   data = {'x_B1': jnp.array([[1.0], [-6.0], [9.0]]),
           'target_BT': jnp.array([[True], [True], [False]])}
-  state, found = update(state, data)
+  state, found = update(state, update_lib.split(data, 1))
   # loss = 2 (1 - 6) / 2 = -5; gradient -2.5; the third row has no target, and
   # no part of it is looked at.
   assert float(found['loss']) == -5 and float(found['grad_norm']) == 2.5
@@ -80,10 +80,10 @@ def test_rows_must_divide():
 def test_each_optimiser_learns(name):
   tx = optimizer.make(name=name, **{**KW, 'peak_lr': 0.02})
   update = jax.jit(update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=MODEL), tx, 4))
+      functools.partial(sft_loss.next_token, model=MODEL), tx))
   state, losses = fresh(tx), []
   for _ in range(15):
-    state, found = update(state, batch())
+    state, found = update(state, update_lib.split(batch(), 4))
     losses.append(float(found['loss']))
   assert losses[-1] < 0.6 * losses[0]
 
