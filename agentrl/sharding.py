@@ -51,11 +51,10 @@ def make_mesh(axes: Mapping[str, int]) -> jax.sharding.Mesh:
   return jax.sharding.Mesh(devices, AXES)
 
 
-def replica(mesh: jax.sharding.Mesh, index: int) -> jax.sharding.Mesh:
-  """One slice of a mesh along `data`, where a sampler lives: its parameters
-  lie there whole. Samplers beyond the number of slices share."""
-  i = index % mesh.shape['data']
-  return jax.sharding.Mesh(mesh.devices[i:i + 1], AXES)
+def replica(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
+  """The first slice of a mesh along `data`: samplers live there, and share
+  what is compiled for it."""
+  return jax.sharding.Mesh(mesh.devices[:1], AXES)
 
 
 def _spec(path: str, shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> P:

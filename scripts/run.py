@@ -51,7 +51,7 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
     _delete(root)
   # Compiled programs are kept, so evaluations and a second start are quick.
   jax.config.update('jax_compilation_cache_dir', str(root / 'compiled'))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
   stages = {name: resolve.name(path or config.synthesize)
             for name, (path, _) in STAGES.items()}
   for name, stage in stages.items():

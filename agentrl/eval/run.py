@@ -59,15 +59,12 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
     agent, user = map(policy_lib.ScriptPolicy, resolve.name(config.agent)(env))
     user_digest = config.agent  # a script and its user are one
   else:
-    mesh = sharding.make_mesh(config.mesh)
-    agent_mesh, user_mesh = (sharding.replica(mesh, i) for i in range(2))
-    user_bundle = bundle.load(config.user, user_mesh, 'user')
+    mesh = sharding.replica(sharding.make_mesh(config.mesh))
+    user_bundle = bundle.load(config.user, mesh, 'user')
     user_digest = user_bundle.digest
-    user = policy_lib.from_bundle(user_bundle, user_mesh,
-                                  **config.user_sampler)
+    user = policy_lib.from_bundle(user_bundle, mesh, **config.user_sampler)
     agent = policy_lib.from_bundle(
-        bundle.load(config.agent, agent_mesh, 'agent'), agent_mesh,
-        **config.sampler)
+        bundle.load(config.agent, mesh, 'agent'), mesh, **config.sampler)
   parts = measurement(env, tasks, user=user_digest,
                       protocol=_protocol(config))
   with tqdm.tqdm(total=len(tasks) * config.trials, unit='dialogue',

@@ -50,11 +50,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   tasks = data_lib.tasks(config.data, 'train')
   mesh = sharding.make_mesh(config.mesh)
   start = bundle.load(config.init_from, mesh, 'init_from')
-  agent = policy.from_bundle(start, sharding.replica(mesh, 0),
-                             **config.sampler)
-  user_mesh = sharding.replica(mesh, 1)
-  user = policy.from_bundle(bundle.load(config.user, user_mesh, 'user'),
-                            user_mesh, **config.user_sampler)
+  place = sharding.replica(mesh)
+  agent = policy.from_bundle(start, place, **config.sampler)
+  user = policy.from_bundle(bundle.load(config.user, place, 'user'), place,
+                            **config.user_sampler)
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
   loss_fn = functools.partial(

@@ -134,7 +134,7 @@ class Engine:
           self._prefill_rows([], rows, chunk, span)
       for rows in _sizes(self._width):
         self._decode_rows([], rows, span)
-        self._copy_rows([], rows, span)
+      self._copy_rows([], span)
 
   def open(self, seed: int) -> int:
     """A free slot, whose samples are a function of `seed` and of its ids.
@@ -214,9 +214,10 @@ class Engine:
 
   def _copy(self, copies: list[tuple[int, int, int]]) -> None:
     copies = sorted(copies, key=lambda c: c[2])
-    for group, rows in _groups(copies, self._width):
-      span = self._span(group[-1][2])
-      self._copy_rows([(donor, i) for donor, i, _ in group], rows, span)
+    for start in range(0, len(copies), self._width):
+      group = copies[start:start + self._width]
+      self._copy_rows([(donor, i) for donor, i, _ in group],
+                      self._span(group[-1][2]))
       for _, i, n in group:
         s = self._open[i]
         s.cached, s.waiting = n, s.waiting[n:]
@@ -307,10 +308,9 @@ class Engine:
         last_B, self._temperature, spec=self._spec, span=span)
     return ids_BT, logp_BT
 
-  def _copy_rows(self, pairs: list[tuple[int, int]], size: int,
-                 span: int) -> None:
-    from_B = np.zeros(size, np.int32)
-    to_B = np.full(size, self._slots, np.int32)
+  def _copy_rows(self, pairs: list[tuple[int, int]], span: int) -> None:
+    from_B = np.zeros(self._width, np.int32)
+    to_B = np.full(self._width, self._slots, np.int32)
     for b, (donor, slot) in enumerate(pairs):
       from_B[b], to_B[b] = donor, slot
     self._cache = steps.copy(self._cache, from_B, to_B, spec=self._spec,
@@ -329,7 +329,7 @@ def _growing(last: int) -> list[int]:
 
 def _sizes(most: int) -> list[int]:
   """Numbers of rows that steps are compiled for."""
-  return sorted({max(1, most // 4), most})
+  return [most // 4, most] if most >= 8 else [most]
 
 
 def _groups(items: Sequence[Any],
@@ -338,7 +338,7 @@ def _groups(items: Sequence[Any],
   such steps, together cheaper than a long one, are enough for the rest."""
   few = _sizes(most)[0]
   while items:
-    rows = most if len(items) > 2 * few else few
+    rows = few if len(items) <= 2 * few else most
     yield items[:rows], rows
     items = items[rows:]
 
