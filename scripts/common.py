@@ -46,8 +46,8 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
                f'{" and --".join(required)}.')
     logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up
-    _make_devices(CONFIG.value)
     try:
+      _make_devices(CONFIG.value)
       if stage.__module__ != '__main__':  # else it is many stages
         check_fields(stage, CONFIG.value)
       stage(CONFIG.value, WORKDIR.value)
