@@ -18,6 +18,7 @@ from typing import Any
 from agentrl import types
 from agentrl.data import replay
 from agentrl.eigendata import tau2_phone
+from agentrl.eigendata import tau2_talk
 from agentrl.envs import dialogue
 from agentrl.envs import tau2
 
@@ -68,45 +69,21 @@ HOLD = ('YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON.',)
 HANDED = ('###TRANSFER###', 'Okay. ###TRANSFER###', 'Thanks. ###TRANSFER###')
 
 
-class Talk:
-  """A dialogue under way; each method makes moves in it.
+class Talk(tau2_talk.Talk):
+  """A telecom dialogue under way.
 
   Attributes:
-    rng: draws the words.
     kind: what the user calls about, a key of `OPENINGS`.
     number: of the user's phone.
     place: where the user is.
-    end: how it ended; None before.
   """
 
   def __init__(self, env: tau2.Tau2, task: types.Task, rng: random.Random):
-    self.rng, self.end = rng, None
+    super().__init__(env, task, rng)
     self.kind = re.match(r'\[(\w+)\]', task.id)[1]
     self.number = re.search(r'phone number ([\d-]+)', task.scenario)[1]
     self.place = 'abroad' if 'currently abroad' in task.scenario else 'at home'
-    self.world = env.start(task)
-    self._game = dialogue.play(
-        self.world, system={'assistant': '', 'user': ''})
-    self._ask = next(self._game)
     self._at_once = rng.choice((2, 3))  # things that the agent asks for
-
-  def say(self, side: types.Side, variants: Sequence[str], *gaps: Any,
-          before: str = '') -> None:
-    text = before + self.rng.choice(variants).format(*gaps)
-    self._send(side, types.Message('assistant', text))
-
-  def call(self, side: types.Side, name: str, **arguments: Any) -> str:
-    """The result of a call.
-
-    Raises:
-      replay.Unplayable: it was refused.
-    """
-    call = types.ToolCall(name, arguments)
-    self._send(side, types.Message('assistant', tool_calls=(call,)))
-    result = self._ask.new[-1][1]
-    if result.error:
-      raise replay.Unplayable(f'{name} was refused: {result.content}')
-    return result.content
 
   def lookup(self, key: str) -> dict[str, Any]:
     return json.loads(self.call('assistant', 'get_details_by_id', id=key))
@@ -148,14 +125,6 @@ class Talk:
     text = f'{text[0].upper()}{text[1:]}.'
     self.say('user', ('{}',), text)
     return text.lower()
-
-  def _send(self, side: types.Side, reply: types.Message) -> None:
-    if self.end or self._ask.side != side:
-      raise replay.Unplayable(f'It is not the turn of the {side}.')
-    try:
-      self._ask = self._game.send(reply)
-    except StopIteration as stop:
-      self.end = stop.value
 
 
 def solve(talk: Talk) -> dialogue.End:

@@ -15,7 +15,7 @@ Known and kept: in airline and retail, `calculate('9**9**9')` never returns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import functools
 import hashlib
 import importlib
@@ -200,6 +200,14 @@ class Tau2:
       if task_id in self._bench.splits[split]:
         return split
     return 'other'
+
+  def task(self, record: Mapping[str, Any]) -> types.Task:
+    """A task in the benchmark's own form (an entry of its tasks.json) as ours.
+
+    Raises:
+      ValueError: it is not of that form.
+    """
+    return self._task(_part('data_model.tasks').Task.model_validate(record))
 
   def _task(self, raw: Any) -> types.Task:
     criteria = _criteria(raw.evaluation_criteria)

@@ -1,0 +1,135 @@
+"""The benchmark's databases, shared by all dialogues, copied row by row.
+
+A database of tau2-bench is parsed once a process. A dialogue gets tables that
+point to the shared rows; a row is copied when a tool asks for it by its key,
+for the tool may change it. Tools that walk over a whole table only look
+(`tests/envs/tau2_state_test.py` holds them to that), and see the shared rows.
+
+So a fresh database costs a few dictionaries, and two states can be compared
+by the few rows that either has touched: what `get_hash` of the package says
+of them follows, for its hash is one of sorted JSON, and the JSON of a database
+is that of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+import copy
+import json
+from typing import Any
+
+_GONE = object()
+Changes = Mapping[tuple[str, Any], str]
+
+
+class Rows(dict):
+  """A table: rows of `base`, each copied on its first access by key.
+
+  A dictionary in full, so that pydantic and `json` read it as one.
+
+  Attributes:
+    base: the shared rows.
+    own: keys of all rows that may differ from those of the base.
+  """
+
+  __slots__ = ('base', 'own')
+
+  def __init__(self, base: Mapping[Any, Any]):
+    super().__init__(base)
+    self.base, self.own = base, set()
+
+  def __getitem__(self, key: Any) -> Any:
+    row = super().__getitem__(key)
+    if key not in self.own:
+      self[key] = row = copied(row)
+    return row
+
+  def get(self, key: Any, default: Any = None) -> Any:
+    return self[key] if key in self else default
+
+  def __setitem__(self, key: Any, row: Any) -> None:
+    super().__setitem__(key, row)
+    self.own.add(key)
+
+  def __delitem__(self, key: Any) -> None:
+    super().__delitem__(key)
+    self.own.add(key)
+
+  def _refuse(self, *args: Any, **kw: Any) -> Any:
+    raise NotImplementedError(
+        'The benchmark changes a table in a way that is new: teach it to '
+        'agentrl.envs.tau2_state.Rows, or its rows will be shared.')
+
+  pop = popitem = setdefault = update = clear = _refuse
+  __ior__ = _refuse
+
+
+def copied(value: Any) -> Any:
+  """A deep copy of a row: models, dictionaries and lists of plain values."""
+  kind = type(value)
+  if kind in (str, int, float, bool, type(None)):
+    return value
+  if kind is dict:
+    return {k: copied(v) for k, v in value.items()}
+  if kind is list:
+    return [copied(v) for v in value]
+  if hasattr(value, 'model_fields_set'):
+    new = value.model_copy()
+    fields = new.__dict__
+    for name, field in fields.items():
+      fields[name] = copied(field)
+    return new
+  return copy.deepcopy(value)
+
+
+class Base:
+  """A parsed database that many dialogues share.
+
+  Args:
+    db: the package's, whose every field is a table by key.
+  """
+
+  def __init__(self, db: Any):
+    self._db = db
+    self._texts: dict[tuple[str, Any], str] = {}
+
+  @staticmethod
+  def fits(db: Any) -> bool:
+    """True if every field of the database is a table."""
+    return all(type(getattr(db, name)) is dict
+               for name in type(db).model_fields)
+
+  def fresh(self) -> Any:
+    """A database in its first state, of the package's own type."""
+    return type(self._db).model_construct(**{
+        name: Rows(getattr(self._db, name))
+        for name in type(self._db).model_fields})
+
+  def changes(self, db: Any) -> Changes:
+    """(table, key) -> JSON of each row that differs; '' for one that is gone.
+
+    Two databases from `fresh` have equal `get_hash` just if these are equal.
+    """
+    return {place: text for place, text in _texts(db)
+            if text != self._text(place)}
+
+  def _text(self, place: tuple[str, Any]) -> str:
+    if place not in self._texts:
+      table, key = place
+      row = getattr(self._db, table).get(key, _GONE)
+      self._texts[place] = _text(row)
+    return self._texts[place]
+
+
+def _texts(db: Any) -> Iterator[tuple[tuple[str, Any], str]]:
+  for name in type(db).model_fields:
+    table = getattr(db, name)
+    for key in table.own:
+      yield (name, key), _text(dict.get(table, key, _GONE))
+
+
+def _text(row: Any) -> str:
+  """As the package's hash sees a row."""
+  if row is _GONE:
+    return ''
+  return json.dumps(row.model_dump(), sort_keys=True, default=str)
