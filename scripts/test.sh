@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/install.sh test
+bash scripts/install_tau2.sh  # the oracle of envs/tau2.py
 marks='not slow'
 if [ "${1:-}" = --slow ]; then
   marks='slow or not slow'

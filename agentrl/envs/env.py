@@ -115,6 +115,18 @@ class Many:
                        f'config.domains has {sorted(self.envs)}.')
     return self.envs[task.domain]
 
+  def tasks(self, split: str) -> list[types.Task]:
+    """The tasks that the domains themselves bring.
+
+    Raises:
+      ValueError: a domain brings none, or has no such split.
+    """
+    for name, env in self.envs.items():
+      if not hasattr(env, 'tasks'):
+        raise ValueError(f'{name} brings no tasks of its own: set config.data '
+                         'to the folder of a data stage.')
+    return [t for env in self.envs.values() for t in env.tasks(split)]
+
   def system(self, side: types.Side, task: types.Task) -> str:
     return self._of(task).system(side, task)
 

@@ -1,9 +1,9 @@
 """The real benchmark, tau2-bench, as an environment (extra `tau2`).
 
-Tools, data models, tasks, databases and the evaluators of calls and of words
-are the package's own (`tau2_bench.py`); state handling, rules of dialogue and
-the verdict on state are ours (`tau2_state.py`, `dialogue.py`,
-`tau2_score.py`), each held equal to the package's by tests.
+Tools, data models, tasks and databases are the package's own
+(`tau2_bench.py`); state handling, rules of dialogue and verdicts are ours
+(`tau2_state.py`, `dialogue.py`, `tau2_score.py`), held equal to the package's
+by tests.
 
 Mended, as no number of the benchmark hangs on it: `break_vpn` writes to a
 default that all environments of a process share (here each has its own, as in

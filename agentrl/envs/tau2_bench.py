@@ -14,7 +14,6 @@ import functools
 import hashlib
 import importlib
 from importlib import metadata
-import inspect
 import json
 import os
 import pathlib
@@ -92,11 +91,6 @@ def version() -> str:
     except metadata.PackageNotFoundError:
       continue
   return 'unknown'
-
-
-def grader(name: str) -> Any:
-  """One of the package's evaluators: `action` or `communicate`."""
-  return part(f'evaluator.evaluator_{name}')
 
 
 @functools.cache
@@ -225,7 +219,8 @@ class Benchmark:
     parts = [version(), self.policy, self.guide, json.dumps(self.schemas),
              pathlib.Path(self._file).read_text()]
     parts += [kit.get_db_hash() for kit in kits if kit]
-    parts += map(inspect.getsource, (
-        self.module, part('environment.environment'), *map(
-            grader, ('env', 'action', 'communicate'))))
+    root = pathlib.Path(part('utils').__file__).parent.parent
+    for pattern in (f'domains/{self.domain}/*.py', 'environment/*.py',
+                    'evaluator/*.py', 'orchestrator/orchestrator.py'):
+      parts += [file.read_text() for file in sorted(root.glob(pattern))]
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]

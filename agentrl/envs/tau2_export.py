@@ -129,8 +129,8 @@ def _verdict(env: tau2.Tau2, task: types.Task, raw_task: Any,
         'was edited. Run the evaluation again.')
   history = [tau2_score.raw_message(m) for m in episode.messages]
   grade = lambda name: getattr(
-      tau2_bench.grader(name), f'{name.title()}Evaluator').calculate_reward(
-          raw_task, history)
+      tau2_bench.part(f'evaluator.evaluator_{name}'),
+      f'{name.title()}Evaluator').calculate_reward(raw_task, history)
   met = lambda check: world.environment.run_env_assertion(
       check, raise_assertion_error=False)
   criteria = raw_task.evaluation_criteria

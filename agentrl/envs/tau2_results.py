@@ -210,7 +210,8 @@ def _record(path: pathlib.Path) -> dict[str, Any]:
   except ValueError as e:
     state = 'is not whole JSON' if text.strip() else 'is empty'
     raise ValueError(f'{path} {state} ({e}): it was cut off while it was '
-                     'written or copied. Copy it again.') from e
+                     'written or copied, or is no results file. Give the file '
+                     'that `tau2 run` wrote.') from e
   if not isinstance(record, dict):
     raise ValueError(f'{path} is no results file of tau2-bench: it holds a '
                      f'JSON {type(record).__name__}, not an object. Give the '

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import functools
+import math
+
+import numpy as np
 
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import outcomes
 from agentrl.rollout import play
 from agentrl.rollout import policy
 
@@ -57,20 +61,22 @@ def measure(env: env_lib.Env, tasks: Sequence[types.Task], *,
             limits: dialogue.Limits) -> dict[str, list[float]]:
   """Reward of each task under each script: noop, refuse, transfer, gold.
 
-  A transfer is tried with every reason that the tool knows; the one that does
-  best in a domain is reported for the whole domain.
+  NaN where it cannot be told (a task that hangs on a judge). A transfer is
+  tried with every reason that the tool knows; the one that does best in a
+  domain is reported for the whole domain.
   """
   scripts = {'noop': noop, 'refuse': refuse, 'gold': gold}
-  found = {name: [e.reward for e in run(env, tasks, fn(env), limits=limits)]
-           for name, fn in scripts.items()}
+  earned = lambda chosen, pair: [
+      e.reward if outcomes.RULES[e.outcome].evaluated else math.nan
+      for e in run(env, chosen, pair, limits=limits)]
+  found = {name: earned(tasks, fn(env)) for name, fn in scripts.items()}
   found['transfer'] = [0.0] * len(tasks)
   for domain in sorted({task.domain for task in tasks}):
     places = [i for i, task in enumerate(tasks) if task.domain == domain]
     own = [tasks[i] for i in places]
-    tried = [
-        [e.reward for e in run(env, own, transfer(env, i), limits=limits)]
-        for i in range(max(1, len(env_lib.transfers(env, own[0]))))]
-    for i, reward in zip(places, max(tried, key=sum)):
+    tried = [earned(own, transfer(env, i))
+             for i in range(max(1, len(env_lib.transfers(env, own[0]))))]
+    for i, reward in zip(places, max(tried, key=np.nansum)):
       found['transfer'][i] = reward
   return found
 

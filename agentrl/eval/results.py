@@ -47,7 +47,9 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   Returns:
     plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
     outcomes are left out of the evaluation (`excluded`), a task may have too
-    few trials for a k, and `left_out` counts these.
+    few trials for a k, and `left_out` counts these. `pass^1_with_excluded`
+    counts them as failures; `db_only`, where the environment knows it, is the
+    share of dialogues whose database ended as it should.
 
   Raises:
     ValueError: no tasks, two of one name, or no equal number of trials.
@@ -61,11 +63,14 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   count = lambda test: np.array([test(e.outcome) for e in episodes]).reshape(
       -1, trials).sum(axis=1)
   success_P = count(lambda outcome: outcome == types.Outcome.SUCCESS)
+  db_P = _database(episodes, trials)
   fault_P = count(lambda outcome: outcome == types.Outcome.USER_FAULT)
   trials_P = count(lambda outcome: outcomes.RULES[outcome].evaluated)
   rewards = {name: np.asarray(values) for name, values in scripts.items()}
-  part = lambda rows: _part(success_P[rows], trials_P[rows], trials, {
-      name: values[rows] for name, values in rewards.items()}, seed)
+  part = lambda rows: {
+      **_part(success_P[rows], trials_P[rows], trials, {
+          name: values[rows] for name, values in rewards.items()}, seed),
+      **_alone(success_P[rows] / trials, db_P[rows], trials_P[rows], seed)}
   share_P = fault_P / np.maximum(trials_P, 1)
   return {
       **part(np.arange(len(tasks))), 'num_trials': trials,
@@ -88,6 +93,32 @@ def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]
     yield str(value), np.array([i for i, x in enumerate(labels) if x == value])
 
 
+def _database(episodes: Sequence[types.Episode], trials: int) -> np.ndarray:
+  """Share of the trials of each task that left the database as it should be;
+  NaN where that is not known of any."""
+  known = np.array([
+      np.nan if e.score.db is None and e.ended == 'user_stop'
+      else e.score.db or 0.0 for e in episodes]).reshape(-1, trials)
+  if not any(e.score.db is not None for e in episodes):
+    known[:] = np.nan
+  counts = np.array([outcomes.RULES[e.outcome].evaluated
+                     for e in episodes]).reshape(-1, trials)
+  known[~counts] = np.nan
+  none = np.isnan(known).all(axis=1)
+  known[none] = 0
+  return np.where(none, np.nan, np.nanmean(known, axis=1))
+
+
+def _alone(share_P: np.ndarray, db_P: np.ndarray, trials_P: np.ndarray,
+           seed: int) -> dict[str, Any]:
+  """What stands beside pass^1: excluded trials counted as failures, and what
+  the database alone would say."""
+  found = stats.mean(share_P, seed=seed).to_json('pass^1_with_excluded')
+  if not np.isnan(db_P).all():
+    found |= stats.mean(db_P, trials_P, seed=seed).to_json('db_only')
+  return found
+
+
 def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
           rewards: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
   """Reliability of some of the tasks, beside what scripts earn on them."""
@@ -98,7 +129,9 @@ def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
       found |= estimate.to_json(f'{name}{k}')
   found['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
                        for k in range(1, trials + 1)}
-  means = {name: float(values.mean()) for name, values in rewards.items()}
+  # A script whose dialogue is not evaluated (see floors.py) is unknown there.
+  means = {name: None if np.isnan(values).all() else float(np.nanmean(values))
+           for name, values in rewards.items()}
   found['gold'] = means.pop('gold')
   found['floors'] = means
   return found

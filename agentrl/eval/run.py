@@ -20,6 +20,7 @@ from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import outcomes
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.rollout import play as play_lib
@@ -35,23 +36,27 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   Args:
     config: see configs/eval/builtin.py. `agent` is the folder of a trained
       model, or the import path of a script (`agentrl.eval.floors:gold`) that
-      brings its own user.
+      brings its own user. `data` is the folder of a data stage; '' takes
+      the tasks that the domains bring themselves (tau2-bench).
     workdir: folder of this stage.
 
   Raises:
     ValueError: a wrong config, or inputs of another kind.
   """
   scripted = ':' in config.agent
-  fields = ('data',) if scripted else ('data', 'agent', 'user')
+  fields = ('data',) * bool(config.data)
+  if not scripted:
+    fields += ('agent', 'user')
   run = runs.start(workdir, 'eval', config,
                    inputs={name: config[name] for name in fields})
   if run.done:
     _say(run.folder)
     return
   env = env_lib.load_many(config.domains, config.env)
-  tasks = data_lib.tasks(config.data, config.split)
+  tasks = (data_lib.tasks(config.data, config.split) if config.data
+           else env.tasks(config.split))
   if not tasks:
-    raise ValueError(f'{config.data} holds no tasks of the split '
+    raise ValueError(f'{config.data or env.name} holds no tasks of the split '
                      f'{config.split!r}: there is nothing to evaluate on.')
   data_lib.verify(env, tasks)
   limits = dialogue.Limits(**config.limits)
@@ -89,9 +94,19 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
 def _say(folder: pathlib.Path) -> None:
   found = metrics.read_json(folder / 'metrics.json')
   share = lambda x: 'unknown' if x is None else f'{100 * x:.1f} %'
+  known = {n: x for n, x in found['floors'].items() if x is not None}
+  best = max(known, key=known.get, default='noop')
   print(f'{folder} is done: pass^1 is {share(found["pass^1"])} on '
         f'{found["num_tasks"]} tasks, {found["num_trials"]} trials each; '
-        f'best floor {share(max(found["floors"].values()))}.')
+        f'best floor {share(known.get(best))} ({best}).')
+  if 'db_only' in found:
+    print(f'  By the database alone: {share(found["db_only"])}.')
+  if found['excluded']:
+    kinds = ', '.join(f'{n} {outcome}' for outcome, n in
+                      found['outcomes'].items()
+                      if n and not outcomes.RULES[outcome].evaluated)
+    print(f'  Left out: {kinds}; counted as failures pass^1 would be '
+          f'{share(found["pass^1_with_excluded"])}.')
 
 
 def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""pass^k on a split of tau2-bench, or what a script earns there:
+
+  python scripts/evaluate.py --workdir=runs/noop \
+    --config=configs/eval/tau2.py:domain=airline,split=base,agent=noop
+
+`domain` airline, retail or telecom; `split` base, train, test or (telecom)
+full; `agent` noop, refuse, transfer or gold needs no model, and `model` takes
+--config.agent=<folder> --config.user=<folder>. The benchmark's papers of 2025
+are grading v0.2.1, its present leaderboard v1.0.1; the data that are installed
+must be of the same version (README). Figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+
+SCRIPTS = ('noop', 'refuse', 'transfer', 'gold')
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, domain='telecom', split='test', agent='noop',
+                         grading='v0.2.1')
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.domains = (f'tau2:{arg.domain}',)
+  c.env = dict(prompt='full', grading=arg.grading, judge='')
+  c.data = ''  # the benchmark's own tasks
+  c.split = arg.split
+  c.limits = dict(max_steps=200, max_errors=10)
+  agent = common.one_of('agent', arg.agent, (*SCRIPTS, 'model'))
+  if agent in SCRIPTS:
+    c.trials = 1  # scripts leave nothing to chance
+    c.agent = f'agentrl.eval.floors:{agent}'
+    return c
+  c.trials = 4
+  c.env.prompt = 'brief'
+  c.agent, c.user = 'runs/tau2/grpo', 'runs/tau2/user_sft'
+  c.mesh = dict(data=2, fsdp=1, tensor=1)
+  c.sampler = dict(slots=64, length=1024, max_new=96, temperature=1.0)
+  c.user_sampler = dict(slots=64, length=1024, max_new=96, temperature=0.5)
+  return c

@@ -1,0 +1,171 @@
+"""Evaluations to and from the results file of tau2-bench:
+
+  python scripts/tau2_results.py --workdir=runs/tau2/eval_grpo \
+    --export=results.json
+  python scripts/tau2_results.py --workdir=runs/theirs --import=results.json
+
+What is exported can be looked at with `tau2 view` and evaluated once more with
+`tau2 evaluate-trajs`; what is imported is a finished evaluation as
+scripts/evaluate.py leaves it, and can be compared with others of its kind. With
+--rescore the calls are played again and the dialogues scored anew, where
+otherwise the verdict of the file stands.
+"""
+
+import collections
+from collections.abc import Mapping, Sequence
+import datetime
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+import common
+import ml_collections
+
+from agentrl import metrics
+from agentrl import runs
+from agentrl import types
+from agentrl.data import episodes as data_lib
+from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
+from agentrl.envs import outcomes
+from agentrl.envs import tau2_export
+from agentrl.envs import tau2_results
+from agentrl.eval import floors
+from agentrl.eval import results
+from agentrl.eval import run as eval_run
+
+EXPORT = flags.DEFINE_string(
+    'export', None, 'File to write; one for each domain if there are several.')
+IMPORT = flags.DEFINE_string('import', None, 'File to read.')
+RESCORE = flags.DEFINE_bool('rescore', False, 'Score what is imported anew.')
+PROMPT = flags.DEFINE_string(
+    'prompt', 'full', 'What the sides of imported dialogues were shown.')
+GRADING = flags.DEFINE_string(
+    'grading', 'v0.2.1', 'Version of the benchmark that graded the import.')
+
+
+def main(config: None, workdir: str) -> None:
+  """Exports from the folder, or imports into it."""
+  del config
+  if bool(EXPORT.value) == bool(IMPORT.value):
+    raise ValueError('Give either --export=FILE or --import=FILE.')
+  if EXPORT.value:
+    write(workdir, EXPORT.value)
+  else:
+    read(workdir, IMPORT.value, rescore=RESCORE.value,
+         options=dict(prompt=PROMPT.value, grading=GRADING.value))
+
+
+def write(workdir: str, out: str) -> None:
+  """Writes the results file of each domain of an evaluation.
+
+  Raises:
+    ValueError: the evaluation has not finished, is of another domain, or was
+      made with another version of it.
+  """
+  folder = pathlib.Path(workdir)
+  manifest = runs.manifest(folder, 'workdir')
+  if manifest['stage'] != 'eval':
+    raise ValueError(f'{folder} is of the stage {manifest["stage"]!r}: give '
+                     'the folder of an evaluation.')
+  config = metrics.read_json(folder / 'config.json')['config']
+  by_domain = collections.defaultdict(list)
+  for name, episode in results.read_transcripts(folder):
+    by_domain[name.removesuffix(f'/{episode.task_id}')].append(episode)
+  if odd := [d for d in by_domain if not d.startswith('tau2:')]:
+    raise ValueError(f'{folder} has dialogues of {", ".join(odd)}: only those '
+                     'of tau2-bench have a results file.')
+  setup = _setup(folder, config, manifest['code'])
+  for domain, episodes in by_domain.items():
+    path = pathlib.Path(out)
+    if len(by_domain) > 1:
+      path = path.with_stem(f'{path.stem}_{domain[5:]}')
+    # A judge would cost, and what it said is on record.
+    env = env_lib.load(domain, {**config['env'], 'judge': ''})
+    found = tau2_export.to_json(env, _tasks(config, env, episodes), episodes,
+                                setup)
+    metrics.write_json(path, found)
+    _say(path, f'{len(found["simulations"])} simulations of '
+         f'{len(found["tasks"])} tasks', 'left out', episodes)
+
+
+def _setup(folder: pathlib.Path, config: Mapping[str, Any],
+           commit: str) -> tau2_results.Setup:
+  scripted = ':' in config['agent']  # a script and its user are one
+  when = (folder / 'metrics.json').stat().st_mtime
+  return tau2_results.Setup(
+      agent=config['agent'], user=config['agent' if scripted else 'user'],
+      trials=config['trials'], limits=dialogue.Limits(**config['limits']),
+      seed=config['seed'], commit=commit or 'unknown',
+      when=datetime.datetime.fromtimestamp(when).isoformat(),
+      args={side: config[name] for side, name in (
+          ('agent', 'sampler'), ('user', 'user_sampler')) if name in config})
+
+
+def _tasks(config: Mapping[str, Any], env: Any,
+           episodes: Sequence[types.Episode]) -> list[types.Task]:
+  """Tasks of the episodes: from the data, else from the benchmark."""
+  known = {}
+  data = config.get('data')  # what was imported has none
+  if data and (pathlib.Path(data) / 'manifest.json').exists():
+    known = {task.id: task for task in data_lib.tasks(data, config['split'])
+             if task.domain == env.name}
+  return [known[key] if key in known else env.by_id(key)
+          for key in dict.fromkeys(e.task_id for e in episodes)]
+
+
+def read(workdir: str, path: str, *, rescore: bool,
+         options: Mapping[str, Any]) -> None:
+  """Makes a results file a finished evaluation.
+
+  Args:
+    workdir: where to.
+    path: of the file.
+    rescore: plays and scores anew.
+    options: of the environment.
+
+  Raises:
+    ValueError: see `tau2_results.read` and `tau2_results.episodes`; or the
+      folder is of something else.
+  """
+  file = tau2_results.read(path)
+  setup, name = file.setup, f'tau2:{file.domain}'
+  options = {**options, 'solo': file.solo}
+  many = env_lib.load_many([name], options)
+  tasks, episodes = tau2_results.episodes(many.envs[name], file, rescore)
+  # How models were sampled stays out: it may hold the key of an API.
+  config = ml_collections.ConfigDict(dict(
+      seed=setup.seed or 0, domains=(name,), env=options, agent=setup.agent,
+      user=setup.user, trials=len(episodes) // len(tasks),
+      limits=dict(max_steps=setup.limits.max_steps,
+                  max_errors=setup.limits.max_errors),
+      file=str(path), file_digest=runs.file_digest(path), rescore=rescore))
+  run = runs.start(workdir, 'eval', config)
+  if not run.done:
+    parts = eval_run.measurement(many, tasks, user=setup.user, protocol=dict(
+        trials=config.trials, limits=config.limits.to_dict(),
+        args=setup.args))
+    results.write(run.folder, tasks, episodes, {
+        **results.summarize(
+            tasks, episodes, seed=config.seed,
+            scripts=floors.measure(many, tasks, limits=setup.limits)),
+        'measurement': runs.hash_text(json.dumps(parts)),
+        'measurement_parts': parts, 'seed': config.seed,
+        'versions': runs.versions()})
+    run.finish(num_tasks=len(tasks), num_trials=config.trials)
+  _say(run.folder, f'{len(episodes)} dialogues of {len(tasks)} tasks',
+       'not counted', episodes)
+
+
+def _say(path: pathlib.Path, what: str, verb: str,
+         episodes: Sequence[types.Episode]) -> None:
+  """Tells what was made, and how many dialogues are no trials, and why."""
+  out = collections.Counter(e.outcome for e in episodes
+                            if not outcomes.RULES[e.outcome].evaluated)
+  found = ', '.join(f'{count} {outcome}' for outcome, count in out.items())
+  print(f'{path}: {what}' + (f'; {verb}: {found}.' if found else '.'))
+
+
+if __name__ == '__main__':
+  common.run(main, required=['workdir'])
