@@ -28,12 +28,14 @@ class Item:
     ask: how the agent puts it, after 'please' or 'please check'.
     tell: from the tool's result to what the user says of it, '' for nothing.
     arguments: of the call.
+    why: what it is good for, as the agent explains it; '' if it never does.
   """
 
   tool: str
   ask: tuple[str, ...]
   tell: Callable[[str], str] = _nothing
   arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  why: str = ''
 
 
 def _airplane(seen: str) -> str:
@@ -115,7 +117,8 @@ def _grant(permission: str) -> Item:
   return Item('grant_app_permission', (
       f'grant messaging the {permission} permission',
       f'allow {permission} for messaging'), arguments=dict(
-          app_name='messaging', permission=permission))
+          app_name='messaging', permission=permission),
+              why='Messaging needs that permission for MMS.')
 
 
 CHECKS = {
@@ -137,27 +140,37 @@ CHECKS = {
 
 FIXES = {
     'airplane': Item('toggle_airplane_mode', (
-        'turn airplane mode off', 'switch airplane mode off'), _signal),
+        'turn airplane mode off', 'switch airplane mode off'), _signal,
+                     why='Airplane mode cuts off every connection.'),
     'sim': Item('reseat_sim_card', (
-        'reseat the SIM card', 'take the SIM out and put it back'), _signal),
+        'reseat the SIM card', 'take the SIM out and put it back'), _signal,
+                why='A SIM card that sits badly gives no service.'),
     'data': Item('toggle_data', (
-        'turn mobile data on', 'switch mobile data on')),
+        'turn mobile data on', 'switch mobile data on'),
+                 why='Without mobile data the phone is not online.'),
     'roaming': Item('toggle_roaming', (
-        'turn data roaming on', 'switch data roaming on')),
+        'turn data roaming on', 'switch data roaming on'),
+                    why='Abroad, mobile data needs data roaming.'),
     'saver': Item('toggle_data_saver_mode', (
-        'turn data saver off', 'switch data saver off')),
+        'turn data saver off', 'switch data saver off'),
+                  why='Data saver can slow the connection.'),
     'mode': Item('set_network_mode_preference', (
         'set the network mode to 4g_5g_preferred',
         'change the network mode to 4g_5g_preferred'),
-                 arguments=dict(mode='4g_5g_preferred')),
-    'vpn': Item('disconnect_vpn', ('disconnect the VPN', 'turn the VPN off')),
+                 arguments=dict(mode='4g_5g_preferred'),
+                 why='Older networks are slow.'),
+    'vpn': Item('disconnect_vpn', ('disconnect the VPN', 'turn the VPN off'),
+                why='Your VPN slows the connection.'),
     'calling': Item('toggle_wifi_calling', (
-        'turn Wi-Fi calling off', 'switch Wi-Fi calling off')),
+        'turn Wi-Fi calling off', 'switch Wi-Fi calling off'),
+                    why='Wi-Fi calling can get in the way of MMS.'),
     'sms': _grant('sms'),
     'storage': _grant('storage'),
-    'apn': Item('reset_apn_settings', ('reset the APN settings',)),
+    'apn': Item('reset_apn_settings', ('reset the APN settings',),
+                why='Your APN settings are wrong.'),
     'reboot': Item('reboot_device', (
-        'reboot the phone', 'restart the phone'), _signal),
+        'reboot the phone', 'restart the phone'), _signal,
+                   why='The changes apply after a restart.'),
     # Not fixes, but what one tries after them.
     'speed test': Item('run_speed_test', (
         'run a speed test', 'do a speed test'), _speed),
@@ -169,7 +182,7 @@ TRIALS = {'speed test', 'mms'}
 _SIGNS = (
     ('airplane mode is on', ('airplane',)), ('sim is missing', ('sim',)),
     ('mobile data is off', ('data',)), ('data saver is on', ('saver',)),
-    ('mode is [23]g', ('mode',)), ('vpn is on', ('vpn',)),
+    ('mode is [23]g', ('mode',)), ('vpn is on and slow', ('vpn',)),
     ('wi-fi calling is on', ('calling',)), ('lacks sms', ('sms',)),
     ('lacks.* storage', ('storage',)), ('url is not set', ('apn', 'reboot')),
     ('apn is broken', ('apn', 'reboot')))

@@ -48,10 +48,21 @@ NUMBER = (
 MY_NUMBER = ('My number is {}.', 'It is {}.', 'Sure, {}.')
 THANKS = ('Thank you, {}. ', 'Thanks, {}. ', 'Hello, {}. ')
 PLEASE = ('Please {}.', 'Now please {}.', 'Could you {}?', 'Next, please {}.')
-DONE = ('Done', 'Okay, done', 'I did that', 'That is done')
+DONE = {
+    'None': ('Done', 'Okay, done', 'I did that', 'That is done'),
+    'Easy': ('Understood, done', 'Done as you said', 'Got it, done',
+             'Thanks, I did that'),
+    'Hard': ('I think I did it', 'Done, I hope', 'Oh dear, done',
+             'Well, I did it')}
+# What a person who is uneasy with phones adds first, and asks on the way.
+UNEASY = ('', ' Oh dear.', ' Phones confuse me.', ' I am worried.')
+WONDER = ('I am bad with phones. Why must I {}?', 'Sorry, why must I {}?',
+          'That worries me. Why should I {}?')
+EXPLAIN = ('{} Please go ahead.', '{} Could you do it now?',
+           'No worry. {} Please try it.')
 REFUEL = (
-    'Your data is used up. How many GB shall I add, at ${} each, 2 at most?',
-    'You used up your data. I can add 2 GB at most, ${} each. How much?')
+    'Your data is used up. Change the plan, or refuel 2 GB at most, ${} each?',
+    'You used up your data. Refuel up to 2 GB at ${} a GB, or change plans?')
 ACCEPT = ('2 GB please, the price is fine.', 'Please add 2 GB, I accept.',
           'Add 2 GB, that price is okay.')
 BILL = (
@@ -76,6 +87,7 @@ class Talk(tau2_talk.Talk):
     kind: what the user calls about, a key of `OPENINGS`.
     number: of the user's phone.
     place: where the user is.
+    persona: None, Easy or Hard: how the user talks.
   """
 
   def __init__(self, env: tau2.Tau2, task: types.Task, rng: random.Random):
@@ -83,6 +95,9 @@ class Talk(tau2_talk.Talk):
     self.kind = re.match(r'\[(\w+)\]', task.id)[1]
     self.number = re.search(r'phone number ([\d-]+)', task.scenario)[1]
     self.place = 'abroad' if 'currently abroad' in task.scenario else 'at home'
+    found = re.search('PERSONA:(Easy|Hard)', task.id)
+    self.persona = found[1] if found else 'None'
+    self._wonders = self.persona == 'Hard'  # still has a question to ask
     self._at_once = rng.choice((2, 3))  # things that the agent asks for
 
   def lookup(self, key: str) -> dict[str, Any]:
@@ -106,12 +121,22 @@ class Talk(tau2_talk.Talk):
       group = names[start:start + self._at_once]
       items = [tau2_phone.FIXES[name] for name in group]
       self.say('assistant', PLEASE, self._listed(items), before=before)
+      self._wonder(items)
       told = [said for item in items if (said := self._do(item))]
       tried = tau2_phone.TRIALS.issuperset(group)
-      done = [] if tried else [self.rng.choice(DONE)]
+      done = [] if tried else [self.rng.choice(DONE[self.persona])]
       words.append(self._tell(done + told[-1:]))  # the last look counts
       before = ''
     return ' '.join(words)
+
+  def _wonder(self, items: Sequence[tau2_phone.Item]) -> None:
+    """An uneasy user may ask, once, what one of the things is good for."""
+    known = [item for item in items if item.why]
+    if self._wonders and known and self.rng.random() < 0.7:
+      self._wonders = False
+      item = self.rng.choice(known)
+      self.say('user', WONDER, self.rng.choice(item.ask))
+      self.say('assistant', EXPLAIN, item.why)
 
   def _listed(self, items: Sequence[tau2_phone.Item]) -> str:
     *most, last = (self.rng.choice(item.ask) for item in items)
@@ -151,12 +176,14 @@ def solve(talk: Talk) -> dialogue.End:
 
 def _identify(talk: Talk) -> Mapping[str, Any]:
   """The customer, as looked up by the number that the user gives."""
+  opening = talk.rng.choice(OPENINGS[talk.kind])
+  if talk.persona == 'Hard':
+    opening += talk.rng.choice(UNEASY)
   if talk.rng.random() < 0.5:
-    talk.say('user', OPENINGS[talk.kind])
+    talk.say('user', ('{}',), opening)
     talk.say('assistant', NUMBER)
     talk.say('user', MY_NUMBER, talk.number)
   else:
-    opening = talk.rng.choice(OPENINGS[talk.kind])
     talk.say('user', MY_NUMBER[:1], talk.number, before=f'{opening} ')
   return json.loads(talk.call('assistant', 'get_customer_by_phone',
                               phone_number=talk.number))
@@ -203,6 +230,8 @@ def _suspension(talk: Talk, customer: Mapping[str, Any]) -> str:
     return 'There is no signal for an unknown reason.'
   if line['contract_end_date'] < TODAY:
     return 'The line is suspended and its contract has ended.'
+  # Newest first. The benchmark has one overdue bill at most, and bills are
+  # long to read, so the search ends with it.
   for key in reversed(customer['bill_ids']):
     bill = talk.lookup(key)
     if bill['status'] == 'Overdue':
