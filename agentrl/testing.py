@@ -85,6 +85,8 @@ def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
 class EchoWorld:
   """`echo` says its text again, `crash` breaks, anything else is refused."""
 
+  solo = False
+
   def execute(self, calls: Sequence[types.ToolCall]) -> list[types.Message]:
     return [self._one(call) for call in calls]
 

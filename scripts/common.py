@@ -61,7 +61,7 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
   app.run(main, flags_parser=_parse)
 
 
-def _make_devices(config: ml_collections.ConfigDict) -> None:
+def _make_devices(config: ml_collections.ConfigDict | None) -> None:
   """Splits the CPU into as many devices as the largest mesh asks for: small
   models gain more from that than from many threads in one operation."""
   flag = 'xla_force_host_platform_device_count'
@@ -70,8 +70,8 @@ def _make_devices(config: ml_collections.ConfigDict) -> None:
     jax.config.update('jax_num_cpu_devices', most)
 
 
-def _mesh_sizes(config: ml_collections.ConfigDict) -> Iterator[int]:
-  for name, value in config.items():
+def _mesh_sizes(config: ml_collections.ConfigDict | None) -> Iterator[int]:
+  for name, value in (config or {}).items():
     if name == 'mesh':
       yield math.prod(value.values())
     elif isinstance(value, ml_collections.ConfigDict):

@@ -1,7 +1,8 @@
-"""The data stage for tau2-bench telecom: dialogues for its train split.
+"""The data stage for tau2-bench: dialogues for its tasks, and for new ones.
 
-No LLM takes part: see `tau2_telecom.py`. What the benchmark's evaluator does
-not score 1 is dropped. Tasks of the test split get a certificate, but no
+No LLM takes part: `tau2_telecom.py`, `tau2_airline.py` and `tau2_retail.py`
+speak for agent and user. What the benchmark's evaluator does not score 1 is
+dropped. Tasks that the run will be judged on get a certificate, but no
 dialogue is ever written for them. The folder is that of the data engine
 (`run.py`): dialogues, tasks as JSON lines, figures, manifest.
 """
@@ -17,18 +18,19 @@ import ml_collections
 import tqdm
 
 from agentrl import metrics
+from agentrl import resolve
 from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
 from agentrl.eigendata import run as run_lib
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import tau2_telecom
+from agentrl.eigendata import tau2_tasks
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2
 
-DOMAIN = 'tau2:telecom'
+JUDGED_ON = ('test', 'base')
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})
 
@@ -36,31 +38,54 @@ TRANSFER = types.ToolCall('transfer_to_human_agents',
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes the data stage; the chain runs it in place of `run.synthesize`.
 
-  Config: `seed`; `domains`, ('tau2:telecom',); `env`, options of the
-  environment; `splits_train`, those to write dialogues for; `per_task`,
-  dialogues of each task.
+  Config: `seed`; `domains` of the benchmark; `env`, options of the
+  environments; `splits_train`, those to write dialogues for; `num_new`, new
+  tasks of each domain beside them; `per_task`, dialogues of each task;
+  `judged_on`, the split that becomes the stage's `test`: nothing is written
+  for its tasks.
 
   Raises:
-    ValueError: another domain, or a split that holds test tasks.
+    ValueError: another domain, or a split that holds tasks to be judged on.
   """
-  if tuple(config.domains) != (DOMAIN,):
-    raise ValueError(f'config.domains={tuple(config.domains)}: dialogues are '
-                     f'written without an LLM for {DOMAIN} alone.')
-  env = env_lib.load(DOMAIN, config.env)
-  tasks = [t for split in config.splits_train for t in env.tasks(split)]
-  check(env, tasks)
+  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
+    raise ValueError(f'config.domains has {strange}: this stage writes for '
+                     f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
+  if config.judged_on not in JUDGED_ON:
+    raise ValueError(f'config.judged_on must be one of {JUDGED_ON}, got '
+                     f'{config.judged_on!r}.')
+  envs = [env_lib.load(name, config.env) for name in config.domains]
+  for env in envs:
+    check(env, (t for split in config.splits_train for t in env.tasks(split)),
+          config.judged_on)
   stage = runs.start(workdir, 'data', config)
   if stage.done:
     return
-  tasks = [certified(env, task) for task in tasks]
-  bar = tqdm.tqdm(write(env, tasks, config.seed, config.per_task),
-                  total=len(tasks) * config.per_task, desc='data, train',
-                  unit='dialogue')
-  found = {'train': list(bar), 'test': [
-      sample_lib.Sample(certified(env, t)) for t in env.tasks('test')]}
+  found = {'train': [], 'test': []}
+  for env in envs:
+    tasks = [certified(env, task) for split in config.splits_train
+             for task in env.tasks(split)]
+    for sample in new_tasks(env, config.seed, config.num_new):
+      if sample.task:
+        tasks.append(sample.task)
+      else:
+        found['train'].append(sample)
+    found['train'] += tqdm.tqdm(
+        write(env, tasks, config.seed, config.per_task,
+              judged_on=config.judged_on),
+        total=len(tasks) * config.per_task, unit='dialogue',
+        desc=f'data, {env.name}')
+    found['test'] += [sample_lib.Sample(certified(env, task))
+                      for task in env.tasks(config.judged_on)]
+  _finish(stage, config, envs, found)
+
+
+def _finish(stage: runs.Run, config: ml_collections.ConfigDict,
+            envs: Sequence[tau2.Tau2],
+            found: Mapping[str, Sequence[sample_lib.Sample]]) -> None:
+  """Writes the files and the manifest."""
   for split, samples in found.items():
     # A task stands there once, however many dialogues it has.
-    kept = {s.task.id: s.task for s in samples if s.task}
+    kept = {(s.task.domain, s.task.id): s.task for s in samples if s.task}
     metrics.write_lines(stage.folder / f'tasks_{split}.jsonl',
                         map(types.dumps, kept.values()))
   digest, files = episodes.write(stage.folder, (
@@ -70,41 +95,68 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   metrics.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
       {episodes.FOLDER: digest}, files=files, seed=config.seed,
-      environments={DOMAIN: env.fingerprint()},
+      environments={env.name: env.fingerprint() for env in envs},
       **{split: {k: figures[k] for k in
                  ('kept', 'tried', 'rejected', 'mutants', 'floors', 'kinds')}
          for split, figures in stats.items()})
 
 
-def check(env: tau2.Tau2, tasks: Iterable[types.Task]) -> None:
-  """Raises ValueError if dialogues must not or cannot be written for a task."""
-  if env.name != DOMAIN:
-    raise ValueError(f'Dialogues are written for {DOMAIN}, not {env.name}.')
-  if held := [t.id for t in tasks if env.split(t.id) == 'test']:
+def new_tasks(env: tau2.Tau2, seed: int,
+              count: int) -> Iterator[sample_lib.Sample]:
+  """New certified tasks, none of which stands in the benchmark's base set.
+
+  Telecom's are drawn from its own full set, those of the other domains are
+  generated (`tau2_tasks.py`); rejected ones come with a reason.
+  """
+  if env.domain != 'telecom':
+    yield from tau2_tasks.generate(env, seed, count)
+    return
+  base = {task.id for task in env.tasks('base')}
+  rest = [task for task in env.tasks('full') if task.id not in base]
+  if count > len(rest):
+    raise ValueError(f'config.num_new={count}, but telecom has {len(rest)} '
+                     'tasks beside its base set: ask for fewer.')
+  for task in random.Random(f'{seed} telecom').sample(rest, count):
+    yield sample_lib.Sample(certified(env, task))
+
+
+def check(env: tau2.Tau2, tasks: Iterable[types.Task],
+          judged_on: str = 'test') -> None:
+  """Raises ValueError if dialogues must not be written for one of the tasks.
+
+  Nothing is ever written for the benchmark's test split, and for a run that
+  is judged on its base set (train and test) nothing for either.
+  """
+  held = {task.id for split in ('test', judged_on)
+          for task in env.tasks(split)}
+  if off := [task.id for task in tasks if task.id in held]:
     raise ValueError(
-        f'{len(held)} tasks are of the benchmark\'s test split, such as '
-        f'{held[0]!r}: nothing is ever written for those. Give tasks of '
-        'splits without them, such as train or small.')
+        f'{len(off)} tasks are held out for evaluation (test split'
+        f'{", and base" if judged_on == "base" else ""}), such as {off[0]!r}: '
+        'nothing is ever written for those. Give splits without them in '
+        'config.splits_train, or new tasks by config.num_new.')
 
 
 def write(env: tau2.Tau2, tasks: Sequence[types.Task], seed: int,
-          per_task: int) -> Iterator[sample_lib.Sample]:
+          per_task: int, *, judged_on: str = 'test'
+          ) -> Iterator[sample_lib.Sample]:
   """Dialogues of each task; each a function of (seed, task, number) alone.
 
   Args:
-    env: the benchmark's telecom domain.
+    env: a domain of the benchmark.
     tasks: what to write for.
     seed: of the words.
     per_task: dialogues for each task, no two alike.
+    judged_on: the split that is held out, `test` or `base`.
 
   Yields:
     a sample for each dialogue: with task and messages if the benchmark's
     evaluator scores it 1, with worker and reason if it was dropped.
 
   Raises:
-    ValueError: a task of the test split, or another domain.
+    ValueError: a task that is held out.
   """
-  check(env, tasks)
+  check(env, tasks, judged_on)
   for task in tasks:
     seen = set()
     for i in range(per_task):
@@ -118,9 +170,10 @@ def write(env: tau2.Tau2, tasks: Sequence[types.Task], seed: int,
 
 
 def _write(env: tau2.Tau2, task: types.Task, seed: int) -> sample_lib.Sample:
-  talk = tau2_telecom.Talk(env, task, random.Random(seed))
+  writer = f'agentrl.eigendata.tau2_{env.domain}'
+  talk = resolve.name(f'{writer}:Talk')(env, task, random.Random(seed))
   try:
-    end = tau2_telecom.solve(talk)
+    end = resolve.name(f'{writer}:solve')(talk)
   except replay.Unplayable as e:
     return sample_lib.Sample(worker='DialogSynthesis', reason='unplayable',
                              detail=f'{task.id}: {e}')
@@ -183,6 +236,5 @@ def _judge(env: tau2.Tau2, task: types.Task,
   """Whether the moves earn 1, and the state that they lead to."""
   stop = types.Message('user', dialogue.STOP)
   world, played = replay.replay(env, task, [*moves, stop])
-  state = (world.environment.get_db_hash(),
-           world.environment.get_user_db_hash())
-  return env.score(task, world, played, 'user_stop').reward == 1, state
+  score = env.score(task, world, played, 'user_stop')
+  return score.reward == 1, env.state(world)

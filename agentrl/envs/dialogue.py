@@ -15,6 +15,17 @@ its optional judge), message for message:
 One rule is ours: an empty message (which is also what an unreadable one is
 parsed to) ends the dialogue as the fault of the side that sent it, where the
 benchmark's harness would raise and start the simulation again.
+
+`play_solo` has the rules of its solo mode, where the agent is alone, speaks
+first and may only make calls, with the tools of both sides at hand:
+
+* a call of `done` makes the whole message a stop; so does ###STOP### in a text
+  without calls; any other text without calls is the agent's error;
+* limits win over either in that very step;
+* the very first message is no step: no limit is looked at after it, and a stop
+  beside its calls ends the dialogue with the calls not executed.
+
+A stop beside later calls, where the benchmark raises, is the agent's error.
 """
 
 from __future__ import annotations
@@ -30,6 +41,7 @@ STOP = '###STOP###'
 TRANSFER = '###TRANSFER###'
 OUT_OF_SCOPE = '###OUT-OF-SCOPE###'
 STOP_TOKENS = (STOP, TRANSFER, OUT_OF_SCOPE)
+DONE = 'done'  # the tool that ends a dialogue in solo mode
 
 _FLIP = {'user': 'assistant', 'assistant': 'user'}
 
@@ -61,9 +73,10 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-  """How a dialogue ended; `reason` is one of the five below."""
+  """How a dialogue ended; `reason` is one of the six below."""
 
-  reason: str  # user_stop max_steps too_many_errors agent_error user_error
+  # user_stop agent_stop max_steps too_many_errors agent_error user_error
+  reason: str
   messages: tuple[types.Message, ...]
   steps: int
   errors: int
@@ -139,7 +152,7 @@ def play(world: env_lib.World, *, system: Mapping[types.Side, str],
     else:
       ask = Ask(to, tuple(unseen[to]), len(messages))
       unseen[to].clear()
-      new = [_reply((yield ask), to, len(messages))]
+      new = [placed((yield ask), to, len(messages))]
       if not new[0].is_call and not new[0].has_text:
         ended = 'agent_error' if to == 'assistant' else 'user_error'
       elif to == 'user' and is_stop(new[0]):
@@ -152,14 +165,63 @@ def play(world: env_lib.World, *, system: Mapping[types.Side, str],
     steps += 1
     if next_speaker(messages[-1]) == 'env' or ended.endswith('_error'):
       continue
-    if steps >= limits.max_steps:
-      ended = 'max_steps'
-    if errors >= limits.max_errors:
-      ended = 'too_many_errors'
+    ended = _limit(limits, steps, errors) or ended
   return End(ended, tuple(messages), steps, errors)
 
 
-def _reply(reply: types.Message, side: types.Side, index: int) -> types.Message:
+def play_solo(world: env_lib.World, *, system: Mapping[types.Side, str],
+              limits: Limits = Limits()
+             ) -> Generator[Ask, types.Message, End]:
+  """`play` in solo mode: asks nobody but the assistant.
+
+  Raises:
+    env.ToolBroken: see `World.execute`.
+  """
+  messages: list[types.Message] = []
+  unseen = view((), 'assistant', system['assistant'])
+  steps, errors, ended = -1, 0, ''  # the very first message is no step
+  while not ended:
+    reply = yield Ask('assistant', tuple(unseen), len(messages))
+    message = _done(placed(reply, 'assistant', len(messages)))
+    messages.append(message)
+    steps += 1
+    ended, final = _solo_end(message, steps == 0)
+    if not ended:
+      new = world.execute(message.tool_calls)
+      unseen = list(enumerate(new, len(messages)))
+      messages += new
+      errors += sum(m.error for m in new)
+      steps += 1
+    if not final:
+      ended = _limit(limits, steps, errors) or ended
+  return End(ended, tuple(messages), steps, errors)
+
+
+def _solo_end(message: types.Message, first: bool) -> tuple[str, bool]:
+  """How this message ends it ('' if not); True if no limit wins over that."""
+  stops = STOP in (message.content or '')
+  if message.is_call:
+    how = 'agent_stop' if first else 'agent_error'
+    return (how, True) if stops else ('', False)
+  final = first or not message.has_text
+  return ('agent_stop' if stops else 'agent_error'), final
+
+
+def _done(message: types.Message) -> types.Message:
+  """A message that calls `done` says no more than that it stops."""
+  if all(call.name != DONE for call in message.tool_calls):
+    return message
+  return dataclasses.replace(message, content=STOP, tool_calls=())
+
+
+def _limit(limits: Limits, steps: int, errors: int) -> str:
+  """The limit that is reached, '' if none is."""
+  if errors >= limits.max_errors:
+    return 'too_many_errors'
+  return 'max_steps' if steps >= limits.max_steps else ''
+
+
+def placed(reply: types.Message, side: types.Side, index: int) -> types.Message:
   """A side's reply as it stands in the dialogue: true role, calls with ids."""
   calls = tuple(
       dataclasses.replace(call, requestor=side, id=call.id or f'{index}.{i}')

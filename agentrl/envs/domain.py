@@ -214,6 +214,8 @@ def _done(messages: Sequence[types.Message]) -> set[str]:
 class World:
   """`envs.env.World` over a copy-on-write state."""
 
+  solo = False
+
   def __init__(self, state: state_lib.State,
                table: Mapping[types.Side, Mapping[str, tools.Tool]]):
     self.state = state

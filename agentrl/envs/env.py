@@ -21,7 +21,13 @@ class ToolBroken(RuntimeError):
 
 
 class World(Protocol):
-  """The live state of one dialogue."""
+  """The live state of one dialogue.
+
+  Attributes:
+    solo: the agent is alone with its tools; no user takes part.
+  """
+
+  solo: bool
 
   def execute(self, calls: Sequence[types.ToolCall]) -> list[types.Message]:
     """Runs the calls of one message and returns their results, in order.
@@ -50,7 +56,7 @@ class Env(Protocol):
 
   def score(self, task: types.Task, world: Any,
             messages: Sequence[types.Message], ended: str) -> types.Score:
-    """The verdict. Anything that did not end by the user's stop scores 0."""
+    """The verdict. Anything that did not end by a stop scores 0."""
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:

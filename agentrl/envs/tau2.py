@@ -22,6 +22,7 @@ from typing import Any
 
 from agentrl import resolve
 from agentrl import types
+from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2_bench
 from agentrl.envs import tau2_faults
@@ -62,7 +63,7 @@ Always follow the policy. Always make sure you generate valid JSON only.
 {}
 </ticket>'''  # noqa: E501
 DONE = {'type': 'function', 'function': {
-    'name': 'done',
+    'name': dialogue.DONE,
     'description': 'Call this function when you are done with the task.',
     'parameters': {'properties': {}, 'title': 'parameters', 'type': 'object'}}}
 # Of the instructions, what a user from scratch must know: what to accept.
@@ -190,6 +191,10 @@ class Tau2:
 
   def start(self, task: types.Task) -> World:
     return World(self._bench.environment(task.initial_state), self.solo)
+
+  def state(self, world: World) -> Any:
+    """Equal for two worlds just if the benchmark's hashes of them are."""
+    return self._judging.state(world.environment)
 
   def score(self, task: types.Task, world: World,
             messages: Sequence[types.Message], ended: str) -> types.Score:

@@ -19,6 +19,7 @@ import os
 import pathlib
 import pickle
 from typing import Any
+import warnings
 
 from agentrl import resolve
 from agentrl.envs import tau2_state
@@ -50,6 +51,8 @@ def part(name: str) -> Any:
   try:
     # It logs every tool call, and warns that there is no .env, otherwise.
     importlib.import_module('loguru').logger.disable('tau2')
+    # Ill-typed arguments are stored as given: that is the benchmark.
+    warnings.filterwarnings('ignore', 'Pydantic serializer warnings')
     _place_data()
     return importlib.import_module(f'tau2.{name}')
   except ModuleNotFoundError as e:

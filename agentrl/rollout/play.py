@@ -72,7 +72,8 @@ def _game(env: env_lib.Env, task: types.Task, limits: dialogue.Limits) -> Game:
   """One dialogue from the start of its world to the verdict."""
   world = env.start(task)
   system = {side: env.system(side, task) for side in ('assistant', 'user')}
-  end = yield from dialogue.play(world, system=system, limits=limits)
+  rules = dialogue.play_solo if world.solo else dialogue.play
+  end = yield from rules(world, system=system, limits=limits)
   return end, *reward.judge(env, task, world, end)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-import types as pytypes
 
 import ml_collections
 import pytest
@@ -72,11 +71,20 @@ def test_the_agent_does_not_see_the_gold_actions(env):
 
 def test_nothing_is_written_for_the_test_split(env):
   for tasks in (env.tasks('test')[:1], env.tasks('base')):
-    with pytest.raises(ValueError, match='test split'):
+    with pytest.raises(ValueError, match='held out.*test split'):
       next(tau2_writer.write(env, tasks, seed=0, per_task=1))
-  airline = pytypes.SimpleNamespace(name='tau2:airline')
-  with pytest.raises(ValueError, match='not tau2:airline'):
-    next(tau2_writer.write(airline, [], seed=0, per_task=1))
+
+
+def test_nothing_is_written_for_base_if_that_is_what_judges(env):
+  train = env.tasks('train')[:1]
+  with pytest.raises(ValueError, match='and base'):
+    next(tau2_writer.write(env, train, seed=0, per_task=1, judged_on='base'))
+  base = {t.id for t in env.tasks('base')}
+  new = [s.task for s in tau2_writer.new_tasks(env, 0, 3)]
+  assert len({t.id for t in new} - base) == 3
+  assert all(t.certificate['gold'] == [True] for t in new)
+  sample, = tau2_writer.write(env, new[:1], 0, 1, judged_on='base')
+  assert sample.task
 
 
 def test_what_scores_nothing_is_dropped_with_its_reason(env, monkeypatch):
@@ -109,11 +117,12 @@ def test_the_certificate_says_what_was_executed(env):
 def test_the_stage_writes_what_later_stages_read(env, tmp_path):
   config = ml_collections.ConfigDict(dict(
       seed=0, domains=('tau2:telecom',), env=dict(prompt='brief'),
-      splits_train=('small',), per_task=1))
+      splits_train=('small',), per_task=1, num_new=2,
+      judged_on='test'))
   tau2_writer.synthesize(config, tmp_path)
   found = list(episodes.read(tmp_path))
-  assert [t.id for t, _ in found] == [t.id for t in env.tasks('small')]
-  assert len(episodes.tasks(tmp_path, 'train')) == 20
+  assert [t.id for t, _ in found][:20] == [t.id for t in env.tasks('small')]
+  assert len(episodes.tasks(tmp_path, 'train')) == len(found) == 22
   tests = episodes.tasks(tmp_path, 'test')
   assert [t.id for t in tests] == [t.id for t in env.tasks('test')]
   assert {t.id for t, _ in found}.isdisjoint(t.id for t in tests)
@@ -126,10 +135,11 @@ def test_the_stage_writes_what_later_stages_read(env, tmp_path):
 def test_a_wrong_config_is_refused_before_anything_is_written(tmp_path):
   config = ml_collections.ConfigDict(dict(
       seed=0, domains=('tau2:telecom',), env=dict(prompt='brief'),
-      splits_train=('base',), per_task=1))
+      splits_train=('base',), per_task=1, num_new=0,
+      judged_on='test'))
   with pytest.raises(ValueError, match='test split'):
     tau2_writer.synthesize(config, tmp_path / 'data')
   config.domains = ('orders',)
-  with pytest.raises(ValueError, match='tau2:telecom alone'):
+  with pytest.raises(ValueError, match='tau2:telecom, .* alone'):
     tau2_writer.synthesize(config, tmp_path / 'data')
   assert not (tmp_path / 'data').exists()

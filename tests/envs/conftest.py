@@ -36,8 +36,9 @@ def package():
           patch.setitem(sys.modules, root + name, _Stub(root + name))
     found = {name.rpartition('.')[2]: importlib.import_module(f'tau2.{name}')
              for name in ('agent.llm_agent', 'data_model.message',
+                          'data_model.simulation',
                           'evaluator.evaluator', 'orchestrator.orchestrator',
-                          'user.base')}
+                          'user.base', 'user.user_simulator')}
     # The random id of a bill would make each replay differ: see the test of
     # that oddity.
     patch.setattr(uuid, 'uuid4', lambda: uuid.UUID(int=7))
