@@ -43,11 +43,23 @@ def test_worked_example(maker):
                    'set_level(level', 'set_level unasked',
                    'find_person left out', f"'{level}' untold"]
   found = certificate(env, task, intent)
-  assert found['problems'] == [] and found['gold'] == [True] * 3
+  assert found['problems'] == [] and found['gold'] == [True] * 4
   assert found['floors'] == {'noop': False, 'refuse': False, 'transfer': False}
   # The tool refuses the level that it has set already.
   assert (found['mutants'], found['killed'], found['equivalent']) == (7, 6, 1)
   assert found['score'] == 1.0
+
+
+def test_no_wording_may_be_asked_for_to_the_letter(maker):
+  env, task, intent = drafted(maker, 'dim')
+  beat = next(b for b in intent.script
+              if b['by'] == 'assistant' and len(set(b['say'] or ())) > 1)
+  for text in beat['say']:
+    clause = f"      'verbatim':\n          said(events, {text.lower()!r}),\n"
+    checker = task.checker.replace('  return {\n', '  return {\n' + clause)
+    assert checker != task.checker
+    problems = certificate(env, task, intent, checker)['problems']
+    assert any('gold run fails' in p for p in problems), text
 
 
 @pytest.mark.parametrize('clause, problem', [
