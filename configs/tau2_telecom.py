@@ -26,8 +26,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.data = ml_collections.ConfigDict(dict(
       seed=arg.seed, domains=DOMAINS, env=dict(prompt='brief'), per_task=12,
       splits_train=('train',), num_new=0, judged_on='test'))
-  c.expected_s = dict(data=120, tokenizer=10, user_sft=240, agent_sft=240,
-                      eval_sft=120, grpo=240, eval_grpo=120)
+  c.expected_s = dict(data=10, tokenizer=5, user_sft=180, agent_sft=180,
+                      eval_sft=60, grpo=70, eval_grpo=15)
   for name in ('tokenizer', 'user_sft', 'agent_sft', 'eval_sft', 'grpo',
                'eval_grpo'):
     c[name].domains = DOMAINS

@@ -83,6 +83,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
       **results.summarize(
           tasks, episodes, seed=config.seed,
           scripts=floors.measure(env, tasks, limits=limits)),
+      'db_asked': any('DB' in t.criteria.reward_basis for t in tasks),
       'measurement': runs.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
       'versions': runs.versions()}
@@ -100,7 +101,8 @@ def _say(folder: pathlib.Path) -> None:
         f'{found["num_tasks"]} tasks, {found["num_trials"]} trials each; '
         f'best floor {share(known.get(best))} ({best}).')
   if 'db_only' in found:
-    print(f'  By the database alone: {share(found["db_only"])}.')
+    note = '' if found['db_asked'] else ', which these tasks do not ask for'
+    print(f'  By the database alone{note}: {share(found["db_only"])}.')
   if found['excluded']:
     kinds = ', '.join(f'{n} {outcome}' for outcome, n in
                       found['outcomes'].items()

@@ -4,6 +4,7 @@ Every message, who saw it, how it ended, the reward and its parts must agree.
 A sample of each kind by default; whole with `-m slow`.
 """
 
+import json
 import random
 
 import pytest
@@ -182,3 +183,21 @@ def test_schemas_and_policy_are_the_packages(envs, oracle, domain):
   assert env.tools('user', task) == tuple(
       t.openai_schema for t in (theirs.get_user_tools()
                                 if theirs.user_tools else ()))
+
+
+@pytest.mark.parametrize('domain', DOMAINS)
+def test_system_prompts_are_the_packages(package, oracle, domain, monkeypatch):
+  """Byte for byte, but for the schemas, which it sends beside the prompt."""
+  env, theirs = env_lib.load(f'tau2:{domain}'), oracle(domain).environment()
+  task = env.tasks('train')[0]
+  own = lambda side: env.system(side, task).partition('\n\n# Tools\n')
+  agent = package.llm_agent.LLMAgent(theirs.get_tools(), theirs.get_policy())
+  assert own('assistant')[0] == agent.system_prompt
+  assert own('assistant')[2].split('\n') == [
+      json.dumps(t.openai_schema) for t in theirs.get_tools()]
+  # Its guidelines are in no package; where they are, they stand first.
+  monkeypatch.setattr(package.user_simulator, 'get_global_user_sim_guidelines',
+                      lambda use_tools: env._bench.guide)
+  user = package.user_simulator.UserSimulator(
+      instructions=str(oracle(domain).tasks[task.id].user_scenario))
+  assert own('user')[0] == user.system_prompt
