@@ -62,8 +62,8 @@ def part(name: str) -> Any:
           'unrelated package has that name. Remove it (pip uninstall tau2), '
           'then: pip install -e .[tau2]') from e
     if e.name not in ('tau2', 'loguru'):
-      raise ValueError(f'tau2-bench is installed, but not the module {e.name!r} '
-                       'that it imports: pip install it.') from e
+      raise ValueError(f'tau2-bench is installed, but not {e.name!r}, which '
+                       'it imports: pip install that.') from e
     raise ValueError(
         f'tau2-bench is not installed (no module {e.name!r}): pip install '
         '-e .[tau2], or the light way, bash scripts/install_tau2.sh. Do not '

@@ -4,6 +4,7 @@ Every message, who saw it, how it ended, the reward and its parts must agree.
 A sample of each kind by default; whole with `-m slow`.
 """
 
+import gc
 import json
 import random
 
@@ -24,6 +25,18 @@ TEXTS = ('Hello there', 'transferring, 1,000', ' ', ' ###STOP### in passing')
 @pytest.fixture(scope='module')
 def envs():
   return {d: env_lib.load(f'tau2:{d}', {'prompt': 'brief'}) for d in DOMAINS}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def uncollected():
+  """The package's databases are millions of objects, none of them garbage:
+  to look for some takes longer than the tests."""
+  gc.collect()
+  gc.freeze()
+  gc.disable()
+  yield
+  gc.enable()
+  gc.unfreeze()
 
 
 # Gold.
