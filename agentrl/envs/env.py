@@ -115,6 +115,12 @@ class Many:
     self.envs = dict(envs)
     self.name = '+'.join(self.envs)
 
+  @property
+  def grading(self) -> str:
+    """Version of the benchmark whose rules judge; '' for other domains."""
+    found = {getattr(env, 'grading', '') for env in self.envs.values()}
+    return ', '.join(sorted(filter(None, found)))
+
   def _of(self, task: types.Task) -> Env:
     if task.domain not in self.envs:
       raise ValueError(f'Task {task.id} is of domain {task.domain!r}, but '

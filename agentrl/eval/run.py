@@ -83,6 +83,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
       **results.summarize(
           tasks, episodes, seed=config.seed,
           scripts=floors.measure(env, tasks, limits=limits)),
+      'grading': env.grading,
       'db_asked': any('DB' in t.criteria.reward_basis for t in tasks),
       'measurement': runs.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
@@ -99,7 +100,8 @@ def _say(folder: pathlib.Path) -> None:
   best = max(known, key=known.get, default='noop')
   print(f'{folder} is done: pass^1 is {share(found["pass^1"])} on '
         f'{found["num_tasks"]} tasks, {found["num_trials"]} trials each; '
-        f'best floor {share(known.get(best))} ({best}).')
+        f'best floor {share(known.get(best))} ({best})'
+        + (f', graded as {found["grading"]}.' if found['grading'] else '.'))
   if 'db_only' in found:
     note = '' if found['db_asked'] else ', which these tasks do not ask for'
     print(f'  By the database alone{note}: {share(found["db_only"])}.')

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent import futures
 import dataclasses
+import functools
+import itertools
 from typing import Any
 
 import jax
@@ -26,6 +29,8 @@ from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.rollout import prefixes
 from agentrl.rollout import steps
+
+Step = functools.partial  # a call on the device, ready to be made
 
 _NONE = np.empty(0, np.int32)
 _SHORTEST_SPAN = 128
@@ -127,13 +132,22 @@ class Engine:
     self._params = params
 
   def warmup(self) -> None:
-    """Compiles every shape; nothing compiles after it."""
+    """Compiles every shape, several at a time; nothing compiles after it."""
+    reads = [([], rows, chunk, span) for span in self._spans
+             for chunk, most in self._rows_of.items() for rows in _sizes(most)]
+    draws = [([], rows, span) for span in self._spans
+             for rows in _sizes(self._width)]
+    steps_ = [*itertools.starmap(self._prefill_step, reads),
+              *itertools.starmap(self._decode_step, draws),
+              *(self._copy_step([], span) for span in self._spans)]
+    with futures.ThreadPoolExecutor() as pool:
+      list(pool.map(lambda step: step.func.lower(
+          *step.args, **step.keywords).compile(), steps_))
+    for args in reads:
+      self._prefill_rows(*args)
+    for args in draws:
+      self._decode_rows(*args)
     for span in self._spans:
-      for chunk, most in self._rows_of.items():
-        for rows in _sizes(most):
-          self._prefill_rows([], rows, chunk, span)
-      for rows in _sizes(self._width):
-        self._decode_rows([], rows, span)
       self._copy_rows([], span)
 
   def open(self, seed: int) -> int:
@@ -285,36 +299,48 @@ class Engine:
 
   def _prefill_rows(self, group: list[int], size: int, chunk: int,
                     span: int) -> None:
+    self._cache = self._prefill_step(group, size, chunk, span)()
+    for i in group:
+      s = self._open[i]
+      count = min(chunk, s.waiting.size - 1)
+      s.cached, s.waiting = s.cached + count, s.waiting[count:]
+
+  def _prefill_step(self, group: list[int], size: int, chunk: int,
+                    span: int) -> Step:
     ids_BT = np.full((size, chunk), self._spec.pad_id, np.int32)
     counts = []
     for b, i in enumerate(group):
       s = self._open[i]
       counts.append(min(chunk, s.waiting.size - 1))
       ids_BT[b, :counts[b]] = s.waiting[:counts[b]]
-    self._cache = steps.prefill(
-        self._params, self._cache, self._rows(group, size, counts), ids_BT,
-        spec=self._spec, span=span)
-    for i, count in zip(group, counts):
-      s = self._open[i]
-      s.cached, s.waiting = s.cached + count, s.waiting[count:]
+    return functools.partial(
+        steps.prefill, self._params, self._cache,
+        self._rows(group, size, counts), ids_BT, spec=self._spec, span=span)
 
   def _decode_rows(self, group: list[int], size: int,
                    span: int) -> tuple[Any, Any]:
+    self._cache, ids_BT, logp_BT = self._decode_step(group, size, span)()
+    return ids_BT, logp_BT
+
+  def _decode_step(self, group: list[int], size: int, span: int) -> Step:
     last_B = np.full(size, self._spec.pad_id, np.int32)
     last_B[:len(group)] = [self._open[i].waiting[0] for i in group]
     lefts = [self._open[i].left for i in group]
-    self._cache, ids_BT, logp_BT = steps.decode(
-        self._params, self._cache, self._rows(group, size, lefts),
-        last_B, self._temperature, spec=self._spec, span=span)
-    return ids_BT, logp_BT
+    return functools.partial(
+        steps.decode, self._params, self._cache,
+        self._rows(group, size, lefts), last_B, self._temperature,
+        spec=self._spec, span=span)
 
   def _copy_rows(self, pairs: list[tuple[int, int]], span: int) -> None:
+    self._cache = self._copy_step(pairs, span)()
+
+  def _copy_step(self, pairs: list[tuple[int, int]], span: int) -> Step:
     from_B = np.zeros(self._width, np.int32)
     to_B = np.full(self._width, self._slots, np.int32)
     for b, (donor, slot) in enumerate(pairs):
       from_B[b], to_B[b] = donor, slot
-    self._cache = steps.copy(self._cache, from_B, to_B, spec=self._spec,
-                             span=span)
+    return functools.partial(steps.copy, self._cache, from_B, to_B,
+                             spec=self._spec, span=span)
 
 
 def _growing(last: int) -> list[int]:
