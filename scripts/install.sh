@@ -15,7 +15,7 @@ fi
 want="$extras $(cat setup.py agentrl/__init__.py | cksum)"
 if [ "$(cat ".venv/.installed-$extras" 2>/dev/null)" != "$want" ]; then
   echo "Installing agentrl${extras:+[$extras]} into .venv ..."
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+  .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
     -e ".${extras:+[$extras]}" 2> .venv/pip.log || {
       cat .venv/pip.log >&2
       echo 'Installation failed: see the lines above.' >&2
