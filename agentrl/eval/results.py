@@ -47,8 +47,8 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   Returns:
     plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
     outcomes are left out of the evaluation (`excluded`), a task may have too
-    few trials for a k, and `left_out` counts these. `pass^1_with_excluded`
-    counts them as failures; `db_only`, where the environment knows it, is the
+    few trials for a k, and `left_out` counts these. `with_excluded`
+    is pass^1 with them as failures; `db_only`, where the environment knows it, is the
     share of dialogues whose database ended as it should.
 
   Raises:
@@ -113,7 +113,7 @@ def _alone(share_P: np.ndarray, db_P: np.ndarray, trials_P: np.ndarray,
            seed: int) -> dict[str, Any]:
   """What stands beside pass^1: excluded trials counted as failures, and what
   the database alone would say."""
-  found = stats.mean(share_P, seed=seed).to_json('pass^1_with_excluded')
+  found = stats.mean(share_P, seed=seed).to_json('with_excluded')
   if not np.isnan(db_P).all():
     found |= stats.mean(db_P, trials_P, seed=seed).to_json('db_only')
   return found

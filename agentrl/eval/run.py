@@ -110,7 +110,7 @@ def _say(folder: pathlib.Path) -> None:
                       found['outcomes'].items()
                       if n and not outcomes.RULES[outcome].evaluated)
     print(f'  Left out: {kinds}; counted as failures pass^1 would be '
-          f'{share(found["pass^1_with_excluded"])}.')
+          f'{share(found["with_excluded"])}.')
 
 
 def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:

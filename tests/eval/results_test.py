@@ -1,6 +1,8 @@
 """What is made of episodes, and what is refused to compare."""
 
+import dataclasses
 import json
+import math
 
 import pytest
 
@@ -60,6 +62,26 @@ def test_lost_trials_are_left_out_and_counted(tasks):
   assert found['pass^1'] == 1 and found['pass^2'] is None
   assert found['excluded'] == 3
   assert found['left_out'] == {'pass^1': 1, 'pass^2': 2}
+  assert found['with_excluded'] == 0.25
+  assert 'db_only' not in found  # nobody looked
+
+
+def test_the_database_alone_stands_beside_the_verdict(tasks):
+  known = {'S': 1.0, 'F': 1.0, 'U': 0.0, 'I': None}  # F: right, but untold
+  episodes = [
+      dataclasses.replace(e, score=dataclasses.replace(
+          e.score, db=known[letter]))
+      for e, letter in zip(_episodes(tasks, 'SF UF II'), 'SFUFII')]
+  found = results.summarize(tasks[:3], episodes, seed=0, scripts=_scripts(3))
+  assert found['pass^1'] == 0.25
+  assert found['db_only'] == 0.75  # three of the four that count
+
+
+def test_floors_of_tasks_that_hang_on_a_judge_are_unknown(tasks):
+  scripts = {**_scripts(2), 'gold': [math.nan, 1.0], 'noop': [math.nan] * 2}
+  found = results.summarize(tasks[:2], _episodes(tasks, 'SS SS'), seed=0,
+                            scripts=scripts)
+  assert found['gold'] == 1 and found['floors']['noop'] is None
 
 
 def test_every_task_needs_a_name_and_its_trials(tasks):
