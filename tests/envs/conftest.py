@@ -18,10 +18,14 @@ from agentrl.envs import dialogue
 class _Stub(pytypes.ModuleType):
   """Stands in for an LLM client, which importing needs and no test calls."""
   __path__ = ()
-  __getattr__ = lambda self, name: lambda *args, **kw: None
+
+  def __getattr__(self, name):
+    if name.startswith('__'):  # what others look for in every module
+      raise AttributeError(name)
+    return lambda *args, **kw: None
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def package():
   """The package's parts; None of its LLM clients is ever called."""
   pytest.importorskip(
@@ -30,7 +34,7 @@ def package():
   with pytest.MonkeyPatch.context() as patch:
     for root, names in {
         'litellm': ('', '.caching', '.caching.caching', '.main'),
-        'pandas': ('',), 'rich': ('', '.table', '.panel', '.text'),
+        'rich': ('', '.table', '.panel', '.text'),
         'gymnasium': ('', '.envs', '.envs.registration')}.items():
       if not importlib.util.find_spec(root):
         for name in names:
@@ -177,7 +181,7 @@ class Oracle:
     return end.reason, score.reward
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def oracle(package):
   """domain -> `Oracle`."""
   return functools.cache(functools.partial(Oracle, package))
