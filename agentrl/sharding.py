@@ -24,6 +24,7 @@ PARTS = P(None, ('data', 'fsdp'))  # parts of a batch, rows of a part
 RULES: tuple[tuple[str, P], ...] = (
     (r'(embed|head)$', P('tensor', 'fsdp')),  # V D
     (r'qkv/kernel$', P('fsdp', 'tensor', None)),  # D M H
+    (r'qkv/bias$', P('tensor', None)),  # M H
     (r'out/kernel$', P('tensor', 'fsdp')),  # NH D
     (r'up/kernel$', P('fsdp', None, 'tensor')),  # D 2 F
     (r'down/kernel$', P('tensor', 'fsdp')),  # F D

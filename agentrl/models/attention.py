@@ -9,24 +9,35 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from agentrl.models import config as model_config
+
 _NEVER = -1e30  # not -inf: a row that sees nothing must give no NaN
 _BLOCK = 128  # least queries of a block, and most blocks of a sequence:
 _MOST_BLOCKS = 8  # what is unrolled is compiled so many times
 
 
-def rope(x_BTNH: jax.Array, positions_BT: jax.Array,
-         theta: float) -> jax.Array:
+def rope(x_BTNH: jax.Array, positions_BT: jax.Array, theta: float,
+         scaling: model_config.RopeScaling | None = None) -> jax.Array:
   """Rotates each half-pair of `x_BTNH` by its position.
 
   Source: RoFormer, arXiv:2104.09864 eq. 34, in the half-split layout of Llama.
   """
   half = x_BTNH.shape[-1] // 2
   rate = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  if scaling is not None:
+    rate = stretch(rate, scaling)
   angle = positions_BT[..., None, None].astype(jnp.float32) * rate
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   a, b = x_BTNH[..., :half], x_BTNH[..., half:]
   turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
   return turned.astype(x_BTNH.dtype)
+
+
+def stretch(rate: jax.Array, scaling: model_config.RopeScaling) -> jax.Array:
+  """Rates [radians a token] of a rotary embedding for a longer context."""
+  turns = scaling.original_length * rate / (2 * jnp.pi)
+  kept = jnp.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
+  return rate * (kept + (1 - kept) / scaling.factor)
 
 
 def attend(q_BTNH: jax.Array, k_BKHS: jax.Array, v_BKSH: jax.Array,

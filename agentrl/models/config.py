@@ -12,14 +12,51 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 @dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """How Llama 3 stretches its rotary embedding over a longer context.
+
+  A pair that turns more than `high` times within `original_length` tokens
+  keeps its rate, one that turns less than `low` times is slowed by `factor`,
+  and between the two the rate is blended. Source: arXiv:2407.21783 section
+  3.4.2, with the constants of its published weights.
+
+  Attributes:
+    factor: how much longer the context has become.
+    low, high: turns within the original context.
+    original_length: context [tokens] before it was stretched.
+  """
+
+  factor: float
+  low: float
+  high: float
+  original_length: int
+
+  def __post_init__(self):
+    for name, value in dataclasses.asdict(self).items():
+      if isinstance(value, bool) or not (
+          isinstance(value, int | float) and value > 0):
+        raise ValueError(f'model.rope_scaling.{name} must be a number above '
+                         f'0, got {value!r}.')
+    if self.high <= self.low:
+      raise ValueError(f'model.rope_scaling.high={self.high} must be above '
+                       f'model.rope_scaling.low={self.low}.')
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """A decoder: RMSNorm, RoPE, grouped-query attention, SwiGLU.
+
+  What families of published models differ in are fields here; which family
+  has which is in `families`.
 
   Attributes:
     vocab_size: number of token ids.
     num_layers, d_model, num_heads, num_kv_heads, head_dim, d_ff: sizes.
     max_length: longest context [tokens] it is trained for.
     rope_theta: base of the rotary embedding.
+    rope_scaling: how its rates are stretched; None: not at all.
+    qkv_bias: queries, keys and values have a bias.
+    qk_norm: each head's query and key goes through an RMSNorm, before RoPE.
     norm_eps: of RMSNorm.
     tie_embeddings: the output head is the embedding, transposed.
     dtype: of activations; norms, softmax and logits are float32 always.
@@ -48,8 +85,16 @@ class ModelConfig:
   scan_layers: bool = False
   remat: bool = False
   smear: int = 0
+  rope_scaling: RopeScaling | None = None
+  qkv_bias: bool = False
+  qk_norm: bool = False
 
   def __post_init__(self):
+    scaling = self.rope_scaling
+    if scaling is not None and not isinstance(scaling, RopeScaling):
+      # As a section of a config or of model.json has it.
+      object.__setattr__(self, 'rope_scaling',
+                         resolve.call(RopeScaling, {**scaling}))
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
       least = 0 if field.name == 'smear' else 1
@@ -69,6 +114,11 @@ class ModelConfig:
     if self.head_dim % 2:
       raise ValueError(f'model.head_dim must be even for the rotary embedding, '
                        f'got {self.head_dim}.')
+    if self.smear and (self.qkv_bias or self.qk_norm):
+      raise ValueError(
+          f'model.smear={self.smear} starts with induction heads made of plain '
+          'projections: set model.qkv_bias and model.qk_norm to False, or '
+          'model.smear to 0.')
 
 
 def make(fields: Mapping[str, Any], **more: Any) -> ModelConfig:

@@ -35,11 +35,12 @@ class RMSNorm(nn.Module):
 
 
 def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
-           name: str | None, depth: float = 1.0) -> nn.DenseGeneral:
-  """A matrix without bias; `depth` shrinks what writes to the residual."""
+           name: str | None, *, depth: float = 1.0, bias: bool = False
+           ) -> nn.DenseGeneral:
+  """A matrix; `depth` shrinks what writes to the residual."""
   init = nn.initializers.variance_scaling(1.0 / depth, 'fan_in', 'normal')
   return nn.DenseGeneral(
-      features, use_bias=False, name=name, dtype=config.dtype,
+      features, use_bias=bias, name=name, dtype=config.dtype,
       param_dtype=config.param_dtype, kernel_init=init)
 
 
@@ -54,11 +55,13 @@ class Attention(nn.Module):
               ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
     c = self.config
     heads = (c.num_heads + 2 * c.num_kv_heads, c.head_dim)
-    qkv_BTMH = _dense(c, heads, 'qkv')(x_BTD)
+    qkv_BTMH = _dense(c, heads, 'qkv', bias=c.qkv_bias)(x_BTD)
     q, k, v = jnp.split(
         qkv_BTMH, (c.num_heads, c.num_heads + c.num_kv_heads), axis=2)
-    q = attention.rope(q, positions_BT, c.rope_theta)
-    k = attention.rope(k, positions_BT, c.rope_theta)
+    if c.qk_norm:  # each head by itself, all heads with one scale
+      q, k = RMSNorm(c, name='q_norm')(q), RMSNorm(c, name='k_norm')(k)
+    q = attention.rope(q, positions_BT, c.rope_theta, c.rope_scaling)
+    k = attention.rope(k, positions_BT, c.rope_theta, c.rope_scaling)
     if cache is None:
       out_BTNH = attention.attend_causal(
           q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2), mask_BTS)
@@ -66,7 +69,7 @@ class Attention(nn.Module):
       cache = cache_lib.write(*cache, k, v, positions_BT)
       out_BTNH = attention.attend(q, *cache, mask_BTS)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
-    return _dense(c, c.d_model, 'out', 2 * c.num_layers)(flat), cache
+    return _dense(c, c.d_model, 'out', depth=2 * c.num_layers)(flat), cache
 
 
 class Mlp(nn.Module):
@@ -79,7 +82,7 @@ class Mlp(nn.Module):
     c = self.config
     gate_BT2F = _dense(c, (2, c.d_ff), 'up')(x_BTD)
     hidden_BTF = nn.silu(gate_BT2F[..., 0, :]) * gate_BT2F[..., 1, :]
-    return _dense(c, c.d_model, 'down', 2 * c.num_layers)(hidden_BTF)
+    return _dense(c, c.d_model, 'down', depth=2 * c.num_layers)(hidden_BTF)
 
 
 class Layer(nn.Module):

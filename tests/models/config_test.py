@@ -10,13 +10,19 @@ CONFIG = model_config.ModelConfig(
     vocab_size=31, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2,
     head_dim=4, d_ff=24, max_length=32)
 
+SCALING = dict(factor=8.0, low=1.0, high=4.0, original_length=16)
+
 
 @pytest.mark.parametrize('change, words', [
     (dict(num_kv_heads=3), 'num_heads=4 must be a multiple'),
     (dict(head_dim=5), 'must be even'), (dict(d_ff=0), 'at least 1'),
     (dict(num_layers=2.0), 'integer'), (dict(num_layers=True), 'integer'),
     (dict(dtype='float31'), "dtype .* got 'float31'"),
-    (dict(norm_eps=0.0), 'norm_eps must be above 0')])
+    (dict(norm_eps=0.0), 'norm_eps must be above 0'),
+    (dict(smear=1, qk_norm=True), 'smear=1 starts with induction heads'),
+    (dict(rope_scaling=dict(factor=2.0)), "needs 'low', 'high'"),
+    (dict(rope_scaling={**SCALING, 'factor': 0}), 'factor must be a number'),
+    (dict(rope_scaling={**SCALING, 'high': 1}), 'high=1 must be above')])
 def test_wrong_values_are_refused(change, words):
   with pytest.raises(ValueError, match=words):
     dataclasses.replace(CONFIG, **change)
@@ -26,6 +32,13 @@ def test_made_from_a_section_and_from_what_the_data_decide():
   fields = dataclasses.asdict(CONFIG)
   del fields['vocab_size']
   assert model_config.make(fields, vocab_size=31) == CONFIG
+
+
+def test_a_nested_section_comes_back():
+  config = dataclasses.replace(CONFIG, rope_scaling=SCALING)
+  assert config.rope_scaling == model_config.RopeScaling(**SCALING)
+  assert model_config.make(dataclasses.asdict(config)) == config
+  assert hash(config)
 
 
 def test_unknown_and_missing_fields_are_named():

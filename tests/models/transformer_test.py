@@ -141,8 +141,18 @@ def test_jitted_is_plain():
                              atol=1e-5)
 
 
-@pytest.mark.parametrize('change', [
-    dict(rope_theta=50.0), dict(norm_eps=0.3), dict(dtype='bfloat16')])
+# A change of each field that leaves the parameters' shapes, and of the others.
+WITHOUT_SHAPE = (
+    dict(rope_theta=50.0), dict(norm_eps=0.3), dict(dtype='bfloat16'),
+    dict(rope_scaling=model_config.RopeScaling(8.0, 0.2, 2.0, 16)))
+WITH_SHAPE = (
+    dict(vocab_size=32), dict(num_layers=3), dict(d_model=20),
+    dict(num_heads=6), dict(num_kv_heads=1), dict(head_dim=6), dict(d_ff=20),
+    dict(tie_embeddings=False), dict(smear=2), dict(scan_layers=True),
+    dict(param_dtype='bfloat16'), dict(qkv_bias=True), dict(qk_norm=True))
+
+
+@pytest.mark.parametrize('change', WITHOUT_SHAPE)
 def test_each_field_without_a_shape_has_an_effect(change):
   config, params = dataclasses.replace(CONFIG, **change), params_of(CONFIG)
   gap = np.abs(forward(config, params, ids()) - forward(CONFIG, params, ids()))
@@ -154,11 +164,28 @@ def test_each_field_with_a_shape_has_an_effect():
     config = dataclasses.replace(CONFIG, **change)
     tree = jax.eval_shape(lambda: transformer.init(config, jax.random.key(0)))
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-  for change in (dict(vocab_size=32), dict(num_layers=3), dict(d_model=20),
-                 dict(num_heads=6), dict(num_kv_heads=1), dict(head_dim=6),
-                 dict(d_ff=20), dict(tie_embeddings=False), dict(smear=2),
-                 dict(scan_layers=True), dict(param_dtype='bfloat16')):
+  for change in WITH_SHAPE:
     assert shapes(**change) != shapes(), change
+
+
+def test_no_field_is_left_out():
+  held = {name for change in WITHOUT_SHAPE + WITH_SHAPE for name in change}
+  elsewhere = {'max_length', 'remat'}  # of data and engine; of memory alone
+  assert held | elsewhere == {x.name for x in dataclasses.fields(CONFIG)}
+
+
+@pytest.mark.parametrize('change', [dict(qkv_bias=True), dict(qk_norm=True)])
+def test_each_new_parameter_is_used(change):
+  config = dataclasses.replace(CONFIG, **change)
+  params = params_of(config)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    name = jax.tree_util.keystr(path)
+    if leaf.ndim == 1 or 'bias' in name:
+      moved = jax.tree_util.tree_map_with_path(
+          lambda p, x, path=path: x + (p == path), params)
+      gap = np.abs(forward(config, moved, ids())
+                   - forward(config, params, ids()))
+      assert gap.max() > 1e-3, name
 
 
 def test_untied_head_is_used():

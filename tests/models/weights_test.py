@@ -1,0 +1,308 @@
+"""Weights come back as they were, and what is wrong is named at once."""
+
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentrl import sharding
+from agentrl.models import config as model_config
+from agentrl.models import families
+from agentrl.models import weights
+
+pytest.importorskip('safetensors')
+
+CONFIG = model_config.ModelConfig(
+    vocab_size=31, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2,
+    head_dim=8, d_ff=24, max_length=32, tie_embeddings=False)
+
+
+def params_of(config):
+  """Parameters of which no two are equal."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+      lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype),
+      families.shapes(config))
+
+
+def equal(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+    assert x.dtype == y.dtype
+    np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize('change', [
+    {}, dict(qkv_bias=True, scan_layers=True, tie_embeddings=True),
+    dict(qk_norm=True, param_dtype='bfloat16', scan_layers=True)])
+@pytest.mark.parametrize('shard_bytes', [1 << 20, 3000])
+def test_read_is_what_was_written(tmp_path, change, shard_bytes):
+  config = dataclasses.replace(CONFIG, **change)
+  params = params_of(config)
+  weights.write(tmp_path / 'x', config, params, shard_bytes=shard_bytes)
+  index = tmp_path / 'x/model.safetensors.index.json'
+  assert index.exists() == (shard_bytes < 1 << 20)
+  own = dict(param_dtype=config.param_dtype, scan_layers=config.scan_layers)
+  found, back = weights.read(tmp_path / 'x', **own)
+  assert found == config
+  equal(back, params)
+  assert weights.read_config(tmp_path / 'x', **own) == config
+
+
+def test_scanned_is_unrolled_stacked(tmp_path):
+  params = params_of(CONFIG)
+  weights.write(tmp_path / 'x', CONFIG, params)
+  _, stacked = weights.read(tmp_path / 'x', scan_layers=True)
+  for i in range(2):
+    equal(jax.tree.map(lambda x, i=i: x[i], stacked['layers']),
+          params[f'layers_{i}'])
+
+
+def test_fields_for_other_libraries_are_kept(tmp_path):
+  weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG),
+                fields=dict(eos_token_id=7))
+  assert json.loads((tmp_path / 'x/config.json').read_text())[
+      'eos_token_id'] == 7
+  with pytest.raises(ValueError, match='exists: delete it'):
+    weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG))
+
+
+def test_a_write_that_fails_leaves_no_model(tmp_path, monkeypatch):
+  def full(*args, **kwargs):
+    raise OSError('No space left on device')
+  monkeypatch.setattr('safetensors.numpy.save_file', full)
+  with pytest.raises(OSError, match='No space'):
+    weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG))
+  assert not (tmp_path / 'x').exists()
+
+
+def test_all_that_is_wrong_is_named_at_once(tmp_path, monkeypatch):
+  from safetensors import numpy as safe
+  weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG))
+  path = tmp_path / 'x/model.safetensors'
+  tensors = safe.load_file(path)
+  del tensors['model.layers.1.mlp.up_proj.weight']
+  del tensors['lm_head.weight']
+  tensors['model.norm.weight'] = np.zeros(17, np.float32)
+  tensors['adapter.weight'] = np.zeros(3, np.float32)
+  tensors['model.layers.0.self_attn.rotary_emb.inv_freq'] = np.zeros(4)
+  safe.save_file(tensors, path)
+  monkeypatch.setattr(weights, '_put', None)  # nothing may be read
+  with pytest.raises(ValueError) as error:
+    weights.read(tmp_path / 'x')
+  words = str(error.value)
+  for part in ('2 missing (lm_head.weight, model.layers.1.mlp.up_proj.weight)',
+               '1 unused (adapter.weight)', 'get all files of the model again',
+               '1 of another shape (model.norm.weight has (17,), needs (16,))',
+               'correct the sizes'):
+    assert part in words, part
+  assert 'inv_freq' not in words
+
+
+@pytest.mark.parametrize('tied, words', [
+    (True, 'unused.*set tie_word_embeddings to false'),
+    (False, 'missing.*set tie_word_embeddings to true')])
+def test_a_head_that_is_or_is_not_tied(tmp_path, tied, words):
+  config = dataclasses.replace(CONFIG, tie_embeddings=not tied)
+  weights.write(tmp_path / 'x', config, params_of(config),
+                fields=dict(tie_word_embeddings=tied))
+  with pytest.raises(ValueError, match=words):
+    weights.read(tmp_path / 'x')
+
+
+def test_files_that_cannot_be_read(tmp_path):
+  with pytest.raises(ValueError, match='No weights at .*give a folder'):
+    weights.read(tmp_path / 'none')
+  weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG), shard_bytes=3000)
+  first, second, *_ = sorted((tmp_path / 'x').glob('*.safetensors'))
+  data = first.read_bytes()
+  first.write_bytes(data[:-5])
+  with pytest.raises(ValueError, match='00001-of-.*truncated.*get it again'):
+    weights.read(tmp_path / 'x')
+  second.unlink()
+  with pytest.raises(ValueError, match='lacks model-00002-of-'):
+    weights.read(tmp_path / 'x')
+  (tmp_path / 'a.gguf').write_bytes(b'GGUF\x03\0\0\0')
+  pytest.importorskip('gguf')
+  with pytest.raises(ValueError, match='truncated, no GGUF file'):
+    weights.read(tmp_path / 'a.gguf')
+
+
+WIDE = model_config.ModelConfig(
+    vocab_size=5, num_layers=1, d_model=256, num_heads=2, num_kv_heads=1,
+    head_dim=128, d_ff=256, max_length=32, rope_theta=500.0, norm_eps=0.25)
+GGUF_NAMES = {
+    'model.embed_tokens': 'token_embd', 'model.norm': 'output_norm',
+    'input_layernorm': 'attn_norm', 'self_attn.q_proj': 'attn_q',
+    'self_attn.k_proj': 'attn_k', 'self_attn.v_proj': 'attn_v',
+    'self_attn.o_proj': 'attn_output', 'post_attention_layernorm': 'ffn_norm',
+    'mlp.gate_proj': 'ffn_gate', 'mlp.up_proj': 'ffn_up',
+    'mlp.down_proj': 'ffn_down', 'self_attn.q_norm': 'attn_q_norm',
+    'self_attn.k_norm': 'attn_k_norm'}
+
+
+def interleaved(x, size=WIDE.head_dim):
+  """Rows of each head with the two of a rotary pair side by side."""
+  order = [head * size + half * size // 2 + pair
+           for head in range(len(x) // size) for pair in range(size // 2)
+           for half in range(2)]
+  return x[order]
+
+
+def quantised(x, kind, rng):
+  """(bytes of a type, what they stand for)."""
+  import gguf
+  if x.ndim == 1:
+    return x, x, gguf.GGMLQuantizationType.F32
+  kind = gguf.GGMLQuantizationType[kind]
+  if not kind.name.endswith('_K'):
+    data = gguf.quantize(x, kind)
+    return data, gguf.dequantize(data, kind), kind
+  # The package cannot make these, but any bytes with small scales are some.
+  block, size = gguf.GGML_QUANT_SIZES[kind]
+  data = rng.integers(0, 256, (len(x), x.shape[1] // block, size), np.uint8)
+  scale = np.full(1, 0.01, np.float16).view(np.uint8)
+  data[..., -2:] = scale
+  data[..., :4] = np.concatenate([scale, scale])
+  data = data.reshape(len(x), -1)
+  return data, gguf.dequantize(data, kind), kind
+
+
+def write_gguf(path, config, kind, arch='llama'):
+  """A random model as a GGUF file; returns its tensors by their HF names."""
+  import gguf
+  writer, want = gguf.GGUFWriter(path, arch), {}
+  writer.add_block_count(config.num_layers)
+  writer.add_embedding_length(config.d_model)
+  writer.add_feed_forward_length(config.d_ff)
+  writer.add_head_count(config.num_heads)
+  writer.add_head_count_kv(config.num_kv_heads)
+  writer.add_key_length(config.head_dim)
+  writer.add_context_length(config.max_length)
+  writer.add_rope_freq_base(config.rope_theta)
+  writer.add_layer_norm_rms_eps(config.norm_eps)
+  rng = np.random.default_rng(0)
+  for piece in families.pieces(config):
+    for name, shape in piece.theirs.items():
+      data, value, of = quantised(
+          rng.normal(size=shape).astype(np.float32), kind, rng)
+      if arch == 'llama' and ('q_proj' in name or 'k_proj' in name):
+        data = interleaved(data)
+      stem, last = name.removeprefix('model.layers.0.').rsplit('.', 1)
+      block = 'blk.0.' if name.startswith('model.layers') else ''
+      writer.add_tensor(f'{block}{GGUF_NAMES[stem]}.{last}', data,
+                        raw_dtype=of)
+      want[name] = value
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  return want
+
+
+@pytest.mark.parametrize('kind', weights.GGUF_TYPES)
+def test_gguf_of_each_type(tmp_path, kind):
+  pytest.importorskip('gguf')
+  want = write_gguf(tmp_path / 'x.gguf', WIDE, kind)
+  config, params = weights.read(tmp_path / 'x.gguf')
+  assert config == WIDE
+  leaves = families.flat(params)
+  for piece in families.pieces(config):
+    parts = piece.layout.split(config, np.asarray(leaves[piece.path]))
+    for name, x in zip(piece.theirs, parts):
+      assert np.isfinite(x).all() and np.ptp(x) > 0
+      np.testing.assert_array_equal(x, want[name], err_msg=name)
+
+
+def test_gguf_of_other_families_is_not_interleaved(tmp_path):
+  pytest.importorskip('gguf')
+  config = dataclasses.replace(WIDE, qk_norm=True)
+  want = write_gguf(tmp_path / 'x.gguf', config, 'F32', 'qwen3')
+  found, params = weights.read(tmp_path / 'x.gguf')
+  assert found == config
+  q_HM = params['layers_0']['attention']['qkv']['kernel'][:, :2].reshape(
+      256, 256).T
+  np.testing.assert_array_equal(q_HM, want[
+      'model.layers.0.self_attn.q_proj.weight'])
+
+
+def test_gguf_types_that_are_not_read_are_named(tmp_path):
+  pytest.importorskip('gguf')
+  write_gguf(tmp_path / 'x.gguf', WIDE, 'Q5_0')
+  with pytest.raises(ValueError, match=r'token_embd.weight \(Q5_0\).*Q4_1'):
+    weights.read(tmp_path / 'x.gguf')
+
+
+def test_llama_3_scaling_from_its_tensor():
+  fields = dict(rope_theta=5e5)
+  rate = 5e5 ** (-np.arange(64) / 64)
+  from agentrl.models import attention
+  scaling = model_config.RopeScaling(32.0, 1.0, 4.0, 8192)
+  freqs = rate / np.asarray(attention.stretch(jnp.asarray(rate), scaling))
+  found = families.gguf_scaling(freqs, fields)
+  assert found['factor'] == pytest.approx(32.0)
+  with pytest.raises(ValueError, match='not the scaling of Llama 3'):
+    families.gguf_scaling(freqs + np.arange(64) / 9, fields)
+
+
+def test_parameters_lie_where_they_were_asked_to(tmp_path):
+  weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG))
+  mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
+  for scan in (False, True):
+    config, params = weights.read(
+        tmp_path / 'x', functools.partial(sharding.shardings, mesh=mesh),
+        scan_layers=scan)
+    want = sharding.shardings(families.shapes(config), mesh)
+    jax.tree.map(lambda x, place: x.sharding == place or pytest.fail(str(x)),
+                 params, want)
+    _, plain = weights.read(tmp_path / 'x', scan_layers=scan)
+    equal(params, plain)
+
+
+def test_biases_are_split_by_heads_and_norms_of_heads_are_not():
+  mesh = jax.sharding.AbstractMesh((1, 1, 2), sharding.AXES)
+  P = jax.sharding.PartitionSpec
+  for scan, path, more in ((False, 'layers_0', ()), (True, 'layers', (None,))):
+    config = dataclasses.replace(CONFIG, vocab_size=32, qkv_bias=True,
+                                 qk_norm=True, scan_layers=scan)
+    found = families.flat(sharding.shardings(families.shapes(config), mesh))
+    attention = f'{path}/attention'
+    assert found[f'{attention}/qkv/bias'].spec == P(*more, 'tensor', None)
+    assert found[f'{attention}/q_norm/scale'].is_fully_replicated
+
+
+# In a process of its own, because the number of devices is fixed at start.
+PROGRAM = '''
+import functools, sys
+import jax, numpy as np
+from agentrl import sharding
+from agentrl.models import weights
+for scan in (False, True):
+  _, want = weights.read(sys.argv[1], scan_layers=scan)
+  for sizes in ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)):
+    mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes)))
+    of = functools.partial(sharding.shardings, mesh=mesh)
+    _, params = weights.read(sys.argv[1], of, scan_layers=scan)
+    for x, y, place in zip(*map(jax.tree.leaves, (params, want, of(want)))):
+      assert x.sharding == place, (x.sharding, place)
+      np.testing.assert_array_equal(x, y)
+print('same')
+'''
+
+
+@pytest.mark.slow
+def test_read_onto_eight_devices(tmp_path):
+  config = dataclasses.replace(CONFIG, vocab_size=32, qkv_bias=True)
+  weights.write(tmp_path / 'x', config, params_of(config))
+  env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
+         'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
+  found = subprocess.run([sys.executable, '-c', PROGRAM, str(tmp_path / 'x')],
+                         env=env, capture_output=True, text=True, check=False)
+  assert found.stdout.strip() == 'same', found.stderr[-3000:]
