@@ -8,14 +8,30 @@ import importlib
 import inspect
 from typing import Any
 
+MOST_NAMES = 12  # of a hint
+
 
 def hint(name: str, known: Iterable[str]) -> str:
-  """' Did you mean ...?', or the whole list if nothing is near."""
+  """' Did you mean ...?', or what there is if nothing is near."""
   known = sorted(map(str, known))
   near = difflib.get_close_matches(str(name), known, n=3)
   if near:
     return f' Did you mean {" or ".join(map(repr, near))}?'
-  return f' There are: {", ".join(known)}.' if known else ''
+  rest = f' and {len(known) - MOST_NAMES} more' * (len(known) > MOST_NAMES)
+  return f' There are: {", ".join(known[:MOST_NAMES])}{rest}.' * bool(known)
+
+
+def extra(module: str, name: str) -> Any:
+  """A module that comes with an extra of setup.py.
+
+  Raises:
+    ValueError: it is not installed.
+  """
+  try:
+    return importlib.import_module(module)
+  except ModuleNotFoundError as e:
+    raise ValueError(f'This needs the package {e.name}, which is not '
+                     f'installed: pip install -e .[{name}].') from e
 
 
 def name(path: str) -> Any:

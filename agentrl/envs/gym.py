@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import json
 import random
-import textwrap
 from typing import Any
 
 from agentrl import resolve
@@ -164,9 +163,8 @@ class Gym:
       return self._random.choice(list(self._tasks.values()))
     name = options['task_id']
     if name not in self._tasks:
-      hint = resolve.hint(name, self._tasks)
-      raise ValueError(f'There is no task {name!r} here. '
-                       + textwrap.shorten(hint, 400, placeholder=' ...'))
+      raise ValueError(f'There is no task {name!r} here.'
+                       + resolve.hint(name, self._tasks))
     return self._tasks[name]
 
 

@@ -9,13 +9,19 @@ O = types.Outcome
 
 def judge(env: env_lib.Env, task: types.Task, world: env_lib.World,
           end: dialogue.End) -> tuple[types.Outcome, types.Score, str]:
-  """Outcome, score and a note for people.
+  """Outcome, score and a note for people; see `settle`."""
+  return settle(env, task, end, env.score(task, world, end.messages,
+                                          end.reason))
+
+
+def settle(env: env_lib.Env, task: types.Task, end: dialogue.End,
+           score: types.Score) -> tuple[types.Outcome, types.Score, str]:
+  """What a score means: outcome, the score, and a note for people.
 
   A checker that breaks is CHECKER_ERROR, never a zero. A failure is looked at
   once more: if the state shows that the user misled the agent, it is the
   user's.
   """
-  score = env.score(task, world, end.messages, end.reason)
   if score.error:
     return O.CHECKER_ERROR, score, score.error
   if score.unjudged:

@@ -30,38 +30,9 @@ from agentrl.envs import tau2_score
 
 DOMAINS = tau2_bench.DOMAINS
 BRIEF = 'You are a {} support agent.'
-# As in the package's `agent/llm_agent.py`, which needs an LLM client.
-AGENT = '''<instructions>
-You are a customer service agent that helps the user according to the <policy> provided below.
-In each turn you can either:
-- Send a message to the user.
-- Make a tool call.
-You cannot do both at the same time.
-
-Try to be helpful and always follow the policy. Always make sure you generate valid JSON only.
-</instructions>
-<policy>
-{}
-</policy>'''  # noqa: E501
+# Its markup is that of the package; the words are read from it.
 USER = '{}\n\n<scenario>\n{}\n</scenario>'
-# The same without a user; the rules are in `dialogue.play_solo`.
-SOLO = '''<instructions>
-You are a customer service agent that helps the user according to the <policy> provided below.
-You will be provided with a ticket that contains the user's request.
-You will need to plan and call the appropriate tools to solve the ticket.
-
-You cannot communicate with the user, only make tool calls.
-Stop when you consider that you have solved the ticket.
-To do so, send a message containing a single tool call to the `done` tool. Do not include any other tool calls in this last message.
-
-Always follow the policy. Always make sure you generate valid JSON only.
-</instructions>
-<policy>
-{}
-</policy>
-<ticket>
-{}
-</ticket>'''  # noqa: E501
+# Of solo mode, which makes this tool itself; the rules: `dialogue.play_solo`.
 DONE = {'type': 'function', 'function': {
     'name': dialogue.DONE,
     'description': 'Call this function when you are done with the task.',
@@ -84,8 +55,9 @@ class Tau2:
       bases count; the data must be those of the same version.
     solo: the agent has the tools of both sides and a ticket, and no user
       takes part; telecom alone.
-    judge: import path of a function that decides on NL_ASSERTION, see
-      `tau2_score.Judge`; '' leaves tasks that hang on one unjudged.
+    judge: import path of what makes a `tau2_score.Judge`, which decides on
+      NL_ASSERTION; '' leaves tasks that hang on one unjudged.
+    judge_kw: its keyword arguments.
 
   Raises:
     ValueError: an argument of another kind, the benchmark is not installed,
@@ -93,13 +65,14 @@ class Tau2:
   """
 
   def __init__(self, domain: str = 'telecom', prompt: str = 'full', *,
-               grading: str = 'v0.2.1', solo: bool = False, judge: str = ''):
+               grading: str = 'v0.2.1', solo: bool = False, judge: str = '',
+               judge_kw: Mapping[str, Any] | None = None):
     for what, value, known in (
         ('domain', domain, DOMAINS), ('prompt', prompt, ('full', 'brief')),
         ('grading', grading, tau2_bench.GRADINGS)):
       if value not in known:
-        raise ValueError(f'tau2-bench has no {what} {value!r}, only '
-                         f'{", ".join(known)}.' + resolve.hint(value, known))
+        raise ValueError(f'tau2-bench has no {what} {value!r}.'
+                         + resolve.hint(value, known))
     self.domain, self.prompt, self.grading = domain, prompt, grading
     self.name, self.solo = f'tau2:{domain}', solo
     self._bench = tau2_bench.load(domain, solo)
@@ -108,9 +81,11 @@ class Tau2:
           f"grading={grading!r}, but the installed tasks of {domain} are those "
           f'of {self._bench.grading}: set TAU2_DATA_DIR to the data of the '
           'other version, or grade by this one.')
-    self._judge = judge
+    judge_kw = dict(judge_kw or {})
+    self._judge = judge and json.dumps([judge, judge_kw])
     self._judging = tau2_score.Judging(
-        self._bench, resolve.name(judge) if judge else None)
+        self._bench,
+        resolve.call(resolve.name(judge), judge_kw) if judge else None)
 
   def tasks(self, split: str) -> list[types.Task]:
     """The tasks of a split, in the benchmark's order.
@@ -149,6 +124,9 @@ class Tau2:
     return self._task(self._bench.module.Task.model_validate(record))
 
   def _task(self, raw: Any) -> types.Task:
+    if raw.evaluation_criteria is None:
+      raise ValueError(f'Task {raw.id} has no evaluation_criteria: there is '
+                       'nothing to judge it by.')
     criteria = tau2_score.criteria(raw.evaluation_criteria)
     state = raw.initial_state and raw.initial_state.model_dump(mode='json')
     families = ()
@@ -175,9 +153,9 @@ class Tau2:
     if side == 'user':
       text = USER.format(self._bench.guide, task.scenario)
     elif self.solo:
-      text = SOLO.format(self._bench.policy, task.meta['ticket'])
+      text = tau2_bench.solo_prompt(self._bench.policy, task.meta['ticket'])
     else:
-      text = AGENT.format(self._bench.policy)
+      text = tau2_bench.agent_prompt(self._bench.policy)
     schemas = [json.dumps(s) for s in self.tools(side, task)]
     return '\n'.join([text, '\n# Tools', *schemas] if schemas else [text])
 
@@ -199,7 +177,7 @@ class Tau2:
   def score(self, task: types.Task, world: World,
             messages: Sequence[types.Message], ended: str) -> types.Score:
     if ended not in ('user_stop', 'agent_stop'):
-      return types.Score(0.0)
+      return types.Score(0.0, db=0.0)
     try:
       return self._judging.score(task, world.environment, messages)
     except Exception as e:  # of a judge, or of an assertion
@@ -212,8 +190,7 @@ class Tau2:
   def fingerprint(self) -> str:
     """Hash of the package, its data and evaluator, and the prompt style."""
     text = '\0'.join([self._bench.fingerprint, self.prompt, self.grading,
-                      self._judge, str(self.solo), BRIEF, AGENT, USER, SOLO,
-                      *_ACCEPTS])
+                      self._judge, str(self.solo), BRIEF, USER, *_ACCEPTS])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -248,6 +225,8 @@ class World:
       found = env.make_tool_call(
           call.name, requestor=call.requestor, **call.arguments)
       env.sync_tools()
+    except env_lib.ToolBroken:  # ours, see `tau2_state.Rows`
+      raise
     except Exception as e:
       found, error = f'Error: {e}', True
     return types.Message('tool', env.to_json_str(found), id=call.id,

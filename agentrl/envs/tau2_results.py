@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import pathlib
-import types as pytypes
 from typing import Any
 
 from agentrl import resolve
@@ -323,12 +322,10 @@ def _episode(env: tau2.Tau2, task: types.Task, ended: str, fresh: bool,
   elif raw.reward_info is None:
     raise ValueError('It has no verdict (reward_info): score it anew.')
   else:
-    score = _score(raw.reward_info)
-  # The verdict stands: only what it means is left to say.
-  verdict = pytypes.SimpleNamespace(score=lambda *_: score, fault=env.fault)
+    score = _score(raw.reward_info, ended)
   end = dialogue.End(ended, messages, _steps(messages),
                      sum(m.error for m in messages))
-  outcome, score, note = reward.judge(verdict, task, None, end)
+  outcome, score, note = reward.settle(env, task, end, score)
   return types.Episode(
       task_id=task.id, trial=raw.trial, messages=messages, ended=ended,
       outcome=outcome, score=score, steps=end.steps, note=note)
@@ -340,10 +337,11 @@ def _lost(task_id: str, trial: int, note: str) -> types.Episode:
       ended='infra', outcome=types.Outcome.INFRA, score=types.Score(0.0))
 
 
-def _score(info: Any) -> types.Score:
+def _score(info: Any, ended: str) -> types.Score:
+  """Its verdict; of a dialogue that nobody ended it looks at no database."""
   parts = {k.value: v for k, v in (info.reward_breakdown or {}).items()}
-  check = info.db_check
-  return types.Score(info.reward, parts, db=check and float(check.db_match))
+  db = info.db_check and float(info.db_check.db_match)
+  return types.Score(info.reward, parts, db=db if ended in JUDGED else 0.0)
 
 
 def _steps(messages: Sequence[types.Message]) -> int:

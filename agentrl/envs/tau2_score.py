@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 from agentrl import types
+from agentrl.envs import env as env_lib
 from agentrl.envs import tau2_bench
 from agentrl.envs import tau2_state
 
@@ -68,6 +69,8 @@ class Judging:
       try:
         env.make_tool_call(action.name, requestor=action.requestor,
                            **action.arguments)
+      except env_lib.ToolBroken:
+        raise
       except Exception:  # 15 gold lists of retail hold such calls
         continue
     return self.state(env)
@@ -108,8 +111,8 @@ class Judging:
     reward, unjudged = math.prod(parts.values()), False
     if 'NL_ASSERTION' in basis and (told := task.criteria.nl_assertions):
       # Whatever it says of a dialogue that has failed already, it stays so.
-      unjudged = bool(reward) and self._judge is None
-      if self._judge and reward:
+      unjudged = reward == 1 and self._judge is None
+      if reward == 1 and self._judge:
         met = dict(zip(told, self._judge(told, messages), strict=True))
         parts['NL_ASSERTION'] = float(all(met.values()))
         clauses |= met

@@ -18,6 +18,8 @@ import copy
 import json
 from typing import Any
 
+from agentrl.envs import env as env_lib
+
 _GONE = object()
 Changes = Mapping[tuple[str, Any], str]
 
@@ -59,9 +61,10 @@ class Rows(dict):
     self.own.add(key)
 
   def _refuse(self, *args: Any, **kw: Any) -> Any:
-    raise NotImplementedError(
-        'The benchmark changes a table in a way that is new: teach it to '
-        'agentrl.envs.tau2_state.Rows, or its rows will be shared.')
+    raise env_lib.ToolBroken(
+        'A tool of the benchmark changes a table in a way that it did not in '
+        '0.2.1 and 1.0.1, and would change shared rows: teach it to '
+        'agentrl.envs.tau2_state.Rows.')
 
   pop = popitem = setdefault = update = clear = _refuse
   __ior__ = _refuse

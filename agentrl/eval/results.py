@@ -96,17 +96,14 @@ def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]
 def _database(episodes: Sequence[types.Episode], trials: int) -> np.ndarray:
   """Share of the trials of each task that left the database as it should be;
   NaN where that is not known of any."""
-  known = np.array([
-      np.nan if e.score.db is None and e.ended == 'user_stop'
-      else e.score.db or 0.0 for e in episodes]).reshape(-1, trials)
-  if not any(e.score.db is not None for e in episodes):
-    known[:] = np.nan
-  counts = np.array([outcomes.RULES[e.outcome].evaluated
-                     for e in episodes]).reshape(-1, trials)
-  known[~counts] = np.nan
-  none = np.isnan(known).all(axis=1)
-  known[none] = 0
-  return np.where(none, np.nan, np.nanmean(known, axis=1))
+  known_PG = np.array([
+      outcomes.RULES[e.outcome].evaluated and e.score.db is not None
+      for e in episodes]).reshape(-1, trials)
+  right_PG = np.array([e.score.db or 0.0 for e in episodes]).reshape(
+      -1, trials) * known_PG
+  count_P = known_PG.sum(axis=1)
+  return np.where(count_P, right_PG.sum(axis=1) / np.maximum(count_P, 1),
+                  np.nan)
 
 
 def _alone(share_P: np.ndarray, db_P: np.ndarray, trials_P: np.ndarray,

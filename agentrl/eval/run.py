@@ -44,9 +44,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or inputs of another kind.
   """
   scripted = ':' in config.agent
-  fields = ('data',) * bool(config.data)
-  if not scripted:
-    fields += ('agent', 'user')
+  fields = ('data',) if config.data else ()
+  fields += () if scripted else ('agent', 'user')
   run = runs.start(workdir, 'eval', config,
                    inputs={name: config[name] for name in fields})
   if run.done:

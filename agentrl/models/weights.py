@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl import metrics
+from agentrl import resolve
 from agentrl.models import config as model_config
 from agentrl.models import families
 
@@ -185,7 +186,7 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _safetensors(path: pathlib.Path) -> Any:
-  import safetensors  # an extra
+  safetensors = resolve.extra('safetensors', 'hf')
   try:
     return safetensors.safe_open(path, framework='np')
   except safetensors.SafetensorError as e:
@@ -197,7 +198,7 @@ class _Gguf:
   """A GGUF file, under the names of safetensors."""
 
   def __init__(self, path: pathlib.Path):
-    import gguf  # an extra
+    gguf = resolve.extra('gguf', 'hf')
     try:
       reader = gguf.GGUFReader(path)
     except (ValueError, IndexError, KeyError, OverflowError) as e:
@@ -288,12 +289,12 @@ def _write_file(path: pathlib.Path, config: model_config.ModelConfig,
                 pieces: list[families.Piece],
                 leaves: Mapping[str, jax.Array]) -> list[str]:
   """Writes the tensors of some pieces; returns their names."""
-  import safetensors.numpy  # an extra
+  save_file = resolve.extra('safetensors.numpy', 'hf').save_file
   tensors = {}
   for piece in pieces:
     leaf = leaves[piece.path]
     array = np.asarray(leaf if piece.layer is None else leaf[piece.layer])
     for name, x in zip(piece.theirs, piece.layout.split(config, array)):
       tensors[name] = np.ascontiguousarray(x)
-  safetensors.numpy.save_file(tensors, path, metadata={'format': 'pt'})
+  save_file(tensors, path, metadata={'format': 'pt'})
   return list(tensors)

@@ -16,7 +16,7 @@ import pathlib
 import re
 from typing import Any
 
-import tokenizers
+from agentrl import resolve
 
 START, END = '<|im_start|>', '<|im_end|>'
 # Markup within a turn. Some vocabularies have ids for it, for others it is
@@ -151,7 +151,7 @@ def _is_mark(token: Mapping[str, Any]) -> bool:
 
 
 def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
-          marks: Mapping[str, int]) -> tokenizers.Tokenizer:
+          marks: Mapping[str, int]) -> Any:
   """The tokenizer of plain text: it has never heard of the markup."""
   model = spec['model']
   kept = {token: i for token, i in ids.items()
@@ -159,6 +159,7 @@ def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
   added = [t for t in spec['added_tokens'] if t['content'] not in marks]
   bare = {**spec, 'added_tokens': added, 'model': {**model, 'vocab': kept},
           'post_processor': None, 'truncation': None, 'padding': None}
+  tokenizers = resolve.extra('tokenizers', 'hf')
   try:
     return tokenizers.Tokenizer.from_str(json.dumps(bare))
   except Exception as e:  # the package raises nothing more precise
@@ -188,7 +189,7 @@ def from_gguf(path: str | os.PathLike) -> Vocab:
     ValueError: not a GGUF file, no vocabulary in it, or one of a kind that is
       not known here.
   """
-  import gguf  # an extra: only who reads GGUF files needs it
+  gguf = resolve.extra('gguf', 'hf')
   try:
     fields = gguf.GGUFReader(path).fields
     get = lambda name: fields[f'tokenizer.ggml.{name}'].contents()
@@ -205,22 +206,20 @@ def from_gguf(path: str | os.PathLike) -> Vocab:
         f'those of kind gpt2, cut by {", ".join(_PRE)}. Use the model\'s '
         'tokenizer.json.')
   return Vocab(json.dumps(
-      _spec(tokens, token_types, merges, pre), ensure_ascii=False).encode())
+      _spec(tokens, [gguf.TokenType(t).name for t in token_types], merges,
+            pre), ensure_ascii=False).encode())
 
 
-def _spec(tokens: Sequence[str], token_types: Sequence[int],
+def _spec(tokens: Sequence[str], kinds: Sequence[str],
           merges: Sequence[str], pre: str) -> dict[str, Any]:
   """A tokenizer.json of the parts of a GGUF vocabulary."""
-  from gguf import TokenType
   parts = {'normalizer': None, 'ignore_merges': False, **_PRE[pre]}
   used = [(i, token, kind) for i, (token, kind) in
-          enumerate(zip(tokens, token_types, strict=True))
-          if kind != TokenType.UNUSED]
+          enumerate(zip(tokens, kinds, strict=True)) if kind != 'UNUSED']
   added = [
       dict(id=i, content=token, single_word=False, lstrip=False, rstrip=False,
-           normalized=False, special=kind == TokenType.CONTROL)
-      for i, token, kind in used
-      if kind in (TokenType.CONTROL, TokenType.USER_DEFINED)]
+           normalized=False, special=kind == 'CONTROL')
+      for i, token, kind in used if kind in ('CONTROL', 'USER_DEFINED')]
   model = dict(
       type='BPE', dropout=None, unk_token=None, continuing_subword_prefix=None,
       end_of_word_suffix=None, fuse_unk=False, byte_fallback=False,

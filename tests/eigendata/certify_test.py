@@ -14,8 +14,8 @@ from agentrl.eigendata import workers
 
 def drafted(maker, *families, kind='do', split='train'):
   """(env, task, intent) of the families, in this order."""
-  env = maker.envs['lamps']
-  plan = planner.Plan('x', 'lamps', split, (families,), 'brief')
+  env = maker.envs['lamp_shop']
+  plan = planner.Plan('x', 'lamp_shop', split, (families,), 'brief')
   for seed in range(500):
     seeds = workers.random_pool(env, plan, seed, database=0,
                                 other_share=float(kind != 'do'))

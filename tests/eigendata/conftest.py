@@ -1,4 +1,7 @@
-"""A domain of lamps, and ways to make samples of it without mistakes."""
+"""A lamp shop, and ways to make samples of it without mistakes.
+
+Not called `lamps`, as the domain of README.md: one process imports both.
+"""
 
 import json
 import pathlib
@@ -13,12 +16,12 @@ ROLES = tuple(procedural.ROLES)
 
 @pytest.fixture
 def config(monkeypatch):
-  """`config(**fields)`: JSON of a config on the lamps, free of mistakes."""
+  """`config(**fields)`: JSON of a config on the shop, free of mistakes."""
   monkeypatch.syspath_prepend(pathlib.Path(__file__).parent)
   def make(**fields):
     wrong = fields.pop('mistakes', {})
     return json.dumps({
-        'seed': 0, 'databases': 2, 'domains': ['lamps'],
+        'seed': 0, 'databases': 2, 'domains': ['lamp_shop'],
         'env': {'prompt': 'brief'},
         'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
         'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,

@@ -12,7 +12,7 @@ from agentrl.eigendata import planner
 from agentrl.eigendata import workers
 from agentrl.llm import llm as llm_lib
 
-PLAN = planner.Plan('x', 'lamps', 'train', (('dim',),), 'brief')
+PLAN = planner.Plan('x', 'lamp_shop', 'train', (('dim',),), 'brief')
 
 
 class Opinion:
@@ -28,7 +28,7 @@ class Opinion:
 @pytest.fixture
 def gold(maker):
   """(env, task, moves) of a task that dims a lamp."""
-  env = maker.envs['lamps']
+  env = maker.envs['lamp_shop']
   seeds = workers.random_pool(env, PLAN, 1, database=0, other_share=0.0)
   intent = workers.user_intent(maker.llm, seeds, 0)
   task = workers.validate_task(env, seeds, intent, name='t', seed=0)

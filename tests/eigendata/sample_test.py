@@ -34,7 +34,7 @@ def test_without_mistakes_all_that_fits_is_kept(maker):
 
 
 def test_what_is_kept_is_whole(maker):
-  env = maker.envs['lamps']
+  env = maker.envs['lamp_shop']
   for sample in make(maker, 30):
     if not sample.task:
       continue

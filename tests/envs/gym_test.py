@@ -2,6 +2,8 @@
 
 from concurrent import futures
 import json
+import pathlib
+import re
 
 import pytest
 
@@ -93,7 +95,7 @@ def test_a_limit_truncates_and_its_last_results_are_seen(orders):
     assert episode.messages[-1].role == 'tool'
 
 
-def same_in_threads(env, tasks, limits, count):
+def assert_same_in_threads(env, tasks, limits, count):
   agent, user = floors.gold(env)
   alone = floors.run(env, tasks, (agent, user), limits=limits)
   def work(_):
@@ -104,7 +106,7 @@ def same_in_threads(env, tasks, limits, count):
 
 
 def test_threads_share_an_environment(orders):
-  same_in_threads(*orders, LIMITS, 8)
+  assert_same_in_threads(*orders, LIMITS, 8)
 
 
 def test_dialogues_of_two_gyms_may_be_interleaved(orders):
@@ -278,4 +280,16 @@ def test_the_benchmark_ends_as_it_does_in_play():
   assert [e.reward for e in gold] == [1.0] * 4
   same_as_play(env, tasks, floors.gold(env), dialogue.Limits(max_steps=9))
   same_as_play(env, tasks, floors.transfer(env), limits)
-  same_in_threads(env, tasks, limits, 2)
+  assert_same_in_threads(env, tasks, limits, 2)
+
+
+def test_the_loop_of_the_readme_runs(capsys):
+  pytest.importorskip('tau2.domains.telecom',
+                      reason='needs tau2-bench: pip install -e .[tau2]')
+  readme = (pathlib.Path(__file__).parents[2] / 'README.md').read_text()
+  loop, = re.findall(r'```python\n(.*?gym\.Gym.*?)```', readme, re.S)
+  said = iter(['My phone is dead.', 'Bye. ###STOP###'])
+  exec(loop, {  # pylint: disable=exec-used
+      'user': lambda task, seen: types.Message('user', next(said)),
+      'agent': lambda messages, tools: 'How can I help?'})
+  assert capsys.readouterr().out.startswith('0.0 failure')

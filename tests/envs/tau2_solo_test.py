@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import random
 
 import pytest
@@ -82,7 +83,7 @@ def flat(m):
       for c in m.tool_calls or ()]
 
 
-def agree(package, moves, limits=dialogue.Limits(), raw=None):
+def assert_agree(package, moves, limits=dialogue.Limits(), raw=None):
   """Plays by both, compares everything; our end."""
   raw = raw or TASKS[0]
   end, seen = ours(package, raw, moves, limits)
@@ -116,12 +117,12 @@ STOP = say('Solved. ###STOP###')
     ([say('Aside.', LOOK, FIND), say(None, BAD), STOP], 'agent_stop', 4),
 ])
 def test_each_end(package, moves, reason, steps):
-  end = agree(package, moves)
+  end = assert_agree(package, moves)
   assert (end.reason, end.steps) == (reason, steps)
 
 
 def test_a_call_of_done_says_no_more_than_stop(package):
-  end = agree(package, [say(None, LOOK), say('So.', FIND, DONE)])
+  end = assert_agree(package, [say(None, LOOK), say('So.', FIND, DONE)])
   assert end.messages[-1] == types.Message('assistant', dialogue.STOP)
 
 
@@ -132,18 +133,19 @@ def test_a_limit_in_the_very_step_of_any_end_wins(package, last, reason):
   moves = [say(None, LOOK), last]
   for most, ended in [(2, 'max_steps'), (3, reason)]:
     limits = dialogue.Limits(max_steps=most)
-    assert agree(package, moves, limits).reason == ended
+    assert assert_agree(package, moves, limits).reason == ended
 
 
 @pytest.mark.parametrize('first, reason', [
     (STOP, 'agent_stop'), (say('###STOP###', LOOK), 'agent_stop'),
     (say('Hello.'), 'agent_error')])
 def test_but_no_limit_is_looked_at_after_the_very_first(package, first, reason):
-  assert agree(package, [first], dialogue.Limits(0, 0)).reason == reason
+  assert assert_agree(package, [first], dialogue.Limits(0, 0)).reason == reason
 
 
 def test_limits_wait_while_the_environment_is_next(package):
-  end = agree(package, [say(None, LOOK)] * 9, dialogue.Limits(max_steps=2))
+  limits = dialogue.Limits(max_steps=2)
+  end = assert_agree(package, [say(None, LOOK)] * 9, limits)
   assert (end.reason, end.steps) == ('max_steps', 3)
   assert end.messages[-1].role == 'tool'
 
@@ -152,7 +154,8 @@ def test_errors_count_and_win_over_steps(package):
   moves = [say(None, BAD, LOOK), say(None, BAD), STOP]
   for limits, reason in [((9, 2), 'too_many_errors'), ((9, 3), 'agent_stop'),
                          ((3, 2), 'too_many_errors')]:
-    assert agree(package, moves, dialogue.Limits(*limits)).reason == reason
+    end = assert_agree(package, moves, dialogue.Limits(*limits))
+    assert end.reason == reason
 
 
 @pytest.mark.parametrize('last, match', [
@@ -186,7 +189,18 @@ def test_plays_like_the_packages_orchestrator(package, seed):
   moves = [move() for _ in range(rng.choice([0, 5, 20, 40]))]
   moves.append(rng.choice([STOP, say(None, DONE), say('Hello.')]))
   limits = dialogue.Limits(rng.choice([5, 20, 200]), rng.choice([2, 10, 99]))
-  agree(package, moves, limits, raw)
+  assert_agree(package, moves, limits, raw)
+
+
+def test_prompt_and_tools_are_the_packages(package):
+  for raw in TASKS[:2]:
+    env, task = environment(), SOLO.by_id(raw.id)
+    agent = package.llm_agent.LLMSoloAgent(
+        env.get_tools() + env.get_user_tools(), env.get_policy(), raw)
+    text, _, tools = SOLO.system('assistant', task).partition('\n\n# Tools\n')
+    assert text == agent.system_prompt
+    assert tools.split('\n') == [json.dumps(t.openai_schema)
+                                 for t in agent.tools]
 
 
 def test_gold_calls_earn_one_in_both(package, monkeypatch):

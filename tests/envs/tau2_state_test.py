@@ -66,8 +66,17 @@ def test_rows_are_copied_once_and_what_is_taken_out_is_a_change():
   assert table.get('c') is None and table.own == {'a', 'b'}
   del table['b']
   assert 'b' not in table and 'b' in table.base
-  with pytest.raises(NotImplementedError, match='new'):
+  with pytest.raises(env_lib.ToolBroken, match='teach it'):
     table.update(x=1)
+
+
+def test_a_change_that_cannot_be_seen_is_no_answer_of_a_tool(
+    env, monkeypatch):
+  world = env.start(env.tasks('base')[0])
+  monkeypatch.setattr(type(world.environment.tools), 'calculate',
+                      lambda self, expression: self.db.users.clear())
+  with pytest.raises(env_lib.ToolBroken, match='teach it'):
+    world.execute([types.ToolCall('calculate', {'expression': '1'})])
 
 
 def test_many_threads_over_one_database(env):
@@ -193,12 +202,15 @@ def test_a_task_that_hangs_on_a_judge_is_unjudged_without_one(
   idle = env.score(task, env.start(task), talk, 'user_stop')
   assert (idle.reward, idle.unjudged) == (0, False)
   (tmp_path / 'kind_judge.py').write_text(
-      'def yes(told, messages):\n  return [True for _ in told]\n'
-      'def no(told, messages):\n  return [False for _ in told]\n')
+      'def fixed(verdict):\n'
+      '  return lambda told, messages: [verdict for _ in told]\n')
   monkeypatch.syspath_prepend(tmp_path)
-  for name, verdict in (('yes', True), ('no', False)):
-    judged = tau2.Tau2('retail', judge=f'kind_judge:{name}')
+  seen = {env.fingerprint()}
+  for verdict in (True, False):
+    judged = tau2.Tau2('retail', judge='kind_judge:fixed',
+                       judge_kw=dict(verdict=verdict))
     score = judged.score(task, world, talk, 'user_stop')
     assert (score.reward, score.unjudged) == (float(verdict), False)
     assert score.clauses['The agent is kind.'] == verdict
-    assert judged.fingerprint() != env.fingerprint()
+    seen.add(judged.fingerprint())
+  assert len(seen) == 3

@@ -96,7 +96,8 @@ def test_gold_earns_one_and_nothing_or_transfer_only_where_declared(env, split):
 def test_any_other_end_scores_nothing(env):
   task = env.tasks('train')[0]
   world, messages = gold(env, task)
-  assert env.score(task, world, messages, 'max_steps') == types.Score(0.0)
+  assert env.score(task, world, messages, 'max_steps') == types.Score(
+      0.0, db=0.0)
 
 
 def test_dialogues_do_not_leak_into_each_other(env):

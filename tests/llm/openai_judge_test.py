@@ -41,17 +41,15 @@ def server(monkeypatch):
   monkeypatch.setenv('OPENAI_BASE_URL',
                      f'http://127.0.0.1:{found.server_port}/v1')
   monkeypatch.setenv('OPENAI_API_KEY', 'none')
-  monkeypatch.setenv('AGENTRL_JUDGE', 'a-model')
   monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-  openai_judge._client.cache_clear()
   yield found
-  openai_judge._client.cache_clear()
   found.shutdown()
 
 
 def test_verdicts_in_order_of_the_statements(server):
   server.answer = '{"met": [true, false]}'
-  assert openai_judge.judge(['It is so.', 'It is not.'], TALK) == [True, False]
+  judge = openai_judge.Judge('a-model')
+  assert judge(['It is so.', 'It is not.'], TALK) == [True, False]
   assert server.asked['model'] == 'a-model'
   text = server.asked['messages'][1]['content']
   assert 'user: Cancel it.' in text and '2. It is not.' in text
@@ -61,11 +59,10 @@ def test_verdicts_in_order_of_the_statements(server):
     'yes', '{"met": [true]}', '{"met": ["true", 1]}', '{"met": true}', '[]'])
 def test_any_other_answer_is_an_error(server, answer):
   server.answer = answer
-  with pytest.raises(ValueError, match='in place of 2 verdicts'):
-    openai_judge.judge(['a', 'b'], TALK)
+  with pytest.raises(ValueError, match='with 2 verdicts'):
+    openai_judge.Judge('a-model')(['a', 'b'], TALK)
 
 
-def test_no_model_is_an_error(monkeypatch):
-  monkeypatch.delenv('AGENTRL_JUDGE', raising=False)
-  with pytest.raises(ValueError, match='set AGENTRL_JUDGE'):
-    openai_judge.judge(['a'], TALK)
+def test_no_model_is_an_error():
+  with pytest.raises(ValueError, match='judge_kw.model'):
+    openai_judge.Judge('')

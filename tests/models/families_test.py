@@ -82,7 +82,7 @@ def tokens(length, seed=0):
   return np.random.default_rng(seed).integers(0, VOCAB, (1, length))
 
 
-def same(ours, theirs_):
+def assert_near(ours, theirs_):
   assert np.abs(theirs_).max() > 1  # or near would mean nothing
   assert np.abs(np.asarray(ours) - theirs_).max() <= 1e-4
 
@@ -95,9 +95,9 @@ def test_packed_and_alone_are_theirs(pair):
   segments = np.array([[1] * 7 + [2] * 4 + [0], [1] * LENGTH])
   out, _ = run(config, params, np.concatenate([row, whole]), positions,
                segments)
-  same(out[:1, :7], their_logits(model, first))
-  same(out[:1, 7:11], their_logits(model, second))
-  same(out[1:], their_logits(model, whole))
+  assert_near(out[:1, :7], their_logits(model, first))
+  assert_near(out[:1, 7:11], their_logits(model, second))
+  assert_near(out[1:], their_logits(model, whole))
 
 
 def test_prefill_and_every_decode_step_are_theirs(pair):
@@ -107,11 +107,11 @@ def test_prefill_and_every_decode_step_are_theirs(pair):
   cache = cache_lib.empty(config, 1, LENGTH + 3)
   at = np.arange(LENGTH)[None]
   out, cache = run(config, params, ids[:, :PREFIX], at[:, :PREFIX], cache=cache)
-  same(out, want[:, :PREFIX])
+  assert_near(out, want[:, :PREFIX])
   for t in range(PREFIX, LENGTH):
     out, cache = run(config, params, ids[:, t:t + 1], at[:, t:t + 1],
                      cache=cache)
-    same(out, want[:, t:t + 1])
+    assert_near(out, want[:, t:t + 1])
 
 
 def test_written_back_it_loads_with_equal_logits(pair, tmp_path):

@@ -32,7 +32,7 @@ def params_of(config):
       families.shapes(config))
 
 
-def equal(a, b):
+def assert_equal(a, b):
   assert jax.tree.structure(a) == jax.tree.structure(b)
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
     assert x.dtype == y.dtype
@@ -52,7 +52,7 @@ def test_read_is_what_was_written(tmp_path, change, shard_bytes):
   own = dict(param_dtype=config.param_dtype, scan_layers=config.scan_layers)
   found, back = weights.read(tmp_path / 'x', **own)
   assert found == config
-  equal(back, params)
+  assert_equal(back, params)
   assert weights.read_config(tmp_path / 'x', **own) == config
 
 
@@ -61,8 +61,8 @@ def test_scanned_is_unrolled_stacked(tmp_path):
   weights.write(tmp_path / 'x', CONFIG, params)
   _, stacked = weights.read(tmp_path / 'x', scan_layers=True)
   for i in range(2):
-    equal(jax.tree.map(lambda x, i=i: x[i], stacked['layers']),
-          params[f'layers_{i}'])
+    assert_equal(jax.tree.map(lambda x, i=i: x[i], stacked['layers']),
+                 params[f'layers_{i}'])
 
 
 def test_fields_for_other_libraries_are_kept(tmp_path):
@@ -263,7 +263,7 @@ def test_parameters_lie_where_they_were_asked_to(tmp_path):
     jax.tree.map(lambda x, place: x.sharding == place or pytest.fail(str(x)),
                  params, want)
     _, plain = weights.read(tmp_path / 'x', scan_layers=scan)
-    equal(params, plain)
+    assert_equal(params, plain)
 
 
 def test_biases_are_split_by_heads_and_norms_of_heads_are_not():

@@ -38,7 +38,7 @@ def step(data, micro_rows, tx):
   return jax.jit(update)(fresh(tx), update_lib.split(data, micro_rows))
 
 
-def close(a, b):
+def assert_close(a, b):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), a, b)
 
 
@@ -46,14 +46,14 @@ def test_parts_of_any_size_give_the_update_of_the_whole():
   tx = optax.sgd(0.1)
   whole = step(batch(), 4, tx)
   for micro_rows in (1, 2):
-    close(step(batch(), micro_rows, tx), whole)
+    assert_close(step(batch(), micro_rows, tx), whole)
 
 
 def test_empty_rows_change_nothing():
   tx = optax.sgd(0.1)
   padded = {k: np.concatenate([v, np.zeros((4, 8), v.dtype)])
             for k, v in batch().items()}
-  close(step(padded, 2, tx), step(batch(), 2, tx))
+  assert_close(step(padded, 2, tx), step(batch(), 2, tx))
 
 
 def test_worked_example():
