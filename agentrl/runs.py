@@ -151,10 +151,10 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 def peak_memory_gib() -> float:
-  """The most memory this process has held, with its largest child."""
-  kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+  """The most memory this process has held; a child that it forked would bring
+  what both hold once more."""
   unit = 1 if platform.system() == 'Darwin' else 1024  # bytes there, KiB here
-  return sum(resource.getrusage(k).ru_maxrss for k in kinds) * unit / 2**30
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def versions() -> dict[str, str]:

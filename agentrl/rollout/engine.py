@@ -20,6 +20,7 @@ from concurrent import futures
 import dataclasses
 import functools
 import itertools
+import os
 from typing import Any
 
 import jax
@@ -140,7 +141,7 @@ class Engine:
     steps_ = [*itertools.starmap(self._prefill_step, reads),
               *itertools.starmap(self._decode_step, draws),
               *(self._copy_step([], span) for span in self._spans)]
-    with futures.ThreadPoolExecutor() as pool:
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
       list(pool.map(lambda step: step.func.lower(
           *step.args, **step.keywords).compile(), steps_))
     for args in reads:

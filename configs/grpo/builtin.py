@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
   c.mesh = dict(data=2, fsdp=1, tensor=1)
-  c.total_steps = 100
+  c.total_steps = 80
   c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task
   c.wave = 16  # tasks played at once; refilled until the batch is full
