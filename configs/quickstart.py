@@ -30,7 +30,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   for name in ('data', 'user_sft', 'agent_sft', 'grpo'):
     c[name].seed = arg.seed
   c.expected_s = dict(data=75, tokenizer=5, user_sft=170, agent_sft=165,
-                      eval_sft=50, grpo=305, eval_grpo=20)
+                      eval_sft=50, grpo=290, eval_grpo=20)
   if arg.domain:
     for name, stage in c.items():
       if name not in ('synthesize', 'expected_s'):

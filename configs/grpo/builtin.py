@@ -19,14 +19,14 @@ def get_config() -> ml_collections.ConfigDict:
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
   c.mesh = dict(data=2, fsdp=1, tensor=1)
-  c.total_steps = 80
+  c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task
   c.wave = 16  # tasks played at once; refilled until the batch is full
   c.max_waves = 10
   c.limits = dict(max_steps=60, max_errors=4)
-  c.sampler = dict(slots=128, length=640, max_new=64, temperature=1.0)
-  c.user_sampler = dict(slots=128, length=640, max_new=48, temperature=0.5)
+  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0)
+  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5)
   c.advantage = 'agentrl.rl.advantages:group_normalized'
   c.filter = 'agentrl.rl.filters:mixed'
   c.loss = 'agentrl.rl.losses:clipped_surrogate'
