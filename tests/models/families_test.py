@@ -34,8 +34,9 @@ CASES = [
     ('qwen3_moe', 2, 1, 6, False, LLAMA3, {**MOE, 'norm_topk_prob': False}),
     ('qwen3_moe', 4, 4, 4, False, {}, {**MOE, 'num_experts': 5,
                                        'num_experts_per_tok': 5}),
-    ('qwen3_moe', 4, 1, 4, True, {}, {**MOE, 'num_experts': 7,
-                                      'num_experts_per_tok': 1})]
+    ('qwen3_moe', 4, 1, 4, True, {}, {
+        **MOE, 'num_experts': 7, 'num_experts_per_tok': 1,
+        'norm_topk_prob': False})]
 
 
 def name_of(case):
