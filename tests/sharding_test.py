@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from agentrl import sharding
+from agentrl.models import config as model_config
 
 MESHES = [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2),
           dict(fsdp=2, tensor=4), dict(expert=8), dict(data=4, expert=2),
@@ -25,7 +26,7 @@ SHAPES = {
 
 # In a process of its own, because the number of devices is fixed at start.
 PROGRAM = '''
-import dataclasses, functools, json, sys
+import functools, json, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from agentrl import sharding
 from agentrl.models import cache as cache_lib, config, transformer
@@ -34,25 +35,24 @@ from agentrl.sft import loss
 from agentrl.train import loop
 
 rng = np.random.default_rng(0)
+real_BT = np.arange(8) < rng.integers(4, 9, (16, 1))
 batch = {'ids_BT': rng.integers(1, 32, (16, 8)),
          'positions_BT': np.tile(np.arange(8), (16, 1)),
-         'segments_BT': (np.arange(8) < rng.integers(4, 9, (16, 1))).astype(int),
-         'target_BT': rng.random((16, 8)) < 0.5}
-batch['target_BT'] &= batch['segments_BT'] > 0
+         'segments_BT': real_BT.astype(int),
+         'target_BT': real_BT & (rng.random((16, 8)) < 0.5)}
 ONE = dict.fromkeys(sharding.AXES, 1)
 
 def make(model):
   """Random parameters, far from their quiet start."""
-  params = transformer.init(model, jax.random.key(0))
-  leaves, tree = jax.tree.flatten(params)
-  return jax.tree.unflatten(tree, [
-      0.3 * jax.random.normal(jax.random.key(i), x.shape)
-      for i, x in enumerate(leaves)])
+  shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+      lambda x: 0.3 * rng.normal(size=x.shape).astype('float32'), shapes)
 
 def update(axes, model):
   mesh = sharding.make_mesh(axes)
   first, like, update = loop.make(
-      functools.partial(make, model),
+      lambda: jax.tree.map(jnp.asarray, make(model)),
       functools.partial(loss.next_token, model=model), optax.sgd(0.5),
       mesh=mesh, micro_rows=8)
   state = first()
@@ -115,7 +115,7 @@ def run(meshes, shapes):
 
 
 def test_experts_on_several_devices_are_those_of_one():
-  run([dict(fsdp=2, tensor=2, expert=2)], {'moe': SHAPES['qwen3_moe']})
+  run([dict(tensor=2, expert=2)], {'moe': SHAPES['qwen3_moe, scanned']})
 
 
 @pytest.mark.slow
@@ -150,6 +150,19 @@ def test_sizes_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match='needs 16 devices, but there are 1'):
     sharding.make_mesh(dict(data=4, fsdp=4, tensor=1))
   with pytest.raises(ValueError, match='must give data, fsdp, tensor'):
-    sharding.make_mesh(dict(data=1))
-  with pytest.raises(ValueError, match='micro_rows=3 .* 2 devices'):
-    sharding.batch(mesh(data=2), 3)
+    sharding.make_mesh(dict(data=1, expert=1))
+  for axes in (dict(data=2), dict(expert=2)):
+    with pytest.raises(ValueError, match='micro_rows=3 .* 2 devices'):
+      sharding.batch(mesh(**axes), 3)
+
+
+@pytest.mark.parametrize('axes, words', [
+    (dict(tensor=3), r'mesh.tensor=3 does not divide model.num_heads=8: .* 1'),
+    (dict(tensor=8), r'mesh.tensor=8 .*num_kv_heads=4: set it to 4'),
+    (dict(expert=4), r'mesh.expert=4 .*num_experts=6: set it to 2')])
+def test_a_mesh_that_does_not_divide_heads_or_experts_is_refused(axes, words):
+  model = model_config.ModelConfig(32, 2, 16, 8, 4, 4, 24, 16, num_experts=6,
+                                   experts_per_token=2)
+  with pytest.raises(ValueError, match=words):
+    sharding.check(model, mesh(**axes))
+  sharding.check(model, mesh(tensor=4, expert=2))
