@@ -38,8 +38,13 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
   like = jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
       shapes, places)
+  plain = update_lib.make_update(loss_fn, tx)
+
+  def on_mesh(state, batch):
+    with sharding.on(mesh):
+      return plain(state, batch)
   jitted = jax.jit(
-      update_lib.make_update(loss_fn, tx), donate_argnums=0,
+      on_mesh, donate_argnums=0,
       in_shardings=(places, sharding.batch(mesh, micro_rows)),
       out_shardings=(places, sharding.replicated(mesh)))
   update = lambda state, batch: jitted(

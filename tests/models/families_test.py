@@ -6,38 +6,49 @@ import importlib.util
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.models import moe
 from agentrl.models import transformer
 from agentrl.models import weights
 from agentrl.rollout import steps
+from agentrl.sft import loss as sft_loss
 
 LENGTH, PREFIX, VOCAB = 12, 5, 37
 LLAMA3 = dict(rope_type='llama3', rope_theta=100.0, factor=4.0,
               low_freq_factor=0.2, high_freq_factor=2.0,
               original_max_position_embeddings=16)
-# kind, heads, key-value heads, head size, tied, rotary embedding
+MOE = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12,
+           norm_topk_prob=True, output_router_logits=True,
+           router_aux_loss_coef=0.1)
+# kind, heads, key-value heads, head size, tied, rotary embedding; more fields
 CASES = [
     ('llama', 4, 4, 4, True, {}), ('llama', 6, 2, 8, False, {}),
     ('llama', 4, 1, 8, True, LLAMA3), ('llama', 2, 2, 6, False, LLAMA3),
     ('qwen2', 4, 2, 4, True, {}), ('qwen2', 3, 1, 8, False, {}),
     ('qwen2', 2, 2, 8, True, LLAMA3),
     ('qwen3', 4, 2, 8, True, {}), ('qwen3', 3, 3, 4, False, {}),
-    ('qwen3', 4, 1, 6, False, LLAMA3)]
+    ('qwen3', 4, 1, 6, False, LLAMA3), ('qwen3_moe', 4, 2, 8, True, {}, MOE),
+    ('qwen3_moe', 2, 1, 6, False, LLAMA3, {**MOE, 'norm_topk_prob': False}),
+    ('qwen3_moe', 4, 4, 4, False, {}, {**MOE, 'num_experts': 5,
+                                       'num_experts_per_tok': 5}),
+    ('qwen3_moe', 4, 1, 4, True, {}, {
+        **MOE, 'num_experts': 7, 'num_experts_per_tok': 1,
+        'norm_topk_prob': False})]
 
 
 def name_of(case):
-  kind, *sizes, tied, rope = case
+  kind, *sizes, tied, rope = case[:6]
+  sizes += [x for more in case[6:] for x in list(more.values())[:2]]
   return '-'.join([kind, *map(str, sizes), 'tied' if tied else 'head',
                    rope.get('rope_type', 'plain')])
 
 
-def theirs(kind, heads, kv_heads, size, tied, rope):
+def theirs(kind, heads, kv_heads, size, tied, rope, more=None):
   """A random model of `transformers`, far from its quiet start."""
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers', minversion='5')
@@ -46,7 +57,7 @@ def theirs(kind, heads, kv_heads, size, tied, rope):
       num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=size,
       intermediate_size=20, max_position_embeddings=64, rms_norm_eps=1e-3,
       tie_word_embeddings=tied, rope_parameters=rope or dict(
-          rope_type='default', rope_theta=300.0))
+          rope_type='default', rope_theta=300.0), **(more or {}))
   model = transformers.AutoModelForCausalLM.from_config(
       config, attn_implementation='eager', dtype=torch.float32).eval()
   torch.manual_seed(0)
@@ -128,25 +139,56 @@ def test_written_back_it_loads_with_equal_logits(pair, tmp_path):
                                 their_logits(model, ids))
 
 
-@pytest.mark.parametrize('case', [CASES[2], CASES[5], CASES[9]], ids=name_of)
+@pytest.mark.parametrize('pair', CASES[10:12], ids=name_of, indirect=True)
+def test_the_loss_of_routers_is_theirs(pair):
+  torch = pytest.importorskip('torch')
+  model, config, params = pair
+  ids = np.concatenate([tokens(LENGTH), tokens(LENGTH, seed=1)])
+  real = np.arange(LENGTH) < np.array([[LENGTH], [7]])
+  want = model(torch.tensor(ids), torch.tensor(real)).aux_loss.item()
+  _, routing = transformer.hidden_and_routing(
+      config, params, ids, np.tile(np.arange(LENGTH), (2, 1)), real)
+  found = moe.balance_loss(routing)
+  assert found == pytest.approx(want, rel=1e-5) and found > 2.01
+  np.testing.assert_array_equal(
+      routing.count_LE.sum(1), 2 * real.sum())  # two experts a token
+
+
+def their_gradients(model):
+  """By the names in files, which have each expert by itself."""
+  for name, x in model.named_parameters():
+    stem, _, last = name.rpartition('.')
+    for i, one in enumerate(x.grad.numpy() if x.ndim == 3 else ()):
+      parts = [one] if last == 'down_proj' else np.split(one, 2)
+      names = ['down_proj'] if last == 'down_proj' else ['gate_proj', 'up_proj']
+      yield from ((f'{stem}.{i}.{part}.weight', y)
+                  for part, y in zip(names, parts))
+    if x.ndim < 3:
+      yield name, x.grad.numpy()
+
+
+@pytest.mark.parametrize('case', [CASES[i] for i in (2, 5, 9, 10, 11)],
+                         ids=name_of)
 def test_gradients_are_theirs(case, tmp_path):
   torch = pytest.importorskip('torch')
   pytest.importorskip('safetensors')
   model = theirs(*case)
   model.save_pretrained(tmp_path)
-  config, params = weights.read(tmp_path)
+  config, params = weights.read(
+      tmp_path, router_aux_coef=getattr(model, 'router_aux_loss_coef', 0.0))
   ids = tokens(LENGTH)
   model(torch.tensor(ids), labels=torch.tensor(ids)).loss.backward()
-  want = {name: x.grad.numpy() for name, x in model.named_parameters()}
+  want = dict(their_gradients(model))
 
-  def loss(params):
-    out, _ = run(config, params, ids, np.arange(LENGTH)[None])
-    logp = jax.nn.log_softmax(out[:, :-1])
-    return -jnp.take_along_axis(logp, ids[:, 1:, None], -1).mean()
-  grads = families.flat(jax.grad(loss)(params))
+  at = np.arange(LENGTH)[None]
+  batch = dict(ids_BT=ids, positions_BT=at, segments_BT=np.ones_like(at),
+               target_BT=at > 0, total=LENGTH - 1)
+  loss = lambda params: sft_loss.next_token(params, batch, model=config)[0]
+  grads = families.flat(jax.jit(jax.grad(loss))(params))
   compared = set()
   for piece in families.pieces(config):
-    parts = piece.layout.split(config, np.asarray(grads[piece.path]))
+    grad = np.asarray(grads[piece.path][piece.at])
+    parts = piece.layout.split(config, grad)
     for name, ours in zip(piece.theirs, parts):
       gap = np.linalg.norm(ours - want[name])
       assert gap <= 1e-3 * np.linalg.norm(want[name]), name
@@ -161,7 +203,8 @@ SHAPE = model_config.ModelConfig(
 
 @pytest.mark.parametrize('change', [
     {}, dict(qkv_bias=True), dict(qk_norm=True), dict(tie_embeddings=False),
-    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16))])
+    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16)),
+    dict(qk_norm=True, num_experts=4, experts_per_token=2, norm_topk=True)])
 def test_config_there_and_back(change):
   config = dataclasses.replace(SHAPE, **change)
   assert families.from_hf(families.to_hf(config)) == config
@@ -173,6 +216,10 @@ def test_config_there_and_back(change):
     (dict(hidden_size=None, rms_norm_eps=None), 'hidden_size, rms_norm_eps'),
     (dict(hidden_act='gelu'), "hidden_act='gelu'"),
     (dict(attention_bias=True), 'attention_bias=True'),
+    (dict(num_local_experts=8), 'num_experts=8.* 0 alone'),
+    (dict(decoder_sparse_step=2), 'decoder_sparse_step=2'),
+    (dict(mlp_only_layers=[0]), r'mlp_only_layers=\[0\]'),
+    (dict(model_type='qwen3_moe'), 'lacks moe_intermediate_size'),
     (dict(rope_scaling={'type': 'yarn', 'factor': 4.0}), "by 'yarn'"),
     (dict(rope_scaling={'rope_type': 'llama3'}), 'lacks factor, low_freq'),
     (dict(num_key_value_heads=3), 'num_heads=4 must be a multiple')])
@@ -182,7 +229,8 @@ def test_what_would_not_be_exact_is_refused(change, words):
 
 
 @pytest.mark.parametrize('change', [
-    dict(smear=2), dict(qk_norm=True, qkv_bias=True)])
+    dict(smear=2), dict(qk_norm=True, qkv_bias=True),
+    dict(num_experts=4, experts_per_token=2)])
 def test_models_of_no_family_are_not_written(change):
   with pytest.raises(ValueError, match='No published family'):
     families.to_hf(dataclasses.replace(SHAPE, **change))
