@@ -1,15 +1,15 @@
 """Families of published models: their config.json, their names of tensors.
 
 The decoder is one; a family says which fields of `ModelConfig` it has set, and
-what its tensors are called. A new one is a line of `FAMILIES`, and rows of
-`NAMES` for parameters that no other family has.
+what its tensors are called. A new one is an entry of `FAMILIES`, and rows of
+`NAMES` for parameters that no other family has. `gguf_names` has the names of
+both in GGUF files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import math
 import re
 from typing import Any, NamedTuple
 
@@ -29,34 +29,66 @@ class Family:
 
   Attributes:
     architecture: class in `transformers`.
-    head_dim: where config.json does not say; None: d_model / num_heads.
-    qkv_bias, qk_norm: see `ModelConfig`.
+    fixed: fields of `ModelConfig` that are so in all of them.
+    free: fields that they may set, and other families may not.
+    defaults: what config.json means where it does not say.
+    more: what it says that other families' do not.
   """
 
   architecture: str
-  head_dim: int | None = None
-  qkv_bias: bool = False
-  qk_norm: bool = False
+  fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  free: Sequence[str] = ()
+  defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  more: Callable[[Config], dict[str, Any]] = lambda config: {
+      'hidden_act': 'silu', 'use_sliding_window': False}
+
+
+def _gemma3(config: Config) -> dict[str, Any]:
+  return {
+      'hidden_activation': 'gelu_pytorch_tanh',
+      'query_pre_attn_scalar': config.query_pre_attn_scalar or config.head_dim,
+      'sliding_window': config.window or config.max_length,
+      'sliding_window_pattern': config.global_every,
+      'layer_types': _layer_types(config.num_layers, config.global_every),
+      'rope_local_base_freq': config.local_rope_theta}
 
 
 FAMILIES = {
     'llama': Family('LlamaForCausalLM'),
-    'qwen2': Family('Qwen2ForCausalLM', qkv_bias=True),
-    'qwen3': Family('Qwen3ForCausalLM', head_dim=128, qk_norm=True),
+    'qwen2': Family('Qwen2ForCausalLM', dict(qkv_bias=True)),
+    'qwen3': Family('Qwen3ForCausalLM', dict(qk_norm=True),
+                    defaults=dict(head_dim=128)),
+    'gemma3_text': Family(
+        'Gemma3ForCausalLM',
+        dict(qk_norm=True, activation='gelu_tanh', post_norm=True,
+             zero_centered_norm=True, scale_embeddings=True),
+        free=('window', 'global_every', 'local_rope_theta',
+              'query_pre_attn_scalar'),
+        defaults=dict(
+            head_dim=256, tie_word_embeddings=True, query_pre_attn_scalar=256,
+            sliding_window_pattern=6, rope_theta=1e6, rope_local_base_freq=1e4),
+        more=_gemma3),
 }
+# What a family must know of, or its models are others.
+_SPECIAL = ('smear', 'qkv_bias', 'qk_norm', 'window', 'global_every',
+            'local_rope_theta', 'query_pre_attn_scalar', 'activation',
+            'post_norm', 'zero_centered_norm', 'scale_embeddings')
 
 _SIZES = {  # field of ModelConfig: key of config.json
     'vocab_size': 'vocab_size', 'num_layers': 'num_hidden_layers',
     'd_model': 'hidden_size', 'num_heads': 'num_attention_heads',
     'd_ff': 'intermediate_size', 'max_length': 'max_position_embeddings',
     'norm_eps': 'rms_norm_eps'}
-_SCALING = {'factor': 'factor', 'low': 'low_freq_factor',
-            'high': 'high_freq_factor',
-            'original_length': 'original_max_position_embeddings'}
+_LLAMA3 = {'factor': 'factor', 'low': 'low_freq_factor',
+           'high': 'high_freq_factor',
+           'original_length': 'original_max_position_embeddings'}
+_SCALINGS = {'llama3': _LLAMA3, 'linear': {'factor': 'factor'}}
 _MUST_BE = {  # what the decoder does not know may only be switched off
     'hidden_act': 'silu', 'attention_bias': False, 'mlp_bias': False,
     'use_sliding_window': False, 'partial_rotary_factor': 1.0,
-    'num_local_experts': 0, 'quantization_config': None}
+    'num_local_experts': 0, 'quantization_config': None,
+    'hidden_activation': 'gelu_pytorch_tanh', 'attn_logit_softcapping': 0,
+    'final_logit_softcapping': 0, 'use_bidirectional_attention': False}
 
 
 def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
@@ -76,19 +108,23 @@ def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
     raise ValueError(f'No model family {kind!r} (model_type of config.json).'
                      + resolve.hint(kind, FAMILIES))
   family = FAMILIES[kind]
+  fields = {**family.defaults,
+            **{key: x for key, x in fields.items() if x is not None}}
   for key, only in _MUST_BE.items():
-    if (value := fields.get(key, only)) != only and value is not None:
+    if (value := fields.get(key, only)) != only:
       raise ValueError(f'config.json has {key}={value!r}, but the decoder '
                        f'computes {only!r} alone: choose other weights.')
   sizes = _taken(fields, _SIZES, 'config.json')
-  rope_theta, scaling = _rope(fields)
+  rope_theta, scaling = rope(fields)
+  head_dim = fields.get('head_dim') or sizes['d_model'] // sizes['num_heads']
+  scalar = fields.get('query_pre_attn_scalar', head_dim)
   return model_config.make({
       **sizes, 'rope_theta': rope_theta, 'rope_scaling': scaling,
       'num_kv_heads': fields.get('num_key_value_heads') or sizes['num_heads'],
-      'head_dim': (fields.get('head_dim') or family.head_dim
-                   or sizes['d_model'] // sizes['num_heads']),
+      'head_dim': head_dim,
+      'query_pre_attn_scalar': None if scalar == head_dim else scalar,
       'tie_embeddings': bool(fields.get('tie_word_embeddings', False)),
-      'qkv_bias': family.qkv_bias, 'qk_norm': family.qk_norm, **changes})
+      **_local(fields), **family.fixed, **changes})
 
 
 def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
@@ -99,23 +135,58 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
   return {ours: fields[key] for ours, key in keys.items()}
 
 
-def _rope(fields: Mapping[str, Any]
-          ) -> tuple[float, model_config.RopeScaling | None]:
-  """Base and scaling; `transformers` 5 keeps both in `rope_parameters`."""
-  rope = {**(fields.get('rope_scaling') or {}),
-          **(fields.get('rope_parameters') or {})}
+def rope(fields: Mapping[str, Any]
+         ) -> tuple[float, model_config.RopeScaling | None]:
+  """Base and scaling; `transformers` 5 keeps both in `rope_parameters`, for
+  each type of layer where there are several.
+
+  Raises:
+    ValueError: a scaling that the decoder does not know.
+  """
+  new = fields.get('rope_parameters') or {}
+  found = {**(fields.get('rope_scaling') or {}),
+           **new.get('full_attention', new)}
   # The published Llama 1 and 2 do not name their base.
-  theta = rope.get('rope_theta') or fields.get('rope_theta') or 10_000.0
-  kind = rope.get('rope_type', rope.get('type', 'default'))
+  theta = found.get('rope_theta') or fields.get('rope_theta') or 10_000.0
+  kind = found.get('rope_type', found.get('type', 'default'))
   if kind == 'default':
     return float(theta), None
-  if kind != 'llama3':
+  if kind not in _SCALINGS:
     raise ValueError(
-        f"config.json scales its rotary embedding by {kind!r}; known are "
-        "'default' and 'llama3'. Set rope_scaling to null to read the weights "
-        'with the context they had before.')
+        f'config.json scales its rotary embedding by {kind!r}; known are '
+        f"'default', {', '.join(map(repr, _SCALINGS))}. Set rope_scaling to "
+        'null to read the weights with the context they had before.')
   return float(theta), model_config.RopeScaling(
-      **_taken(rope, _SCALING, 'rope_scaling of config.json'))
+      **_taken(found, _SCALINGS[kind], 'rope_scaling of config.json'))
+
+
+def _layer_types(layers: int, every: int) -> list[str]:
+  return ['sliding_attention' if (i + 1) % every else 'full_attention'
+          for i in range(layers)]
+
+
+def _local(fields: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields of `ModelConfig` that are of local layers, if there are any."""
+  kinds = fields.get('layer_types')
+  every = fields.get('sliding_window_pattern', 1)
+  if kinds and 'full_attention' in kinds:
+    every = kinds.index('full_attention') + 1
+  layers = fields['num_hidden_layers']
+  if kinds and list(kinds) != _layer_types(layers, every):
+    raise ValueError(f'config.json has layer_types={list(kinds)}, but the '
+                     'decoder knows global layers at equal steps alone, for '
+                     f'all {layers} layers: choose other weights.')
+  if every == 1:
+    return {}
+  own = (fields.get('rope_parameters') or {}).get('sliding_attention') or {}
+  if own.get('rope_type', 'default') != 'default':
+    raise ValueError('config.json scales the rotary embedding of its local '
+                     f'layers by {own["rope_type"]!r}, which the decoder does '
+                     'not: choose other weights.')
+  theta = own.get('rope_theta') or fields.get('rope_local_base_freq')
+  return {**_taken({**fields, 'theta': theta}, {
+      'window': 'sliding_window', 'local_rope_theta': 'theta'}, 'config.json'),
+          'global_every': every}
 
 
 def family_of(config: Config) -> str:
@@ -124,15 +195,17 @@ def family_of(config: Config) -> str:
   Raises:
     ValueError: none has.
   """
+  plain = {x.name: x.default for x in dataclasses.fields(Config)}
   for kind, family in FAMILIES.items():
-    same = (family.qkv_bias, family.qk_norm) == (config.qkv_bias,
-                                                 config.qk_norm)
-    if same and not config.smear:
+    want = {**plain, **family.fixed}
+    if all(getattr(config, name) == want[name]
+           for name in _SPECIAL if name not in family.free):
       return kind
+  odd = ', '.join(f'{name}={getattr(config, name)!r}' for name in _SPECIAL
+                  if getattr(config, name) != plain[name])
   raise ValueError(
-      f'No published family has model.qkv_bias={config.qkv_bias}, '
-      f'qk_norm={config.qk_norm} and smear={config.smear}: such a model can be '
-      'kept as a bundle, but not written for other libraries.')
+      f'No published family is a model with {odd} and all else plain: it can '
+      'be kept as a bundle, but not written for other libraries.')
 
 
 def to_hf(config: Config) -> dict[str, Any]:
@@ -145,16 +218,16 @@ def to_hf(config: Config) -> dict[str, Any]:
   fields = {key: getattr(config, ours) for ours, key in _SIZES.items()}
   scaling = config.rope_scaling
   if scaling is not None:
-    scaling = {'rope_type': 'llama3', **{
-        key: getattr(scaling, ours) for ours, key in _SCALING.items()}}
+    rule = 'linear' if scaling.low is None else 'llama3'
+    scaling = {'rope_type': rule, **{
+        key: getattr(scaling, ours) for ours, key in _SCALINGS[rule].items()}}
   return {
       'architectures': [FAMILIES[kind].architecture], 'model_type': kind,
       **fields, 'num_key_value_heads': config.num_kv_heads,
-      'head_dim': config.head_dim, 'hidden_act': 'silu',
-      'rope_theta': config.rope_theta, 'rope_scaling': scaling,
-      'attention_bias': False, 'use_sliding_window': False,
+      'head_dim': config.head_dim, 'rope_theta': config.rope_theta,
+      'rope_scaling': scaling, 'attention_bias': False,
       'tie_word_embeddings': config.tie_embeddings,
-      'torch_dtype': config.param_dtype}
+      'torch_dtype': config.param_dtype, **FAMILIES[kind].more(config)}
 
 
 class Layout(NamedTuple):
@@ -216,6 +289,15 @@ NAMES: dict[str, tuple[Layout, tuple[str, ...]]] = {
         'layer/mlp.gate_proj.weight', 'layer/mlp.up_proj.weight')),
     'layer/mlp/down/kernel': (_MATRIX, ('layer/mlp.down_proj.weight',)),
 }
+# Where there are norms after attention and MLP, too.
+_POST_NORM_NAMES = {
+    'layer/attention_post_norm/scale': (_PLAIN, (
+        'layer/post_attention_layernorm.weight',)),
+    'layer/mlp_norm/scale': (_PLAIN, (
+        'layer/pre_feedforward_layernorm.weight',)),
+    'layer/mlp_post_norm/scale': (_PLAIN, (
+        'layer/post_feedforward_layernorm.weight',)),
+}
 
 
 class Piece(NamedTuple):
@@ -264,10 +346,11 @@ def pieces(config: Config) -> list[Piece]:
 
 def _piece(config: Config, path: str, row: str, layer: int | None,
            leaf: Any, number: int = 0) -> Piece:
-  if row not in NAMES:
+  table = NAMES | (_POST_NORM_NAMES if config.post_norm else {})
+  if row not in table:
     raise ValueError(f'Published models have no parameter {path}: set '
                      'model.smear to 0.')
-  layout, names = NAMES[row]
+  layout, names = table[row]
   split = jax.eval_shape(lambda x: layout.split(config, x), leaf)
   names = [x.replace('layer/', f'model.layers.{number}.') for x in names]
   return Piece(path, layer, leaf.shape, layout,
@@ -278,101 +361,3 @@ def flat(tree: Any) -> dict[str, Any]:
   """The leaves of a tree of parameters by their paths, in its order."""
   return {'/'.join(str(p.key) for p in path): leaf
           for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-# GGUF: the same tensors under other names.
-
-_GGUF_TOP = {'token_embd': 'model.embed_tokens', 'output': 'lm_head',
-             'output_norm': 'model.norm'}
-_GGUF_LAYER = {
-    'attn_norm': 'input_layernorm', 'attn_q': 'self_attn.q_proj',
-    'attn_k': 'self_attn.k_proj', 'attn_v': 'self_attn.v_proj',
-    'attn_output': 'self_attn.o_proj', 'attn_q_norm': 'self_attn.q_norm',
-    'attn_k_norm': 'self_attn.k_norm', 'ffn_norm': 'post_attention_layernorm',
-    'ffn_gate': 'mlp.gate_proj', 'ffn_up': 'mlp.up_proj',
-    'ffn_down': 'mlp.down_proj'}
-_GGUF_FIELDS = {
-    'hidden_size': 'embedding_length', 'num_hidden_layers': 'block_count',
-    'num_attention_heads': 'attention.head_count',
-    'num_key_value_heads': 'attention.head_count_kv',
-    'head_dim': 'attention.key_length',
-    'intermediate_size': 'feed_forward_length',
-    'max_position_embeddings': 'context_length',
-    'rope_theta': 'rope.freq_base',
-    'rms_norm_eps': 'attention.layer_norm_rms_epsilon',
-    'num_local_experts': 'expert_count'}
-_INTERLEAVED = ('llama',)  # architectures whose rotary pairs lie side by side
-
-
-def gguf_name(name: str) -> str:
-  """The name in safetensors of a GGUF tensor; its own if it has none."""
-  found = re.fullmatch(r'(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)', name)
-  if found is None:
-    return name
-  number, stem, kind = found.groups()
-  if number is None and stem in _GGUF_TOP:
-    return f'{_GGUF_TOP[stem]}.{kind}'
-  if number is not None and stem in _GGUF_LAYER:
-    return f'model.layers.{number}.{_GGUF_LAYER[stem]}.{kind}'
-  return name
-
-
-def gguf_fields(metadata: Mapping[str, Any],
-                shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-  """What config.json would say, from the metadata of a GGUF file.
-
-  Args:
-    metadata: values by key.
-    shapes: of the tensors, by their names in safetensors.
-
-  Raises:
-    ValueError: it is not a language model's file.
-  """
-  kind = metadata.get('general.architecture')
-  embed = shapes.get('model.embed_tokens.weight')
-  if embed is None:
-    raise ValueError('The GGUF file has no tensor token_embd.weight: it is no '
-                     'language model, or a part of one.')
-  fields = {key: metadata[f'{kind}.{theirs}']
-            for key, theirs in _GGUF_FIELDS.items()
-            if f'{kind}.{theirs}' in metadata}
-  scaling = metadata.get(f'{kind}.rope.scaling.type', 'none')
-  if scaling != 'none':
-    fields['rope_scaling'] = {'rope_type': scaling}
-  return {**fields, 'model_type': kind, 'vocab_size': embed[0],
-          'tie_word_embeddings': 'lm_head.weight' not in shapes}
-
-
-def gguf_scaling(freqs: np.ndarray, fields: Mapping[str, Any]
-                 ) -> dict[str, Any]:
-  """The rope_scaling that a GGUF file spells out as tensor `rope_freqs`.
-
-  Args:
-    freqs: by how much each rate is divided.
-    fields: of config.json.
-
-  Raises:
-    ValueError: they are not those of Llama 3's rule.
-  """
-  found = {'rope_type': 'llama3', 'factor': float(np.max(freqs)),
-           'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
-           'original_max_position_embeddings': 8192}
-  theta, scaling = _rope({**fields, 'rope_scaling': found})
-  rate = theta ** (-np.arange(freqs.size) / freqs.size)
-  turns = scaling.original_length * rate / (2 * math.pi)
-  kept = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
-  if not np.allclose(freqs, 1 / (kept + (1 - kept) / scaling.factor),
-                     rtol=1e-3):
-    raise ValueError('Tensor rope_freqs.weight is not the scaling of Llama 3: '
-                     'read these weights from safetensors.')
-  return found
-
-
-def gguf_tensor(kind: str, name: str, x: np.ndarray, head_dim: int
-                ) -> np.ndarray:
-  """A tensor of a GGUF file with its rotary pairs in halves again."""
-  turned = re.search(r'self_attn\.[qk]_proj', name)
-  if kind not in _INTERLEAVED or not turned:
-    return x
-  pairs = x.reshape(-1, head_dim // 2, 2, *x.shape[1:])
-  return pairs.swapaxes(1, 2).reshape(x.shape)
