@@ -192,6 +192,7 @@ def write_gguf(path, config, kind, arch='llama'):
   writer.add_head_count(config.num_heads)
   writer.add_head_count_kv(config.num_kv_heads)
   writer.add_key_length(config.head_dim)
+  writer.add_vocab_size(config.vocab_size)
   writer.add_context_length(config.max_length)
   writer.add_rope_freq_base(config.rope_theta)
   writer.add_layer_norm_rms_eps(config.norm_eps)
