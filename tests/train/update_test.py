@@ -1,5 +1,6 @@
 """The update: parts add up, padding is free, optimisers learn."""
 
+import dataclasses
 import functools
 
 import jax
@@ -116,6 +117,20 @@ def test_decay_spares_vectors_and_schedule_is_kept():
     sizes.append(float(-deltas['m'][0, 0]))
   np.testing.assert_allclose(sizes[:5], [0, .0125, .025, .0375, .05], rtol=1e-5)
   assert sizes[10] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_decay_spares_scales_and_biases_of_scanned_layers_too(scan):
+  model = dataclasses.replace(MODEL, scan_layers=scan, qkv_bias=True,
+                              post_norm=True, zero_centered_norm=True)
+  params = jax.tree.map(jnp.ones_like,
+                        transformer.init(model, jax.random.key(0)))
+  tx = optimizer.make(name='adamw', **{**KW, 'weight_decay': 0.5})
+  deltas, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params),
+                        params)
+  for path, delta in jax.tree_util.tree_leaves_with_path(deltas):
+    vector = path[-1].key in ('scale', 'bias')
+    assert np.asarray(delta).any() != vector, jax.tree_util.keystr(path)
 
 
 @pytest.mark.parametrize('name', ['adamw', 'muon'])
