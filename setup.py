@@ -35,6 +35,7 @@ setuptools.setup(
         'orbax-checkpoint>=0.11',
         'pydantic>=2',
         'pydantic-monty>=1.4',
+        'protobuf',  # of sentencepiece's models; it does not ask for it
         'sentencepiece>=0.2',
         'tensorflow-datasets>=4.9.8',
         'tqdm',

@@ -16,16 +16,21 @@ _BLOCK = 128  # least queries of a block, and most blocks of a sequence:
 _MOST_BLOCKS = 8  # what is unrolled is compiled so many times
 
 
-def rope(x_BTNH: jax.Array, positions_BT: jax.Array, theta: float,
-         scaling: model_config.RopeScaling | None = None) -> jax.Array:
-  """Rotates each half-pair of `x_BTNH` by its position.
+def rates(theta: float, head_dim: int,
+          scaling: model_config.RopeScaling | None = None) -> jax.Array:
+  """Rates [radians a token] of a rotary embedding, one for each half-pair."""
+  half = head_dim // 2
+  rate = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  return rate if scaling is None else stretch(rate, scaling)
+
+
+def rope(x_BTNH: jax.Array, positions_BT: jax.Array,
+         rate: jax.Array) -> jax.Array:
+  """Rotates each half-pair of `x_BTNH` by its position, at such `rates`.
 
   Source: RoFormer, arXiv:2104.09864 eq. 34, in the half-split layout of Llama.
   """
   half = x_BTNH.shape[-1] // 2
-  rate = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  if scaling is not None:
-    rate = stretch(rate, scaling)
   angle = positions_BT[..., None, None].astype(jnp.float32) * rate
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   a, b = x_BTNH[..., :half], x_BTNH[..., half:]
@@ -35,9 +40,20 @@ def rope(x_BTNH: jax.Array, positions_BT: jax.Array, theta: float,
 
 def stretch(rate: jax.Array, scaling: model_config.RopeScaling) -> jax.Array:
   """Rates [radians a token] of a rotary embedding for a longer context."""
+  if scaling.low is None:
+    return rate / scaling.factor
   turns = scaling.original_length * rate / (2 * jnp.pi)
   kept = jnp.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
   return rate * (kept + (1 - kept) / scaling.factor)
+
+
+def within(mask_BTS: jax.Array, window: jax.Array | int | None,
+           positions_BT: jax.Array, at_BS: jax.Array) -> jax.Array:
+  """The mask of a layer that sees the last `window` tokens only, itself
+  included; `at_BS` are the keys' positions. None: it sees all."""
+  if window is None:
+    return mask_BTS
+  return mask_BTS & (positions_BT[:, :, None] - at_BS[:, None] < window)
 
 
 def attend(q_BTNH: jax.Array, k_BKHS: jax.Array, v_BKSH: jax.Array,

@@ -9,17 +9,23 @@ from typing import Any
 from agentrl import resolve
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-_MAY_BE_0 = ('smear', 'num_experts', 'experts_per_token', 'router_aux_coef')
+ACTIVATIONS = ('silu', 'gelu_tanh')
+_MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
+             'router_aux_coef')
 
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-  """How Llama 3 stretches its rotary embedding over a longer context.
+  """How a rotary embedding is stretched over a longer context.
 
-  A pair that turns more than `high` times within `original_length` tokens
-  keeps its rate, one that turns less than `low` times is slowed by `factor`,
-  and between the two the rate is blended. Source: arXiv:2407.21783 section
-  3.4.2, with the constants of its published weights.
+  With `factor` alone every pair is slowed by it. Source: position
+  interpolation, arXiv:2306.15595 eq. 4.
+
+  With the others as in Llama 3: a pair that turns more than `high` times
+  within `original_length` tokens keeps its rate, one that turns less than
+  `low` times is slowed by `factor`, and between the two the rate is blended.
+  Source: arXiv:2407.21783 section 3.4.2, with the constants of its published
+  weights.
 
   Attributes:
     factor: how much longer the context has become.
@@ -28,24 +34,29 @@ class RopeScaling:
   """
 
   factor: float
-  low: float
-  high: float
-  original_length: int
+  low: float | None = None
+  high: float | None = None
+  original_length: int | None = None
 
   def __post_init__(self):
-    for name, value in dataclasses.asdict(self).items():
+    given = {name: value for name, value in dataclasses.asdict(self).items()
+             if value is not None}
+    for name, value in given.items():
       if isinstance(value, bool) or not (
           isinstance(value, int | float) and value > 0):
         raise ValueError(f'model.rope_scaling.{name} must be a number above '
                          f'0, got {value!r}.')
-    if self.high <= self.low:
+    if len(given) not in (1, 4):
+      raise ValueError('model.rope_scaling needs factor alone, or low, high '
+                       f'and original_length too; got {", ".join(given)}.')
+    if self.low is not None and self.high <= self.low:
       raise ValueError(f'model.rope_scaling.high={self.high} must be above '
                        f'model.rope_scaling.low={self.low}.')
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """A decoder: RMSNorm, RoPE, grouped-query attention, SwiGLU.
+  """A decoder: RMSNorm, RoPE, grouped-query attention, a gated MLP.
 
   What families of published models differ in are fields here; which family
   has which is in `families`.
@@ -56,8 +67,17 @@ class ModelConfig:
     max_length: longest context [tokens] it is trained for.
     rope_theta: base of the rotary embedding.
     rope_scaling: how its rates are stretched; None: not at all.
+    window: how many tokens a local layer sees, the token itself included. 0:
+      all layers are global, and see all.
+    global_every: layer i is global if this divides i + 1. 1: all are.
+    local_rope_theta: of the local layers, whose rates are never stretched.
     qkv_bias: queries, keys and values have a bias.
     qk_norm: each head's query and key goes through an RMSNorm, before RoPE.
+    query_pre_attn_scalar: scores are divided by its root; None: `head_dim`.
+    activation: of the MLP's gate, `silu` or `gelu_tanh`.
+    post_norm: what attention and MLP give goes through an RMSNorm, too.
+    zero_centered_norm: norms keep their scale less 1, as weights near 0.
+    scale_embeddings: embeddings are multiplied by the root of `d_model`.
     norm_eps: of RMSNorm.
     tie_embeddings: the output head is the embedding, transposed.
     dtype: of activations; norms, softmax and logits are float32 always.
@@ -98,6 +118,14 @@ class ModelConfig:
   experts_per_token: int = 0
   norm_topk: bool = False
   router_aux_coef: float = 0.0
+  window: int = 0
+  global_every: int = 1
+  local_rope_theta: float = 10_000.0
+  query_pre_attn_scalar: float | None = None
+  activation: str = 'silu'
+  post_norm: bool = False
+  zero_centered_norm: bool = False
+  scale_embeddings: bool = False
 
   def __post_init__(self):
     scaling = self.rope_scaling
@@ -111,12 +139,23 @@ class ModelConfig:
       if field.type == 'int' and (type(value) is not int or value < least):
         raise ValueError(f'model.{field.name} must be an integer of at least '
                          f'{least}, got {value!r}.')
-      if field.type == 'float' and not (value > 0 or value == least == 0):
+      if field.type == 'float | None' and value is None:
+        continue
+      if field.type.startswith('float') and not (
+          value > 0 or value == least == 0):
         raise ValueError(f'model.{field.name} must be above 0'
                          f'{", or 0" * (not least)}, got {value!r}.')
       if field.name.endswith('dtype') and value not in DTYPES:
         raise ValueError(f'model.{field.name} must be one of '
                          f'{", ".join(DTYPES)}, got {value!r}.')
+    if self.activation not in ACTIVATIONS:
+      raise ValueError(f'model.activation must be one of '
+                       f'{", ".join(ACTIVATIONS)}, got {self.activation!r}.')
+    if (self.window > 0) != (self.global_every > 1):
+      raise ValueError(
+          f'model.window={self.window} is of local layers, and '
+          f'model.global_every={self.global_every} says which layers those '
+          'are: set both (window from 1, global_every from 2), or 0 and 1.')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'model.num_heads={self.num_heads} must be a multiple of '

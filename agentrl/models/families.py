@@ -1,8 +1,9 @@
 """Families of published models: their config.json, their names of tensors.
 
 The decoder is one; a family says which fields of `ModelConfig` it has set, and
-what its tensors are called. A new one is a line of `FAMILIES`, and rows of
-`NAMES` for parameters that no other family has.
+what its tensors are called. A new one is an entry of `FAMILIES`, and rows of
+`NAMES` for parameters that no other family has. `gguf_names` has the names of
+both in GGUF files.
 """
 
 from __future__ import annotations
@@ -29,25 +30,54 @@ class Family:
 
   Attributes:
     architecture: class in `transformers`.
-    head_dim: where config.json does not say; None: d_model / num_heads.
-    qkv_bias, qk_norm: see `ModelConfig`.
+    fixed: fields of `ModelConfig` that are so in all of them.
+    free: fields that they may set, and other families may not.
+    defaults: what config.json means where it does not say.
+    more: what it says that other families' do not.
     experts: each layer has them.
   """
 
   architecture: str
-  head_dim: int | None = None
-  qkv_bias: bool = False
-  qk_norm: bool = False
+  fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  free: Sequence[str] = ()
+  defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  more: Callable[[Config], dict[str, Any]] = lambda config: {
+      'hidden_act': 'silu', 'use_sliding_window': False}
   experts: bool = False
+
+
+def _gemma3(config: Config) -> dict[str, Any]:
+  return {
+      'hidden_activation': 'gelu_pytorch_tanh',
+      'query_pre_attn_scalar': config.query_pre_attn_scalar or config.head_dim,
+      'sliding_window': config.window or config.max_length,
+      'sliding_window_pattern': config.global_every,
+      'layer_types': _layer_types(config.num_layers, config.global_every),
+      'rope_local_base_freq': config.local_rope_theta}
 
 
 FAMILIES = {
     'llama': Family('LlamaForCausalLM'),
-    'qwen2': Family('Qwen2ForCausalLM', qkv_bias=True),
-    'qwen3': Family('Qwen3ForCausalLM', head_dim=128, qk_norm=True),
-    'qwen3_moe': Family('Qwen3MoeForCausalLM', head_dim=128, qk_norm=True,
-                        experts=True),
+    'qwen2': Family('Qwen2ForCausalLM', dict(qkv_bias=True)),
+    'qwen3': Family('Qwen3ForCausalLM', dict(qk_norm=True),
+                    defaults=dict(head_dim=128)),
+    'qwen3_moe': Family('Qwen3MoeForCausalLM', dict(qk_norm=True),
+                        defaults=dict(head_dim=128), experts=True),
+    'gemma3_text': Family(
+        'Gemma3ForCausalLM',
+        dict(qk_norm=True, activation='gelu_tanh', post_norm=True,
+             zero_centered_norm=True, scale_embeddings=True),
+        free=('window', 'global_every', 'local_rope_theta',
+              'query_pre_attn_scalar'),
+        defaults=dict(
+            head_dim=256, tie_word_embeddings=True, query_pre_attn_scalar=256,
+            sliding_window_pattern=6, rope_theta=1e6, rope_local_base_freq=1e4),
+        more=_gemma3),
 }
+# What a family must know of, or its models are others.
+_SPECIAL = ('smear', 'qkv_bias', 'qk_norm', 'window', 'global_every',
+            'local_rope_theta', 'query_pre_attn_scalar', 'activation',
+            'post_norm', 'zero_centered_norm', 'scale_embeddings')
 
 _SIZES = {  # field of ModelConfig: key of config.json
     'vocab_size': 'vocab_size', 'num_layers': 'num_hidden_layers',
@@ -57,14 +87,17 @@ _SIZES = {  # field of ModelConfig: key of config.json
 _EXPERTS = {  # more of them
     'd_ff': 'moe_intermediate_size', 'num_experts': 'num_experts',
     'experts_per_token': 'num_experts_per_tok'}
-_SCALING = {'factor': 'factor', 'low': 'low_freq_factor',
-            'high': 'high_freq_factor',
-            'original_length': 'original_max_position_embeddings'}
+_LLAMA3 = {'factor': 'factor', 'low': 'low_freq_factor',
+           'high': 'high_freq_factor',
+           'original_length': 'original_max_position_embeddings'}
+_SCALINGS = {'llama3': _LLAMA3, 'linear': {'factor': 'factor'}}
 _MUST_BE = {  # what the decoder does not know may only be switched off
     'hidden_act': 'silu', 'attention_bias': False, 'mlp_bias': False,
     'use_sliding_window': False, 'partial_rotary_factor': 1.0,
     'decoder_sparse_step': 1, 'mlp_only_layers': [],
-    'quantization_config': None}
+    'quantization_config': None, 'hidden_activation': 'gelu_pytorch_tanh',
+    'attn_logit_softcapping': 0, 'final_logit_softcapping': 0,
+    'use_bidirectional_attention': False}
 
 
 def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
@@ -84,24 +117,28 @@ def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
     raise ValueError(f'No model family {kind!r} (model_type of config.json).'
                      + resolve.hint(kind, FAMILIES))
   family = FAMILIES[kind]
+  fields = {**family.defaults,
+            **{key: x for key, x in fields.items() if x is not None}}
   # `transformers` 5 writes the one name, published files have the other.
   fields = {'num_experts': fields.get('num_local_experts', 0), **fields}
   none = {} if family.experts else {'num_experts': 0}
   for key, only in (_MUST_BE | none).items():
-    if (value := fields.get(key, only)) != only and value is not None:
+    if (value := fields.get(key, only)) != only:
       raise ValueError(f'config.json has {key}={value!r}, but the decoder '
                        f'computes {only!r} alone: choose other weights.')
   sizes = _taken(fields, _SIZES | (_EXPERTS if family.experts else {}),
                  'config.json')
   rope_theta, scaling = rope(fields)
+  head_dim = fields.get('head_dim') or sizes['d_model'] // sizes['num_heads']
+  scalar = fields.get('query_pre_attn_scalar', head_dim)
   return model_config.make({
       **sizes, 'rope_theta': rope_theta, 'rope_scaling': scaling,
       'num_kv_heads': fields.get('num_key_value_heads') or sizes['num_heads'],
-      'head_dim': (fields.get('head_dim') or family.head_dim
-                   or sizes['d_model'] // sizes['num_heads']),
+      'head_dim': head_dim,
+      'query_pre_attn_scalar': None if scalar == head_dim else scalar,
       'tie_embeddings': bool(fields.get('tie_word_embeddings', False)),
       'norm_topk': family.experts and bool(fields.get('norm_topk_prob')),
-      'qkv_bias': family.qkv_bias, 'qk_norm': family.qk_norm, **changes})
+      **_local(fields), **family.fixed, **changes})
 
 
 def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
@@ -113,22 +150,57 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
 
 
 def rope(fields: Mapping[str, Any]
-          ) -> tuple[float, model_config.RopeScaling | None]:
-  """Base and scaling; `transformers` 5 keeps both in `rope_parameters`."""
-  rope = {**(fields.get('rope_scaling') or {}),
-          **(fields.get('rope_parameters') or {})}
+         ) -> tuple[float, model_config.RopeScaling | None]:
+  """Base and scaling; `transformers` 5 keeps both in `rope_parameters`, for
+  each type of layer where there are several.
+
+  Raises:
+    ValueError: a scaling that the decoder does not know.
+  """
+  new = fields.get('rope_parameters') or {}
+  found = {**(fields.get('rope_scaling') or {}),
+           **new.get('full_attention', new)}
   # The published Llama 1 and 2 do not name their base.
-  theta = rope.get('rope_theta') or fields.get('rope_theta') or 10_000.0
-  kind = rope.get('rope_type', rope.get('type', 'default'))
+  theta = found.get('rope_theta') or fields.get('rope_theta') or 10_000.0
+  kind = found.get('rope_type', found.get('type', 'default'))
   if kind == 'default':
     return float(theta), None
-  if kind != 'llama3':
+  if kind not in _SCALINGS:
     raise ValueError(
-        f"config.json scales its rotary embedding by {kind!r}; known are "
-        "'default' and 'llama3'. Set rope_scaling to null to read the weights "
-        'with the context they had before.')
+        f'config.json scales its rotary embedding by {kind!r}; known are '
+        f"'default', {', '.join(map(repr, _SCALINGS))}. Set rope_scaling to "
+        'null to read the weights with the context they had before.')
   return float(theta), model_config.RopeScaling(
-      **_taken(rope, _SCALING, 'rope_scaling of config.json'))
+      **_taken(found, _SCALINGS[kind], 'rope_scaling of config.json'))
+
+
+def _layer_types(layers: int, every: int) -> list[str]:
+  return ['sliding_attention' if (i + 1) % every else 'full_attention'
+          for i in range(layers)]
+
+
+def _local(fields: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields of `ModelConfig` that are of local layers, if there are any."""
+  kinds = fields.get('layer_types')
+  every = fields.get('sliding_window_pattern', 1)
+  if kinds and 'full_attention' in kinds:
+    every = kinds.index('full_attention') + 1
+  layers = fields['num_hidden_layers']
+  if kinds and list(kinds) != _layer_types(layers, every):
+    raise ValueError(f'config.json has layer_types={list(kinds)}, but the '
+                     'decoder knows global layers at equal steps alone, for '
+                     f'all {layers} layers: choose other weights.')
+  if every == 1:
+    return {}
+  own = (fields.get('rope_parameters') or {}).get('sliding_attention') or {}
+  if own.get('rope_type', 'default') != 'default':
+    raise ValueError('config.json scales the rotary embedding of its local '
+                     f'layers by {own["rope_type"]!r}, which the decoder does '
+                     'not: choose other weights.')
+  theta = own.get('rope_theta') or fields.get('rope_local_base_freq')
+  return {**_taken({**fields, 'theta': theta}, {
+      'window': 'sliding_window', 'local_rope_theta': 'theta'}, 'config.json'),
+          'global_every': every}
 
 
 def family_of(config: Config) -> str:
@@ -137,16 +209,19 @@ def family_of(config: Config) -> str:
   Raises:
     ValueError: none has.
   """
+  plain = {x.name: x.default for x in dataclasses.fields(Config)}
   for kind, family in FAMILIES.items():
-    same = (family.qkv_bias, family.qk_norm, family.experts) == (
-        config.qkv_bias, config.qk_norm, config.num_experts > 0)
-    if same and not config.smear:
+    want = {**plain, **family.fixed}
+    if (config.num_experts > 0) == family.experts and all(
+        getattr(config, name) == want[name]
+        for name in _SPECIAL if name not in family.free):
       return kind
+  odd = ', '.join(f'{name}={getattr(config, name)!r}'
+                  for name in (*_SPECIAL, 'num_experts')
+                  if getattr(config, name) != plain[name])
   raise ValueError(
-      f'No published family has model.qkv_bias={config.qkv_bias}, '
-      f'qk_norm={config.qk_norm}, num_experts={config.num_experts} and '
-      f'smear={config.smear}: such a model can be kept as a bundle, but not '
-      'written for other libraries.')
+      f'No published family is a model with {odd} and all else plain: it can '
+      'be kept as a bundle, but not written for other libraries.')
 
 
 def to_hf(config: Config) -> dict[str, Any]:
@@ -162,16 +237,16 @@ def to_hf(config: Config) -> dict[str, Any]:
     fields['norm_topk_prob'] = config.norm_topk
   scaling = config.rope_scaling
   if scaling is not None:
-    scaling = {'rope_type': 'llama3', **{
-        key: getattr(scaling, ours) for ours, key in _SCALING.items()}}
+    rule = 'linear' if scaling.low is None else 'llama3'
+    scaling = {'rope_type': rule, **{
+        key: getattr(scaling, ours) for ours, key in _SCALINGS[rule].items()}}
   return {
       'architectures': [FAMILIES[kind].architecture], 'model_type': kind,
       **fields, 'num_key_value_heads': config.num_kv_heads,
-      'head_dim': config.head_dim, 'hidden_act': 'silu',
-      'rope_theta': config.rope_theta, 'rope_scaling': scaling,
-      'attention_bias': False, 'use_sliding_window': False,
+      'head_dim': config.head_dim, 'rope_theta': config.rope_theta,
+      'rope_scaling': scaling, 'attention_bias': False,
       'tie_word_embeddings': config.tie_embeddings,
-      'torch_dtype': config.param_dtype}
+      'torch_dtype': config.param_dtype, **FAMILIES[kind].more(config)}
 
 
 class Layout(NamedTuple):
@@ -239,6 +314,15 @@ NAMES: dict[str, tuple[Layout, tuple[str, ...]]] = {
     'layer/moe/down/kernel': (_MATRIX, (
         'layer/mlp.experts.*.down_proj.weight',)),
 }
+# Where there are norms after attention and MLP, too.
+_POST_NORM_NAMES = {
+    'layer/attention_post_norm/scale': (_PLAIN, (
+        'layer/post_attention_layernorm.weight',)),
+    'layer/mlp_norm/scale': (_PLAIN, (
+        'layer/pre_feedforward_layernorm.weight',)),
+    'layer/mlp_post_norm/scale': (_PLAIN, (
+        'layer/post_feedforward_layernorm.weight',)),
+}
 
 
 class Piece(NamedTuple):
@@ -278,10 +362,11 @@ def pieces(config: Config) -> list[Piece]:
 def _pieces(config: Config, path: str, leaf: Any) -> Iterator[Piece]:
   inner = re.fullmatch(r'layers(?:_(\d+))?/(.*)', path)
   row = path if inner is None else f'layer/{inner[2]}'
-  if row not in NAMES:
+  table = NAMES | (_POST_NORM_NAMES if config.post_norm else {})
+  if row not in table:
     raise ValueError(f'Published models have no parameter {path}: set '
                      'model.smear to 0.')
-  layout, names = NAMES[row]
+  layout, names = table[row]
   layers, experts = [()], [()]
   if scanned := inner is not None and inner[1] is None:
     layers = [(i,) for i in range(config.num_layers)]

@@ -2,11 +2,14 @@
 
 Without a cache it attends causally within segments (packed rows); with one it
 writes the new keys and values at their positions and attends to all before.
+
+Layers differ by their weights and their `Kind`: a local one sees a window of
+tokens. That is a mask; the cache keeps all tokens for every layer.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,6 +22,27 @@ from agentrl.models import induction
 from agentrl.models import moe
 
 Params = Any
+_ACTIVATION = {'silu': nn.silu, 'gelu_tanh': nn.gelu}
+_ALL = 2**31 - 1  # window of a global layer among local ones
+
+
+class Kind(NamedTuple):
+  """What a layer is told beside its weights: `window` [tokens] that it sees,
+  None for all, and `rate` of its rotary embedding."""
+
+  window: jax.Array | int | None
+  rate: jax.Array
+
+
+def kinds(config: model_config.ModelConfig) -> list[Kind]:
+  """Those of all layers."""
+  c = config
+  rate = attention.rates(c.rope_theta, c.head_dim, c.rope_scaling)
+  if not c.window:
+    return [Kind(None, rate)] * c.num_layers
+  near = Kind(c.window, attention.rates(c.local_rope_theta, c.head_dim))
+  return [near if (i + 1) % c.global_every else Kind(_ALL, rate)
+          for i in range(c.num_layers)]
 
 
 class RMSNorm(nn.Module):
@@ -28,11 +52,12 @@ class RMSNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
-    scale_D = self.param('scale', nn.initializers.ones, (x_BTD.shape[-1],),
-                         self.config.param_dtype)
+    centre = float(self.config.zero_centered_norm)
+    scale_D = self.param('scale', nn.initializers.constant(1 - centre),
+                         (x_BTD.shape[-1],), self.config.param_dtype)
     x = x_BTD.astype(jnp.float32)
     x *= jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + self.config.norm_eps)
-    return (x * scale_D).astype(x_BTD.dtype)
+    return (x * (scale_D.astype(jnp.float32) + centre)).astype(x_BTD.dtype)
 
 
 def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
@@ -52,7 +77,8 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               mask_BTS: jax.Array, cache: tuple[jax.Array, jax.Array] | None
+               mask_BTS: jax.Array, kind: Kind,
+               cache: tuple[jax.Array, jax.Array] | None
               ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
     c = self.config
     heads = (c.num_heads + 2 * c.num_kv_heads, c.head_dim)
@@ -61,8 +87,13 @@ class Attention(nn.Module):
         qkv_BTMH, (c.num_heads, c.num_heads + c.num_kv_heads), axis=2)
     if c.qk_norm:  # each head by itself, all heads with one scale
       q, k = RMSNorm(c, name='q_norm')(q), RMSNorm(c, name='k_norm')(k)
-    q = attention.rope(q, positions_BT, c.rope_theta, c.rope_scaling)
-    k = attention.rope(k, positions_BT, c.rope_theta, c.rope_scaling)
+    q = attention.rope(q, positions_BT, kind.rate)
+    k = attention.rope(k, positions_BT, kind.rate)
+    # Scores are divided by the root of head_dim below.
+    q *= (c.head_dim / (c.query_pre_attn_scalar or c.head_dim)) ** 0.5
+    at_BS = (positions_BT if cache is None
+             else jnp.arange(mask_BTS.shape[-1])[None])
+    mask_BTS = attention.within(mask_BTS, kind.window, positions_BT, at_BS)
     if cache is None:
       out_BTNH = attention.attend_causal(
           q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2), mask_BTS)
@@ -74,7 +105,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-  """SwiGLU. Source: arXiv:2002.05202 eq. 6."""
+  """SwiGLU or GeGLU. Source: arXiv:2002.05202 eq. 6."""
 
   config: model_config.ModelConfig
 
@@ -82,25 +113,30 @@ class Mlp(nn.Module):
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
     c = self.config
     gate_BT2F = _dense(c, (2, c.d_ff), 'up')(x_BTD)
-    hidden_BTF = nn.silu(gate_BT2F[..., 0, :]) * gate_BT2F[..., 1, :]
+    act = _ACTIVATION[c.activation]
+    hidden_BTF = act(gate_BT2F[..., 0, :]) * gate_BT2F[..., 1, :]
     return _dense(c, c.d_model, 'down', depth=2 * c.num_layers)(hidden_BTF)
 
 
 class Layer(nn.Module):
-  """One pre-norm decoder layer."""
+  """One decoder layer, with norms before its parts or around them."""
 
   config: model_config.ModelConfig
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               mask_BTS: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+               mask_BTS: jax.Array, kind: Kind, cache: Any
+               ) -> tuple[jax.Array, Any]:
     c = self.config
+    norm = lambda name, x_BTD: RMSNorm(c, name=name)(x_BTD)
+    after = norm if c.post_norm else lambda name, x_BTD: x_BTD
     seen_BTD, cache = Attention(c, name='attention')(
-        RMSNorm(c, name='attention_norm')(x_BTD), positions_BT, mask_BTS, cache)
-    x_BTD += seen_BTD
-    normed_BTD = RMSNorm(c, name='mlp_norm')(x_BTD)
-    x_BTD += (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
-              if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
+        norm('attention_norm', x_BTD), positions_BT, mask_BTS, kind, cache)
+    x_BTD += after('attention_post_norm', seen_BTD)
+    normed_BTD = norm('mlp_norm', x_BTD)
+    new_BTD = (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
+               if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
+    x_BTD += after('mlp_post_norm', new_BTD)
     return x_BTD, cache
 
 
@@ -123,7 +159,7 @@ class Transformer(nn.Module):
       self.layers = nn.scan(
           layer, variable_axes={'params': 0, moe.COLLECTION: 0},
           split_rngs={'params': True}, length=c.num_layers,
-          in_axes=(nn.broadcast, nn.broadcast, 0), out_axes=0)(c)
+          in_axes=(nn.broadcast, nn.broadcast, 0, 0), out_axes=0)(c)
     else:
       self.layers = [layer(c) for _ in range(c.num_layers)]
     self.final_norm = RMSNorm(c)
@@ -159,7 +195,7 @@ class Transformer(nn.Module):
 
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
              cache: cache_lib.Cache | None) -> jax.Array:
-    x_BTD = self.embed[ids_BT].astype(self.config.dtype)
+    x_BTD = self._look_up(ids_BT)
     carried_BTD = 0.0
     for back in range(self.config.smear, 0, -1):  # S (e1 + S (e2 + ...))
       if cache is None:
@@ -168,24 +204,33 @@ class Transformer(nn.Module):
         before_BT = jnp.take_along_axis(
             cache.ids_BS, jnp.maximum(positions_BT - back, 0), axis=1)
       none_BT1 = positions_BT[..., None] < back
-      before_BTD = self.embed[before_BT].astype(self.config.dtype)
-      carried_BTD = self.smear(carried_BTD + jnp.where(none_BT1, 0, before_BTD))
+      carried_BTD = self.smear(carried_BTD + jnp.where(
+          none_BT1, 0, self._look_up(before_BT)))
     return x_BTD + carried_BTD
 
+  def _look_up(self, ids_BT: jax.Array) -> jax.Array:
+    c = self.config
+    x_BTD = self.embed[ids_BT].astype(c.dtype)
+    # The factor is rounded to the type as well, as where weights came from.
+    scale = c.d_model**0.5 if c.scale_embeddings else 1.0
+    return x_BTD * jnp.asarray(scale, c.dtype)
+
   def _run(self, x_BTD, positions_BT, mask_BTS, cache):
+    layers = kinds(self.config)
     if self.config.scan_layers:
       stacked = None
       if cache is not None:
         stacked = (jnp.stack(cache.k), jnp.stack(cache.v))
-      x_BTD, stacked = self.layers(x_BTD, positions_BT, mask_BTS, stacked)
+      kind = jax.tree.map(lambda *each: jnp.stack(each), *layers)
+      x_BTD, stacked = self.layers(x_BTD, positions_BT, mask_BTS, kind, stacked)
       if cache is not None:
         cache = cache._replace(k=tuple(jnp.unstack(stacked[0])),
                                v=tuple(jnp.unstack(stacked[1])))
       return x_BTD, cache
     new = []
-    for i, layer in enumerate(self.layers):
+    for i, (layer, kind) in enumerate(zip(self.layers, layers)):
       old = None if cache is None else (cache.k[i], cache.v[i])
-      x_BTD, kept = layer(x_BTD, positions_BT, mask_BTS, old)
+      x_BTD, kept = layer(x_BTD, positions_BT, mask_BTS, kind, old)
       new.append(kept)
     if cache is not None:
       k, v = zip(*new)

@@ -22,7 +22,7 @@ from agentrl import metrics
 from agentrl import resolve
 from agentrl.models import config as model_config
 from agentrl.models import families
-from agentrl.models import gguf as gguf_names
+from agentrl.models import gguf_names
 
 GGUF_TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
 _SHARD_BYTES = 4 << 30  # of a file written
@@ -203,19 +203,17 @@ class _Gguf:
 
   def __init__(self, path: pathlib.Path):
     gguf = resolve.extra('gguf', 'hf')
-    try:
-      reader = gguf.GGUFReader(path)
-    except (ValueError, IndexError, KeyError, OverflowError) as e:
-      raise ValueError(f'{path} is truncated, no GGUF file, or has tensors of '
-                       f'an unknown type ({e}): get it again, or another '
-                       'quantisation.') from e
+    reader = _gguf_reader(gguf, path)
     unknown = sorted(f'{x.name} ({x.tensor_type.name})' for x in reader.tensors
                      if x.tensor_type.name not in GGUF_TYPES)
     if unknown:
       raise ValueError(
           f'{path} has tensors of types that are not read: '
           f'{", ".join(unknown)}. Get a file of {", ".join(GGUF_TYPES)}.')
-    tensors = {gguf_names.tensor_name(x.name): x for x in reader.tensors}
+    about = {key: x.contents() for key, x in reader.fields.items()
+             if not key.startswith('tokenizer.')}
+    kind = about.get('general.architecture')
+    tensors = {gguf_names.name_of(x.name, kind): x for x in reader.tensors}
     freqs = tensors.pop('rope_freqs.weight', None)
     self._dequantize = gguf.dequantize
     self._places = {}  # of each name: tensor, and index in it
@@ -226,20 +224,45 @@ class _Gguf:
     # GGUF counts dimensions from the last.
     self.shapes = {name: tuple(int(n) for n in reversed(x.shape))[len(at):]
                    for name, (x, at) in self._places.items()}
-    self.fields = gguf_names.config_fields(
-        {key: x.contents() for key, x in reader.fields.items()
-         if not key.startswith('tokenizer.')}, self.shapes)
+    self.fields = gguf_names.fields_of(about, self.shapes)
     if freqs is not None:
-      self.fields['rope_scaling'] = gguf_names.rope_scaling(
+      self.fields['rope_scaling'] = gguf_names.scaling_of(
           np.asarray(freqs.data, np.float32), self.fields)
     self._config = families.from_hf(self.fields)
 
   def get(self, name: str) -> np.ndarray:
     tensor, at = self._places[name]
-    return gguf_names.tensor(
+    return gguf_names.tensor_of(
         self.fields['model_type'], name,
         self._dequantize(tensor.data[at], tensor.tensor_type),
         self._config.head_dim)
+
+
+def _gguf_reader(gguf: Any, path: pathlib.Path) -> Any:
+  """The package's reader, which maps the file; what is wrong has a name."""
+  class Reader(gguf.GGUFReader):
+
+    def _build_tensors(self, start: int, fields: list[Any]) -> None:
+      for field in fields:
+        number = int(field.parts[4][0])
+        try:
+          kind = gguf.GGMLQuantizationType(number).name
+        except ValueError:
+          raise ValueError(f'tensor {field.name} is of type {number}, which '
+                           'the package gguf does not know') from None
+        try:
+          super()._build_tensors(start, [field])
+        except (ValueError, IndexError, OverflowError) as e:
+          raise ValueError(f'tensor {field.name} ({kind}) lies past its end: '
+                           f'{e}') from e
+      super()._build_tensors(start, fields)
+
+  try:
+    return Reader(path)
+  except (ValueError, IndexError, KeyError, OverflowError) as e:
+    raise ValueError(f'{path} is truncated, no GGUF file, or newer than the '
+                     f'package gguf ({e}): get it again, or another '
+                     'quantisation.') from e
 
 
 def write(folder: str | os.PathLike, config: model_config.ModelConfig,

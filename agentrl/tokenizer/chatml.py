@@ -35,8 +35,6 @@ from agentrl.tokenizer import hf
 A = types.Author
 _AUTHOR = {'system': A.SYSTEM, 'user': A.OTHER, 'tool': A.TOOL,
            'assistant': A.SELF}
-_MARK = re.compile('(' + '|'.join(
-    map(re.escape, (hf.START, hf.END, *hf.INNER))) + ')')
 _OWN = (hf.CALL, hf.CALL_END, hf.THINK, hf.THINK_END)
 _NO_THOUGHT = f'{hf.THINK}\n\n{hf.THINK_END}\n\n'
 # Word for word what the models were trained with.
@@ -58,7 +56,7 @@ class Turn(NamedTuple):
   thinking: str | None
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
   """Text of one author. Only where it is `markup` can it give marks."""
 
   text: str
@@ -90,7 +88,8 @@ def render(vocab: hf.Vocab, message: types.Message, *,
                      f'role {message.role!r}.')
   if message.role == 'assistant':
     head = opener(vocab, after, quiet=thinking == '')
-    ids, authors = _encode(vocab, _own(vocab, message, thinking))
+    ids, authors = _encode(vocab, [*own(vocab, message, thinking),
+                                   Piece(hf.END, A.SELF, True)])
     return head + ids, [A.TEMPLATE] * len(head) + authors
   if thinking is not None:
     raise ValueError(f'A message of role {message.role!r} has no thinking.')
@@ -98,10 +97,10 @@ def render(vocab: hf.Vocab, message: types.Message, *,
     return _encode(vocab, _result(message, after))
   author = _AUTHOR[message.role]
   return _encode(vocab, [
-      _Piece(f'{_gap(after)}{hf.START}{message.role}\n', A.TEMPLATE, True),
-      _Piece(message.content or '', author),
-      *(_tools(message, tools) if tools else ()),
-      _Piece(hf.END, author, True)])
+      Piece(f'{_gap(after)}{hf.START}{message.role}\n', A.TEMPLATE, True),
+      Piece(message.content or '', author),
+      *tools_block(message, tools),
+      Piece(hf.END, author, True)])
 
 
 def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,
@@ -169,7 +168,7 @@ def opener(vocab: hf.Vocab, after: types.Message | None = None, *,
     ValueError: a vocabulary without ChatML.
   """
   text = f'{_gap(after)}{hf.START}assistant\n' + (_NO_THOUGHT if quiet else '')
-  return _encode(vocab, [_Piece(text, A.TEMPLATE, True)])[0]
+  return _encode(vocab, [Piece(text, A.TEMPLATE, True)])[0]
 
 
 def _gap(after: types.Message | None, joins: bool = False) -> str:
@@ -180,42 +179,44 @@ def _gap(after: types.Message | None, joins: bool = False) -> str:
 
 
 def _result(message: types.Message,
-            after: types.Message | None) -> list[_Piece]:
+            after: types.Message | None) -> list[Piece]:
   joins = after is not None and after.role == 'tool'
   head = '' if joins else f'{hf.START}user'
   return [
-      _Piece(f'{_gap(after, joins)}{head}\n{hf.RESULT}\n', A.TEMPLATE, True),
-      _Piece(message.content or '', A.TOOL),
-      _Piece(f'\n{hf.RESULT_END}', A.TEMPLATE, True)]
+      Piece(f'{_gap(after, joins)}{head}\n{hf.RESULT}\n', A.TEMPLATE, True),
+      Piece(message.content or '', A.TOOL),
+      Piece(f'\n{hf.RESULT_END}', A.TEMPLATE, True)]
 
 
-def _tools(message: types.Message,
-           tools: Sequence[Mapping[str, Any]]) -> list[_Piece]:
+def tools_block(message: types.Message,
+                tools: Sequence[Mapping[str, Any]]) -> list[Piece]:
+  """What stands below the text of a system message, if there are tools."""
+  if not tools:
+    return []
   gap = '' if message.content is None else '\n\n'
   schemas = ''.join(f'\n{_json(tool)}' for tool in tools)
-  return [_Piece(gap + _TOOLS_ABOVE, A.SYSTEM, True),
-          _Piece(schemas, A.SYSTEM), _Piece(_TOOLS_BELOW, A.SYSTEM, True)]
+  return [Piece(gap + _TOOLS_ABOVE, A.SYSTEM, True),
+          Piece(schemas, A.SYSTEM), Piece(_TOOLS_BELOW, A.SYSTEM, True)]
 
 
-def _own(vocab: hf.Vocab, message: types.Message,
-         thinking: str | None) -> Iterator[_Piece]:
-  """All that a side says in its turn, the end mark included."""
+def own(vocab: hf.Vocab, message: types.Message,
+        thinking: str | None = None) -> Iterator[Piece]:
+  """All that a side says in its turn, but for the mark that ends it."""
   content = message.content or ''
   if thinking is not None:
     content = content.lstrip('\n')
   if thinking:
-    yield _Piece(f'{hf.THINK}\n', A.SELF, True)
-    yield _Piece(thinking.strip('\n'), A.SELF)
-    yield _Piece(f'\n{hf.THINK_END}\n\n', A.SELF, True)
-  yield _Piece(content, A.SELF)
+    yield Piece(f'{hf.THINK}\n', A.SELF, True)
+    yield Piece(thinking.strip('\n'), A.SELF)
+    yield Piece(f'\n{hf.THINK_END}\n\n', A.SELF, True)
+  yield Piece(content, A.SELF)
   for n, call in enumerate(message.tool_calls):
     gap = '\n' if n or content else ''
-    yield _Piece(f'{gap}{hf.CALL}\n{{"name": ', A.SELF, True)
-    yield _Piece(_harmless(vocab, _json(call.name)), A.SELF)
-    yield _Piece(', "arguments": ', A.SELF, True)
-    yield _Piece(_harmless(vocab, _json(dict(call.arguments))), A.SELF)
-    yield _Piece(f'}}\n{hf.CALL_END}', A.SELF, True)
-  yield _Piece(hf.END, A.SELF, True)
+    yield Piece(f'{gap}{hf.CALL}\n{{"name": ', A.SELF, True)
+    yield Piece(_harmless(vocab, _json(call.name)), A.SELF)
+    yield Piece(', "arguments": ', A.SELF, True)
+    yield Piece(_harmless(vocab, _json(dict(call.arguments))), A.SELF)
+    yield Piece(f'}}\n{hf.CALL_END}', A.SELF, True)
 
 
 def _json(value: Any) -> str:
@@ -235,13 +236,17 @@ def _textual(vocab: hf.Vocab, marks: Sequence[str]) -> list[str]:
 
 
 def _encode(vocab: hf.Vocab,
-            pieces: Sequence[_Piece] | Iterator[_Piece]
-           ) -> tuple[list[int], list[int]]:
-  """(ids, authors); text between two marks is tokenised as one string."""
+            pieces: Sequence[Piece]) -> tuple[list[int], list[int]]:
   if hf.START not in vocab.marks or hf.END not in vocab.marks:
     raise ValueError(f'The vocabulary has no {hf.START} and {hf.END}: its '
-                     'model was not made for ChatML, the one format there is.')
-  cut = _cut(vocab)
+                     'model was not made for ChatML.')
+  return encode(vocab, pieces)
+
+
+def encode(vocab: hf.Vocab,
+           pieces: Sequence[Piece]) -> tuple[list[int], list[int]]:
+  """(ids, authors); text between two marks is tokenised as one string."""
+  cut, mark = _cut(vocab), _mark(vocab)
   ids, authors, run = [], [], []
   def end_run():
     more, parts = vocab.encode_parts([piece.text for piece in run])
@@ -249,18 +254,24 @@ def _encode(vocab: hf.Vocab,
     authors.extend(run[part].author for part in parts)
     run.clear()
   for piece in pieces:
-    texts = _MARK.split(piece.text) if piece.markup else cut.split(piece.text)
+    texts = mark.split(piece.text) if piece.markup else cut.split(piece.text)
     for n, text in enumerate(texts):
-      if piece.markup and text in vocab.marks:
+      if piece.markup and n % 2:  # a mark, between texts
         end_run()
         ids.append(vocab.marks[text])
         authors.append(piece.author)
         continue
       if n and not piece.markup:
         end_run()
-      run.append(_Piece(text, piece.author))
+      run.append(Piece(text, piece.author))
   end_run()
   return ids, authors
+
+
+@functools.lru_cache(maxsize=8)
+def _mark(vocab: hf.Vocab) -> re.Pattern[str]:
+  """What has an id of its own in text of ours."""
+  return re.compile('(' + '|'.join(map(re.escape, vocab.marks)) + ')')
 
 
 @functools.lru_cache(maxsize=8)

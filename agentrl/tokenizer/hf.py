@@ -1,4 +1,4 @@
-"""Vocabularies of published models: a tokenizer.json, or that of a GGUF file.
+"""Vocabularies of published models: a tokenizer.json, or what a GGUF file has.
 
 Same interface as `vocab.Vocab`. A published vocabulary mixes its markup with
 text: its own tokenizer reads `<|im_end|>` in what a user types as the end of
@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 from agentrl import resolve
+from agentrl.tokenizer import spm
 
 START, END = '<|im_start|>', '<|im_end|>'
 # Markup within a turn. Some vocabularies have ids for it, for others it is
@@ -26,7 +27,7 @@ RESULT, RESULT_END = '<tool_response>', '</tool_response>'
 THINK, THINK_END = '<think>', '</think>'
 INNER = (CALL, CALL_END, RESULT, RESULT_END, THINK, THINK_END)
 
-_ENDS = (END, '<|eot_id|>', '<end_of_turn>')
+_ENDS = (END, '<|eot_id|>', spm.END)
 _PADS = ('<|endoftext|>', '<|finetune_right_pad_id|>', '<|end_of_text|>',
          '<pad>')
 
@@ -34,6 +35,7 @@ _PADS = ('<|endoftext|>', '<|finetune_right_pad_id|>', '<|end_of_text|>',
 # are part of each model: Qwen2/2.5/3, Llama 3 (digits in threes).
 _WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s|"
           r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+')
+_SENTENCEPIECE = 'llama'  # the kind of such a vocabulary in GGUF files
 _BYTES = {'type': 'ByteLevel', 'add_prefix_space': False, 'trim_offsets': True}
 
 
@@ -118,7 +120,8 @@ class Vocab:
       ValueError: markup is among them, or what is no id at all.
     """
     ids = [int(i) for i in ids]
-    if bad := sorted({i for i in ids if self._bare.id_to_token(i) is None}):
+    if bad := sorted({i for i in ids if i in self._mark_of
+                      or self._bare.id_to_token(i) is None}):
       raise ValueError(f'Cannot decode control ids {bad} as text.')
     return self._bare.decode(ids, skip_special_tokens=False)
 
@@ -147,7 +150,8 @@ def _is_mark(token: Mapping[str, Any]) -> bool:
   (Gemma has such for runs of white space)."""
   content = token['content']
   return (token['special'] or content in INNER
-          or re.fullmatch(r'<\|.*\|>', content) is not None)
+          or re.fullmatch(r'<\|.*\|>', content) is not None
+          or spm.MARK.fullmatch(content) is not None)
 
 
 def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
@@ -166,23 +170,29 @@ def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
     raise ValueError(f'Not a tokenizer.json that can be used: {e}') from e
 
 
-def read(path: str | os.PathLike) -> Vocab:
-  """The vocabulary of a tokenizer.json, a GGUF file, or a folder with either.
+def read(path: str | os.PathLike) -> Vocab | spm.Vocab:
+  """The vocabulary of a tokenizer.json, a tokenizer.model, a GGUF file, or a
+  folder with one of them.
 
   Raises:
     ValueError: none there, or it cannot be read.
   """
   path = pathlib.Path(path)
   if path.is_dir():
-    inside = [path / 'tokenizer.json', *sorted(path.glob('*.gguf'))]
+    inside = [path / 'tokenizer.json', path / 'tokenizer.model',
+              *sorted(path.glob('*.gguf'))]
     path = next((p for p in inside if p.is_file()), inside[0])
   if not path.is_file():
-    raise ValueError(f'No vocabulary at {path}: give a tokenizer.json, a GGUF '
-                     'file, or a folder that holds one of them.')
-  return from_gguf(path) if path.suffix == '.gguf' else Vocab(path.read_bytes())
+    raise ValueError(f'No vocabulary at {path}: give a tokenizer.json, a '
+                     'tokenizer.model, a GGUF file, or a folder that holds one '
+                     'of them.')
+  if path.suffix == '.gguf':
+    return from_gguf(path)
+  kind = spm.Vocab if path.suffix == '.model' else Vocab
+  return kind(path.read_bytes())
 
 
-def from_gguf(path: str | os.PathLike) -> Vocab:
+def from_gguf(path: str | os.PathLike) -> Vocab | spm.Vocab:
   """The vocabulary inside a GGUF file.
 
   Raises:
@@ -193,18 +203,24 @@ def from_gguf(path: str | os.PathLike) -> Vocab:
   try:
     fields = gguf.GGUFReader(path).fields
     get = lambda name: fields[f'tokenizer.ggml.{name}'].contents()
-    kind, tokens, merges = get('model'), get('tokens'), get('merges')
-    token_types, pre = get('token_type'), get('pre')
+    kind, tokens, token_types = get('model'), get('tokens'), get('token_type')
+    rest = [get(name) for name in (
+        ('scores',) if kind == _SENTENCEPIECE else ('merges', 'pre'))]
+    prefix = fields.get('tokenizer.ggml.add_space_prefix')
   except KeyError as e:
-    raise ValueError(f'{path} holds no byte-level BPE vocabulary ({e} is '
-                     'missing): use the model\'s tokenizer.json.') from e
+    raise ValueError(f'{path} holds no BPE vocabulary ({e} is missing): use '
+                     'the model\'s tokenizer.json.') from e
   except (ValueError, IndexError, OSError) as e:
     raise ValueError(f'{path} is not a whole GGUF file: {e}') from e
+  if kind == _SENTENCEPIECE:
+    return spm.of_parts(tokens, *rest, token_types,
+                        add_prefix=prefix is None or prefix.contents())
+  merges, pre = rest
   if kind != 'gpt2' or pre not in _PRE:
     raise ValueError(
         f'{path} has a vocabulary of kind {kind!r}, cut by {pre!r}; read are '
-        f'those of kind gpt2, cut by {", ".join(_PRE)}. Use the model\'s '
-        'tokenizer.json.')
+        f'those of kind {_SENTENCEPIECE}, and of kind gpt2 cut by '
+        f'{", ".join(_PRE)}. Use the model\'s tokenizer.json.')
   return Vocab(json.dumps(
       _spec(tokens, [gguf.TokenType(t).name for t in token_types], merges,
             pre), ensure_ascii=False).encode())

@@ -75,8 +75,11 @@ def is_norm(params: Any) -> Any:
 
 
 def is_matrix(params: Any) -> Any:
-  """True for each parameter that is no vector."""
-  return jax.tree.map(lambda p: p.ndim > 1, params)
+  """True for each parameter that is no vector: no scale or bias either, which
+  have two axes where layers are scanned, or heads apart."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, p: p.ndim > 1 and getattr(path[-1], 'key', '') not in (
+          'scale', 'bias'), params)
 
 
 def _muon_dims(params: Any) -> Any:

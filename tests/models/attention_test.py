@@ -9,7 +9,7 @@ from agentrl.models import attention
 
 def test_rope_worked_numbers():
   x = jnp.array([1.0, 0.0, 0.0, 2.0]).reshape(1, 1, 1, 4)
-  out = attention.rope(x, jnp.array([[3]]), theta=100.0)[0, 0, 0]
+  out = attention.rope(x, jnp.array([[3]]), attention.rates(100.0, 4))[0, 0, 0]
   # Pairs (x0, x2) and (x1, x3), turned by 3 and by 3 / 10 radians.
   np.testing.assert_allclose(
       out, [np.cos(3), -2 * np.sin(0.3), np.sin(3), 2 * np.cos(0.3)],
@@ -19,9 +19,10 @@ def test_rope_worked_numbers():
 def test_rope_products_depend_on_distance_alone():
   rng = np.random.default_rng(0)
   q, k = rng.normal(size=(2, 1, 1, 1, 8))
+  rate = attention.rates(1e4, 8)
   def product(m, n):
-    return (attention.rope(q, jnp.array([[m]]), 1e4)
-            * attention.rope(k, jnp.array([[n]]), 1e4)).sum()
+    return (attention.rope(q, jnp.array([[m]]), rate)
+            * attention.rope(k, jnp.array([[n]]), rate)).sum()
   np.testing.assert_allclose(product(9, 4), product(105, 100), rtol=1e-4)
 
 

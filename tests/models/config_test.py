@@ -28,7 +28,13 @@ SCALING = dict(factor=8.0, low=1.0, high=4.0, original_length=16)
     (dict(router_aux_coef=0.1), 'router_aux_coef=0.1 are of models'),
     (dict(num_experts=2, experts_per_token=1, router_aux_coef=-0.1),
      'router_aux_coef must be'),
-    (dict(rope_scaling=dict(factor=2.0)), "needs 'low', 'high'"),
+    (dict(rope_scaling=dict(low=2.0)), "needs 'factor'"),
+    (dict(rope_scaling=dict(factor=2.0, low=1.0)), 'got factor, low'),
+    (dict(activation='gelu'), "silu, gelu_tanh, got 'gelu'"),
+    (dict(window=3), 'window=3 is of local .*global_every=1'),
+    (dict(global_every=2), 'set both'),
+    (dict(window=-1), 'window must be an integer of at least 0'),
+    (dict(query_pre_attn_scalar=0), 'query_pre_attn_scalar must be above 0'),
     (dict(rope_scaling={**SCALING, 'factor': 0}), 'factor must be a number'),
     (dict(rope_scaling={**SCALING, 'high': 1}), 'high=1 must be above')])
 def test_wrong_values_are_refused(change, words):

@@ -25,6 +25,19 @@ LLAMA3 = dict(rope_type='llama3', rope_theta=100.0, factor=4.0,
 MOE = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12,
            norm_topk_prob=True, output_router_logits=True,
            router_aux_loss_coef=0.1)
+
+
+def gemma3(every, layers, window, scalar, factor=None):
+  """(rotary embedding, more of the config) of a Gemma 3."""
+  long = dict(rope_type='linear', factor=factor) if factor else dict(
+      rope_type='default')
+  return (dict(full_attention=dict(long, rope_theta=300.0),
+               sliding_attention=dict(rope_type='default', rope_theta=20.0)),
+          dict(num_hidden_layers=layers, sliding_window=window,
+               query_pre_attn_scalar=scalar, sliding_window_pattern=every,
+               pad_token_id=None))
+
+
 # kind, heads, key-value heads, head size, tied, rotary embedding; more fields
 CASES = [
     ('llama', 4, 4, 4, True, {}), ('llama', 6, 2, 8, False, {}),
@@ -38,7 +51,13 @@ CASES = [
                                        'num_experts_per_tok': 5}),
     ('qwen3_moe', 4, 1, 4, True, {}, {
         **MOE, 'num_experts': 7, 'num_experts_per_tok': 1,
-        'norm_topk_prob': False})]
+        'norm_topk_prob': False}),
+    ('llama', 2, 1, 8, True, dict(
+        rope_type='linear', factor=3.0, rope_theta=90.0)),
+    ('gemma3_text', 4, 2, 8, True, *gemma3(2, 4, 4, 8)),
+    ('gemma3_text', 4, 1, 6, True, *gemma3(3, 3, 3, 20, 8.0)),
+    ('gemma3_text', 2, 2, 4, False, *gemma3(6, 2, 1, 4, 2.0)),
+    ('gemma3_text', 3, 1, 8, True, *gemma3(1, 2, 4, 24))]
 
 
 def name_of(case):
@@ -52,18 +71,19 @@ def theirs(kind, heads, kv_heads, size, tied, rope, more=None):
   """A random model of `transformers`, far from its quiet start."""
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers', minversion='5')
-  config = transformers.AutoConfig.for_model(
-      kind, vocab_size=VOCAB, num_hidden_layers=2, hidden_size=24,
+  config = transformers.AutoConfig.for_model(kind, **{**dict(
+      vocab_size=VOCAB, num_hidden_layers=2, hidden_size=24,
       num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=size,
       intermediate_size=20, max_position_embeddings=64, rms_norm_eps=1e-3,
       tie_word_embeddings=tied, rope_parameters=rope or dict(
-          rope_type='default', rope_theta=300.0), **(more or {}))
+          rope_type='default', rope_theta=300.0)), **(more or {})})
   model = transformers.AutoModelForCausalLM.from_config(
       config, attn_implementation='eager', dtype=torch.float32).eval()
   torch.manual_seed(0)
   with torch.no_grad():
     for name, x in model.named_parameters():
-      x.normal_(std=0.3).add_(float('norm' in name))
+      x.normal_(std=0.3).add_(
+          float('norm' in name and kind != 'gemma3_text'))  # which adds it
   return model
 
 
@@ -167,7 +187,7 @@ def their_gradients(model):
       yield name, x.grad.numpy()
 
 
-@pytest.mark.parametrize('case', [CASES[i] for i in (2, 5, 9, 10, 11)],
+@pytest.mark.parametrize('case', [CASES[n] for n in (2, 5, 9, 10, 11, 16)],
                          ids=name_of)
 def test_gradients_are_theirs(case, tmp_path):
   torch = pytest.importorskip('torch')
@@ -201,9 +221,16 @@ SHAPE = model_config.ModelConfig(
     head_dim=6, d_ff=24, max_length=32, rope_theta=500.0, norm_eps=1e-5)
 
 
+GEMMA = dict(qk_norm=True, post_norm=True, zero_centered_norm=True,
+             activation='gelu_tanh', scale_embeddings=True)
+LOCAL = dict(window=3, global_every=2, local_rope_theta=9.0)
+
+
 @pytest.mark.parametrize('change', [
     {}, dict(qkv_bias=True), dict(qk_norm=True), dict(tie_embeddings=False),
-    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16)),
+    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16)), GEMMA,
+    dict(rope_scaling=model_config.RopeScaling(8.0)), {**GEMMA, **LOCAL},
+    {**GEMMA, **LOCAL, 'global_every': 6, 'query_pre_attn_scalar': 9},
     dict(qk_norm=True, num_experts=4, experts_per_token=2, norm_topk=True)])
 def test_config_there_and_back(change):
   config = dataclasses.replace(SHAPE, **change)
@@ -222,6 +249,14 @@ def test_config_there_and_back(change):
     (dict(model_type='qwen3_moe'), 'lacks moe_intermediate_size'),
     (dict(rope_scaling={'type': 'yarn', 'factor': 4.0}), "by 'yarn'"),
     (dict(rope_scaling={'rope_type': 'llama3'}), 'lacks factor, low_freq'),
+    (dict(final_logit_softcapping=30.0), 'final_logit_softcapping=30.0'),
+    (dict(sliding_window_pattern=2), 'lacks sliding_window'),
+    (dict(layer_types=['full_attention', 'sliding_attention']), 'equal steps'),
+    (dict(layer_types=['sliding_attention'], sliding_window_pattern=2),
+     'for all 2 layers'),
+    (dict(sliding_window_pattern=2, rope_parameters=dict(
+        sliding_attention=dict(rope_type='linear', factor=2.0))),
+     "of its local layers by 'linear'"),
     (dict(num_key_value_heads=3), 'num_heads=4 must be a multiple')])
 def test_what_would_not_be_exact_is_refused(change, words):
   with pytest.raises(ValueError, match=words):
@@ -229,8 +264,8 @@ def test_what_would_not_be_exact_is_refused(change, words):
 
 
 @pytest.mark.parametrize('change', [
-    dict(smear=2), dict(qk_norm=True, qkv_bias=True),
-    dict(num_experts=4, experts_per_token=2)])
+    dict(smear=2), dict(qk_norm=True, qkv_bias=True), LOCAL,
+    dict(num_experts=4, experts_per_token=2), dict(GEMMA, activation='silu')])
 def test_models_of_no_family_are_not_written(change):
   with pytest.raises(ValueError, match='No published family'):
     families.to_hf(dataclasses.replace(SHAPE, **change))
@@ -245,6 +280,22 @@ def test_what_older_files_leave_out():
   assert found == dataclasses.replace(
       SHAPE, head_dim=4, num_kv_heads=4, rope_theta=1e4, tie_embeddings=False,
       dtype='bfloat16')
+
+
+def test_gemma_3_as_it_was_published():
+  found = families.from_hf(dict(
+      model_type='gemma3_text', attention_bias=False, head_dim=256,
+      attn_logit_softcapping=None, final_logit_softcapping=None,
+      hidden_activation='gelu_pytorch_tanh', hidden_size=1152,
+      intermediate_size=6912, max_position_embeddings=32768,
+      num_attention_heads=4, num_hidden_layers=26, num_key_value_heads=1,
+      query_pre_attn_scalar=256, rms_norm_eps=1e-6, rope_scaling=None,
+      rope_local_base_freq=10_000, rope_theta=1_000_000, sliding_window=512,
+      sliding_window_pattern=6, vocab_size=262_144))
+  assert found == model_config.ModelConfig(
+      vocab_size=262_144, num_layers=26, d_model=1152, num_heads=4,
+      num_kv_heads=1, head_dim=256, d_ff=6912, max_length=32768, norm_eps=1e-6,
+      rope_theta=1e6, window=512, global_every=6, **GEMMA)
 
 
 PROMPTS = (

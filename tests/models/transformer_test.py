@@ -17,6 +17,11 @@ CONFIG = model_config.ModelConfig(
     head_dim=4, d_ff=24, max_length=32)
 SMEARED = dataclasses.replace(CONFIG, smear=2)
 MOE = dataclasses.replace(CONFIG, num_experts=4, experts_per_token=2)
+WINDOWED = dataclasses.replace(CONFIG, window=3, global_every=2)
+GEMMA = dataclasses.replace(
+    WINDOWED, qk_norm=True, post_norm=True, zero_centered_norm=True,
+    activation='gelu_tanh', scale_embeddings=True, query_pre_attn_scalar=9.0,
+    local_rope_theta=50.0, rope_scaling=model_config.RopeScaling(8.0))
 
 
 @functools.cache
@@ -62,7 +67,7 @@ def test_causal(config):
   assert np.abs(x[:, 5:] - y[:, 5:]).min(-1).max() > 0.01
 
 
-@pytest.mark.parametrize('config', [CONFIG, SMEARED, MOE])
+@pytest.mark.parametrize('config', [CONFIG, SMEARED, MOE, GEMMA])
 def test_packed_is_single_and_padding_gives_no_nan(config):
   params = params_of(config)
   a, b = ids(1, 5), ids(1, 3, seed=1)
@@ -81,7 +86,8 @@ def test_packed_is_single_and_padding_gives_no_nan(config):
 
 
 @pytest.mark.parametrize('config', [
-    CONFIG, SMEARED, dataclasses.replace(SMEARED, scan_layers=True)])
+    CONFIG, SMEARED, dataclasses.replace(SMEARED, scan_layers=True),
+    dataclasses.replace(GEMMA, scan_layers=True)])
 @pytest.mark.parametrize('chunks', [(8,), (1,) * 8, (3, 1, 4)])
 def test_cached_in_any_chunks_is_whole(config, chunks):
   params, tokens = params_of(config), ids()
@@ -120,17 +126,32 @@ def test_what_lies_beyond_a_position_in_the_cache_is_not_seen():
   np.testing.assert_array_equal(*out)
 
 
-def test_scan_is_unrolled_and_remat_is_plain():
-  scanned = dataclasses.replace(CONFIG, scan_layers=True)
+@pytest.mark.parametrize('config', [CONFIG, GEMMA])
+def test_scan_is_unrolled_and_remat_is_plain(config):
+  scanned = dataclasses.replace(config, scan_layers=True)
   params = params_of(scanned)
   unrolled = {k: v for k, v in params.items() if k != 'layers'}
   for i in range(2):
     unrolled[f'layers_{i}'] = jax.tree.map(
         lambda x, i=i: x[i], params['layers'])
   want = forward(scanned, params, ids())
-  np.testing.assert_allclose(forward(CONFIG, unrolled, ids()), want, atol=1e-5)
-  remat = dataclasses.replace(CONFIG, remat=True)
+  np.testing.assert_allclose(forward(config, unrolled, ids()), want, atol=1e-5)
+  remat = dataclasses.replace(config, remat=True)
   np.testing.assert_allclose(forward(remat, unrolled, ids()), want, atol=1e-5)
+
+
+@pytest.mark.parametrize('layers', [2, 1])
+def test_a_local_layer_sees_its_window_and_a_global_one_all(layers):
+  config = dataclasses.replace(WINDOWED, num_layers=layers)
+  params, tokens = params_of(config), ids(1)
+  moved = tokens.copy()
+  moved[0, 1] = (moved[0, 1] + 1) % 31
+  gap_T = np.abs(forward(config, params, tokens)
+                 - forward(config, params, moved)).max(-1)[0]
+  # Layer 0 is local: positions 1 to 3 see token 1. Layer 1 is global.
+  np.testing.assert_array_equal(
+      gap_T > 1e-4, np.arange(8) >= 1 if layers == 2 else
+      [False, True, True, True, False, False, False, False])
 
 
 def test_jitted_is_plain():
@@ -145,19 +166,26 @@ def test_jitted_is_plain():
 # A change of each field that leaves the parameters' shapes, and of the others.
 WITHOUT_SHAPE = (
     dict(rope_theta=50.0), dict(norm_eps=0.3), dict(dtype='bfloat16'),
-    dict(rope_scaling=model_config.RopeScaling(8.0, 0.2, 2.0, 16)))
+    dict(rope_scaling=model_config.RopeScaling(8.0, 0.2, 2.0, 16)),
+    dict(rope_scaling=model_config.RopeScaling(8.0)),
+    dict(window=3, global_every=2), dict(query_pre_attn_scalar=16.0),
+    dict(activation='gelu_tanh'), dict(zero_centered_norm=True),
+    dict(scale_embeddings=True))
+OF_WINDOWS = (dict(window=4), dict(global_every=3), dict(local_rope_theta=9.0))
 WITH_SHAPE = (
     dict(vocab_size=32), dict(num_layers=3), dict(d_model=20),
     dict(num_heads=6), dict(num_kv_heads=1), dict(head_dim=6), dict(d_ff=20),
     dict(tie_embeddings=False), dict(smear=2), dict(scan_layers=True),
     dict(param_dtype='bfloat16'), dict(qkv_bias=True), dict(qk_norm=True),
-    dict(num_experts=4, experts_per_token=2))
+    dict(num_experts=4, experts_per_token=2), dict(post_norm=True))
 
 
-@pytest.mark.parametrize('change', WITHOUT_SHAPE)
-def test_each_field_without_a_shape_has_an_effect(change):
-  config, params = dataclasses.replace(CONFIG, **change), params_of(CONFIG)
-  gap = np.abs(forward(config, params, ids()) - forward(CONFIG, params, ids()))
+@pytest.mark.parametrize('base, change', [
+    *((CONFIG, change) for change in WITHOUT_SHAPE),
+    *((WINDOWED, change) for change in OF_WINDOWS)])
+def test_each_field_without_a_shape_has_an_effect(base, change):
+  config, params = dataclasses.replace(base, **change), params_of(base)
+  gap = np.abs(forward(config, params, ids()) - forward(base, params, ids()))
   assert 1e-3 < gap.max() < 1e3
 
 
@@ -171,13 +199,15 @@ def test_each_field_with_a_shape_has_an_effect():
 
 
 def test_no_field_is_left_out():
-  held = {name for change in WITHOUT_SHAPE + WITH_SHAPE for name in change}
+  held = {name for change in WITHOUT_SHAPE + OF_WINDOWS + WITH_SHAPE
+          for name in change}
   # Of data and engine; of memory alone; of experts: moe_test.
   elsewhere = {'max_length', 'remat', 'norm_topk', 'router_aux_coef'}
   assert held | elsewhere == {x.name for x in dataclasses.fields(CONFIG)}
 
 
-@pytest.mark.parametrize('change', [dict(qkv_bias=True), dict(qk_norm=True)])
+@pytest.mark.parametrize('change', [
+    dict(qkv_bias=True), dict(qk_norm=True, post_norm=True)])
 def test_each_new_parameter_is_used(change):
   config = dataclasses.replace(CONFIG, **change)
   params = params_of(config)

@@ -16,7 +16,8 @@ import pytest
 from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import families
-from agentrl.models import gguf as gguf_names
+from agentrl.models import gguf_names
+from agentrl.models import transformer
 from agentrl.models import weights
 
 pytest.importorskip('safetensors')
@@ -157,6 +158,10 @@ GGUF_NAMES = {
     'mlp.gate_proj': 'ffn_gate', 'mlp.up_proj': 'ffn_up',
     'mlp.down_proj': 'ffn_down', 'self_attn.q_norm': 'attn_q_norm',
     'self_attn.k_norm': 'attn_k_norm'}
+GEMMA_NAMES = {
+    **GGUF_NAMES, 'post_attention_layernorm': 'post_attention_norm',
+    'pre_feedforward_layernorm': 'ffn_norm',
+    'post_feedforward_layernorm': 'post_ffw_norm'}
 
 
 def interleaved(x, size=WIDE.head_dim):
@@ -196,6 +201,7 @@ def write_gguf(path, config, kind, arch='llama'):
   writer.add_head_count(config.num_heads)
   writer.add_head_count_kv(config.num_kv_heads)
   writer.add_key_length(config.head_dim)
+  writer.add_vocab_size(config.vocab_size)
   writer.add_context_length(config.max_length)
   writer.add_rope_freq_base(config.rope_theta)
   writer.add_layer_norm_rms_eps(config.norm_eps)
@@ -203,6 +209,10 @@ def write_gguf(path, config, kind, arch='llama'):
     writer.add_expert_count(config.num_experts)
     writer.add_expert_used_count(config.experts_per_token)
     writer.add_expert_feed_forward_length(config.d_ff)
+  if config.window:
+    writer.add_sliding_window(config.window)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    writer.add_rope_scaling_factor(config.rope_scaling.factor)
   rng = np.random.default_rng(0)
   stacks = {}
   for piece in families.pieces(config):
@@ -211,11 +221,14 @@ def write_gguf(path, config, kind, arch='llama'):
           rng.normal(size=shape).astype(np.float32), kind, rng)
       if arch == 'llama' and ('q_proj' in name or 'k_proj' in name):
         data = interleaved(data)
-      stem, last = re.sub(r'model\.layers\.0\.|(?<=experts)\.\d', '',
-                          name).rsplit('.', 1)
-      block = 'blk.0.' if name.startswith('model.layers') else ''
-      stacks.setdefault((f'{block}{GGUF_NAMES[stem]}.{last}', of),
-                        []).append(data)
+      if arch == 'gemma3' and 'norm' in name:
+        data = data + 1
+      layer = re.match(r'model.layers.(\d+).', name)
+      block = f'blk.{layer[1]}.' if layer else ''
+      stem, last = re.sub(r'(?<=experts)\.\d', '', name[
+          layer.end() if layer else 0:]).rsplit('.', 1)
+      theirs = (GEMMA_NAMES if arch == 'gemma3' else GGUF_NAMES)[stem]
+      stacks.setdefault((f'{block}{theirs}.{last}', of), []).append(data)
       want[name] = value
   for (name, of), each in stacks.items():
     writer.add_tensor(name, np.stack(each) if 'exps' in name else each[0],
@@ -262,16 +275,72 @@ def test_gguf_types_that_are_not_read_are_named(tmp_path):
     weights.read(tmp_path / 'x.gguf')
 
 
+GEMMA = dataclasses.replace(
+    WIDE, num_layers=7, d_model=64, head_dim=256, d_ff=96, rope_theta=900.0,
+    window=4, global_every=6, rope_scaling=model_config.RopeScaling(8.0),
+    qk_norm=True, post_norm=True, zero_centered_norm=True,
+    activation='gelu_tanh', scale_embeddings=True)
+
+
+def test_gguf_of_gemma_3_is_what_transformers_reads(tmp_path):
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers', minversion='5')
+  pytest.importorskip('gguf')
+  pytest.importorskip('accelerate')
+  want = write_gguf(tmp_path / 'x.gguf', GEMMA, 'Q8_0', 'gemma3')
+  config, params = weights.read(tmp_path / 'x.gguf', scan_layers=True)
+  assert config == dataclasses.replace(GEMMA, scan_layers=True)
+  np.testing.assert_allclose(
+      params['layers']['attention_post_norm']['scale'][3],
+      want['model.layers.3.post_attention_layernorm.weight'], atol=1e-6)
+  model = transformers.AutoModelForCausalLM.from_pretrained(
+      tmp_path, gguf_file='x.gguf', dtype=torch.float32).eval()
+  # It leaves the scaling out, as it reads no such field.
+  plain = dataclasses.replace(config, rope_scaling=None)
+  ids = np.arange(12)[None] % WIDE.vocab_size
+  with torch.no_grad():
+    theirs = model(torch.tensor(ids)).logits.numpy()
+  ours = jax.jit(lambda params: transformer.logits(
+      plain, params, transformer.hidden(plain, params, ids,
+                                        np.arange(12)[None])[0]))(params)
+  np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_gguf_of_the_largest_gemma_3_has_its_own_scalar():
+  fields = gguf_names.fields_of(
+      {'general.architecture': 'gemma3', 'gemma3.block_count': 62,
+       'gemma3.attention.key_length': 128},
+      {'model.embed_tokens.weight': (7, 8)})
+  assert fields['query_pre_attn_scalar'] == 168
+
+
+def test_gguf_that_is_cut_off_or_newer_names_the_tensor(tmp_path):
+  gguf = pytest.importorskip('gguf')
+  path = tmp_path / 'x.gguf'
+  write_gguf(path, WIDE, 'Q4_1')
+  data = path.read_bytes()
+  last = gguf.GGUFReader(path).tensors[-1]
+  path.write_bytes(data[:int(last.data_offset) + 7])
+  with pytest.raises(ValueError, match=rf'{last.name} \({last.tensor_type.name}'
+                                       r'\) lies past its end.*get it again'):
+    weights.read(path)
+  at = int(last.field.offset + sum(
+      x.nbytes for x in last.field.parts[:4]))  # name, dimensions; then type
+  path.write_bytes(data[:at] + (999).to_bytes(4, 'little') + data[at + 4:])
+  with pytest.raises(ValueError, match=f'{last.name} is of type 999, which'):
+    weights.read(path)
+
+
 def test_llama_3_scaling_from_its_tensor():
   fields = dict(rope_theta=5e5)
   rate = 5e5 ** (-np.arange(64) / 64)
   from agentrl.models import attention
   scaling = model_config.RopeScaling(32.0, 1.0, 4.0, 8192)
   freqs = rate / np.asarray(attention.stretch(jnp.asarray(rate), scaling))
-  found = gguf_names.rope_scaling(freqs, fields)
+  found = gguf_names.scaling_of(freqs, fields)
   assert found['factor'] == pytest.approx(32.0)
   with pytest.raises(ValueError, match='not the scaling of Llama 3'):
-    gguf_names.rope_scaling(freqs + np.arange(64) / 9, fields)
+    gguf_names.scaling_of(freqs + np.arange(64) / 9, fields)
 
 
 def test_parameters_lie_where_they_were_asked_to(tmp_path):

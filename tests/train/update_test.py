@@ -135,6 +135,20 @@ def test_decay_spares_vectors_and_schedule_is_kept():
   assert sizes[10] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize('scan', [False, True])
+def test_decay_spares_scales_and_biases_of_scanned_layers_too(scan):
+  model = dataclasses.replace(MODEL, scan_layers=scan, qkv_bias=True,
+                              post_norm=True, zero_centered_norm=True)
+  params = jax.tree.map(jnp.ones_like,
+                        transformer.init(model, jax.random.key(0)))
+  tx = optimizer.make(name='adamw', **{**KW, 'weight_decay': 0.5})
+  deltas, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params),
+                        params)
+  for path, delta in jax.tree_util.tree_leaves_with_path(deltas):
+    vector = path[-1].key in ('scale', 'bias')
+    assert np.asarray(delta).any() != vector, jax.tree_util.keystr(path)
+
+
 @pytest.mark.parametrize('name', ['adamw', 'muon'])
 def test_the_norms_have_a_learning_rate_of_their_own(name):
   params = transformer.init(MODEL, jax.random.key(0))

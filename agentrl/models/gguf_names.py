@@ -1,4 +1,4 @@
-"""GGUF files: tensors and fields of published models under other names."""
+"""GGUF files: the tensors and fields of published models by other names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from agentrl.models import families
 
 _TOP = {'token_embd': 'model.embed_tokens', 'output': 'lm_head',
-             'output_norm': 'model.norm'}
+        'output_norm': 'model.norm'}
 _LAYER = {
     'attn_norm': 'input_layernorm', 'attn_q': 'self_attn.q_proj',
     'attn_k': 'self_attn.k_proj', 'attn_v': 'self_attn.v_proj',
@@ -24,6 +24,12 @@ _LAYER = {
     'ffn_gate_exps': 'mlp.experts.*.gate_proj',
     'ffn_up_exps': 'mlp.experts.*.up_proj',
     'ffn_down_exps': 'mlp.experts.*.down_proj'}
+_LAYER_OF = {  # of one kind alone
+    'gemma3': {'ffn_norm': 'pre_feedforward_layernorm',
+               'post_attention_norm': 'post_attention_layernorm',
+               'post_ffw_norm': 'post_feedforward_layernorm'}}
+# model_type, where it is another word.
+_KIND = {'gemma3': 'gemma3_text', 'qwen3moe': 'qwen3_moe'}
 _FIELDS = {
     'hidden_size': 'embedding_length', 'num_hidden_layers': 'block_count',
     'num_attention_heads': 'attention.head_count',
@@ -33,32 +39,42 @@ _FIELDS = {
     'max_position_embeddings': 'context_length',
     'rope_theta': 'rope.freq_base',
     'rms_norm_eps': 'attention.layer_norm_rms_epsilon',
+    'sliding_window': 'attention.sliding_window',
+    'sliding_window_pattern': 'attention.sliding_window_pattern',
+    'rope_local_base_freq': 'rope.freq_base_swa',
+    'attn_logit_softcapping': 'attn_logit_softcapping',
+    'final_logit_softcapping': 'final_logit_softcapping',
     'num_local_experts': 'expert_count',
     'num_experts_per_tok': 'expert_used_count',
     'moe_intermediate_size': 'expert_feed_forward_length',
     'norm_topk_prob': 'expert_weights_norm'}
-_KINDS = {'qwen3moe': 'qwen3_moe'}  # model_type where it is another
-_INTERLEAVED = ('llama',)  # architectures whose rotary pairs lie side by side
+_INTERLEAVED = ('llama',)  # rotary pairs lie side by side
+_SHIFTED = ('gemma3_text',)  # norms hold their whole scale
 
 
-def tensor_name(name: str) -> str:
+def name_of(name: str, kind: str | None) -> str:
   """The name in safetensors of a GGUF tensor; its own if it has none.
 
   In that of a stack of all experts `*` stands for each.
+
+  Args:
+    name: in the file.
+    kind: its `general.architecture`.
   """
   found = re.fullmatch(r'(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)', name)
   if found is None:
     return name
-  number, stem, kind = found.groups()
+  number, stem, last = found.groups()
   if number is None and stem in _TOP:
-    return f'{_TOP[stem]}.{kind}'
-  if number is not None and stem in _LAYER:
-    return f'model.layers.{number}.{_LAYER[stem]}.{kind}'
+    return f'{_TOP[stem]}.{last}'
+  layer = _LAYER | _LAYER_OF.get(kind, {})
+  if number is not None and stem in layer:
+    return f'model.layers.{number}.{layer[stem]}.{last}'
   return name
 
 
-def config_fields(metadata: Mapping[str, Any],
-                  shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def fields_of(metadata: Mapping[str, Any],
+              shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
   """What config.json would say, from the metadata of a GGUF file.
 
   Args:
@@ -78,15 +94,21 @@ def config_fields(metadata: Mapping[str, Any],
             if f'{kind}.{theirs}' in metadata}
   scaling = metadata.get(f'{kind}.rope.scaling.type', 'none')
   if scaling != 'none':
-    fields['rope_scaling'] = {'rope_type': scaling}
+    fields['rope_scaling'] = {
+        'rope_type': scaling,
+        'factor': metadata.get(f'{kind}.rope.scaling.factor')}
+  if kind == 'gemma3':  # the file does not say, but only the largest is apart
+    largest = fields.get('num_hidden_layers') == 62
+    fields['query_pre_attn_scalar'] = (
+        168 if largest else fields.get('head_dim'))
   # Whoever writes no `expert_weights_norm` normalises, as llama.cpp does.
   return {'norm_topk_prob': True, **fields, 'vocab_size': embed[0],
-          'model_type': _KINDS.get(kind, kind),
+          'model_type': _KIND.get(kind, kind),
           'tie_word_embeddings': 'lm_head.weight' not in shapes}
 
 
-def rope_scaling(freqs: np.ndarray, fields: Mapping[str, Any]
-                ) -> dict[str, Any]:
+def scaling_of(freqs: np.ndarray, fields: Mapping[str, Any]
+               ) -> dict[str, Any]:
   """The rope_scaling that a GGUF file spells out as tensor `rope_freqs`.
 
   Args:
@@ -110,11 +132,20 @@ def rope_scaling(freqs: np.ndarray, fields: Mapping[str, Any]
   return found
 
 
-def tensor(kind: str, name: str, x: np.ndarray, head_dim: int
-          ) -> np.ndarray:
-  """A tensor of a GGUF file with its rotary pairs in halves again."""
-  turned = re.search(r'self_attn\.[qk]_proj', name)
-  if kind not in _INTERLEAVED or not turned:
+def tensor_of(kind: str, name: str, x: np.ndarray, head_dim: int
+              ) -> np.ndarray:
+  """A tensor as safetensors hold it.
+
+  Args:
+    kind: the `model_type`.
+    name: in safetensors.
+    x: as the GGUF file holds it: with rotary pairs side by side (Llama), or
+      with 1 added to the scales of the norms (Gemma).
+    head_dim: size of a head.
+  """
+  if kind in _SHIFTED and name.endswith('norm.weight'):
+    return x - 1
+  if kind not in _INTERLEAVED or not re.search(r'self_attn\.[qk]_proj', name):
     return x
   pairs = x.reshape(-1, head_dim // 2, 2, *x.shape[1:])
   return pairs.swapaxes(1, 2).reshape(x.shape)
