@@ -9,6 +9,7 @@ in a row, R pairs of a token and an expert.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import functools
 import math
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from agentrl.models import config as model_config
 
 P = jax.sharding.PartitionSpec
 _ROWS = ('data', 'fsdp', 'expert')  # mesh axes that the rows of a batch lie on
+Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
 
 
@@ -117,91 +119,97 @@ class Moe(nn.Module):
     prob_BTE = jax.nn.softmax(jnp.einsum(
         'BTD,DE->BTE', x_BTD.astype(jnp.float32),
         router_DE.astype(jnp.float32)))
-    out_BTD, expert_BTC = _on_mesh(c, x_BTD, prob_BTE, real_BT,
-                                   up_ED2F.astype(c.dtype),
-                                   down_EFD.astype(c.dtype))
+    out_BTD, expert_BTC = _on_mesh(
+        c, (x_BTD, prob_BTE, real_BT),
+        (up_ED2F.astype(c.dtype), down_EFD.astype(c.dtype)))
     self.sow(COLLECTION, 'routers', (
         jax.nn.one_hot(expert_BTC, E).sum((0, 1, 2)),  # pads have expert E
         jnp.where(real_BT[..., None], prob_BTE, 0).sum((0, 1))))
     return out_BTD
 
 
-def _on_mesh(config: model_config.ModelConfig, x_BTD: jax.Array,
-             prob_BTE: jax.Array, *args: jax.Array
+def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
             ) -> tuple[jax.Array, jax.Array]:
-  """`_routed`, each device of the mesh of the context with its own part.
+  """What the experts make of the tokens, on the mesh of the context.
 
   Tokens go to the experts, which stay where they are. All tokens of a group
   of devices along `expert` go to each of them, and the sums come back by a
   reduce-scatter. Sending each token only to the devices that need it would be
   little less: with 8 experts a token 5 of 8 devices do. And it needs
   collectives of ragged size, or experts of bounded capacity, that drop tokens.
+
+  Args:
+    config: of the model.
+    tokens: x_BTD, prob_BTE, real_BT.
+    kernels: up_ED2F, down_EFD.
+
+  Returns:
+    out_BTD, and expert_BTC as `_choose` gives it.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.size <= 1:  # 0: no mesh
-    return _routed(config, x_BTD, prob_BTE, *args)
+    chosen = _choose(config, *tokens)
+    return _run(chosen, kernels).astype(config.dtype), chosen[-1]
   # Rows of a sampler may be too few to divide: all devices have all of them.
-  divides = x_BTD.shape[0] % math.prod(mesh.shape[a] for a in _ROWS) == 0
+  ways = math.prod(mesh.shape[axis] for axis in _ROWS)
+  divides = tokens[0].shape[0] % ways == 0
   rows = P(_ROWS) if divides else P()
   return jax.shard_map(
-      functools.partial(_routed, config, mesh=mesh, divided=divides),
-      in_specs=(rows, rows, rows, P('expert', None, None, 'tensor'),
-                P('expert', 'tensor', None)),
-      out_specs=(rows, rows))(x_BTD, prob_BTE, *args)
+      functools.partial(_on_device, config, ways=mesh.shape['expert'],
+                        divided=divides),
+      in_specs=(rows, (P('expert', None, None, 'tensor'),
+                       P('expert', 'tensor', None))),
+      out_specs=(rows, rows))(tokens, kernels)
 
 
-def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
-            prob_BTE: jax.Array, real_BT: jax.Array, up_ED2F: jax.Array,
-            down_EFD: jax.Array, mesh: Any = None, divided: bool = False
-           ) -> tuple[jax.Array, jax.Array]:
-  """Routes the tokens and runs those experts that this device has.
-
-  Returns:
-    out_BTD, and expert_BTC, which is `num_experts` where no token is real.
-  """
-  weight_BTC, expert_BTC = jax.lax.top_k(prob_BTE, config.experts_per_token)
-  if config.norm_topk:
-    weight_BTC /= weight_BTC.sum(-1, keepdims=True)
-  expert_BTC = jnp.where(real_BT[..., None], expert_BTC, config.num_experts)
-  tokens, kernels = (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD)
-  if mesh is None:
-    return _run(*tokens, *kernels).astype(x_BTD.dtype), expert_BTC
+def _on_device(config: model_config.ModelConfig, tokens: Arrays,
+               kernels: Arrays, *, ways: int, divided: bool
+              ) -> tuple[jax.Array, jax.Array]:
+  """The part of `_on_mesh` of one device, whose tokens are others than those
+  of its neighbours along `expert` only if they are `divided`."""
+  chosen = _choose(config, *tokens)
   # Gradients are summed over the devices where a value becomes theirs: here,
   # and not in a portion of `_run`, which some of them skip.
   own = functools.partial(jax.lax.pcast, to='varying')
   if divided:
-    tokens = (jax.lax.all_gather(own(x, 'tensor'), 'expert', tiled=True)
-              for x in tokens)
-    kernels = (own(x, ('data', 'fsdp')) for x in kernels)
+    all_ = [jax.lax.all_gather(own(x, 'tensor'), 'expert', tiled=True)
+            for x in chosen]
+    kernels = [own(x, ('data', 'fsdp')) for x in kernels]
   else:
-    tokens = (own(x, ('expert', 'tensor')) for x in tokens)
-  out_BTD = _run(*tokens, *kernels, ways=mesh.shape['expert'],
-                 first=jax.lax.axis_index('expert') * len(up_ED2F)
-                ).astype(x_BTD.dtype)
+    all_ = [own(x, ('expert', 'tensor')) for x in chosen]
+  first = jax.lax.axis_index('expert') * len(kernels[0])
+  out_BTD = _run(all_, kernels, ways=ways, first=first).astype(config.dtype)
   if divided:
     out_BTD = jax.lax.psum_scatter(out_BTD, 'expert', tiled=True)
   else:
     out_BTD = jax.lax.psum(out_BTD, 'expert')
   # Over `tensor` lie the features within each expert.
-  return jax.lax.psum(out_BTD, 'tensor'), expert_BTC
+  return jax.lax.psum(out_BTD, 'tensor'), chosen[-1]
 
 
-def _run(x_BTD: jax.Array, weight_BTC: jax.Array, expert_BTC: jax.Array,
-         up_ED2F: jax.Array, down_EFD: jax.Array, *, ways: int = 1,
+def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
+            prob_BTE: jax.Array, real_BT: jax.Array) -> Arrays:
+  """x_BTD; weight_BTC and expert_BTC, `num_experts` where none is real."""
+  weight_BTC, expert_BTC = jax.lax.top_k(prob_BTE, config.experts_per_token)
+  if config.norm_topk:
+    weight_BTC /= weight_BTC.sum(-1, keepdims=True)
+  return x_BTD, weight_BTC, jnp.where(real_BT[..., None], expert_BTC,
+                                      config.num_experts)
+
+
+def _run(chosen: Arrays, kernels: Arrays, *, ways: int = 1,
          first: jax.Array | int = 0) -> jax.Array:
   """Sum over some experts of what they make of their tokens, in float32.
 
   Args:
-    x_BTD: tokens.
-    weight_BTC: of each expert of each token.
-    expert_BTC: which ones; those that are not here add nothing.
-    up_ED2F: kernels of gate and up projection of the experts that are.
-    down_EFD: of their down projection.
+    chosen: see `_choose`; experts that are not here add nothing.
+    kernels: up_ED2F and down_EFD of the experts that are.
     ways: the pairs are done in so many portions, of which those that hold
       none are skipped: all tokens could choose the experts of one device, but
       memory and time should be those of an equal share.
     first: number of the first expert that is here.
   """
+  (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
   E, D = up_ED2F.shape[:2]
   C = expert_BTC.shape[-1]
   x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)

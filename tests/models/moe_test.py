@@ -1,6 +1,7 @@
 """Experts: every token has its own, whatever the others choose."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +76,14 @@ def test_bfloat16_is_near():
       want).max()
 
 
+@functools.partial(jax.jit, static_argnames='ways')
+@functools.partial(jax.value_and_grad, argnums=(0, 1, 2), has_aux=True)
+def total(x_BTD, weight_BTC, kernels, expert_BTC, first, ways):
+  out_BTD = moe._run((x_BTD, weight_BTC, expert_BTC), kernels, ways=ways,
+                     first=first)
+  return (out_BTD * jnp.arange(6)).sum(), out_BTD
+
+
 @pytest.mark.parametrize('skewed', [False, True])
 @pytest.mark.parametrize('first', [0, 4])
 def test_portions_that_hold_nothing_are_skipped_and_no_other(first, skewed):
@@ -84,16 +93,9 @@ def test_portions_that_hold_nothing_are_skipped_and_no_other(first, skewed):
   if skewed:
     expert_BTC[:] = 5
   weight_BTC = rng.normal(size=(1, 7, 2)).astype(np.float32)
-  kernels = [jnp.asarray(PARAMS[k]['kernel'], jnp.float32)
-             for k in ('up', 'down')]
-
-  def total(ways, x, weight, *kernels):
-    out = moe._run(x, weight, expert_BTC, *kernels, ways=ways, first=first)
-    return (out * jnp.arange(6)).sum(), out
-  found, want = (
-      jax.jit(jax.value_and_grad(total, range(1, 5), has_aux=True),
-              static_argnums=0)(ways, X[:1], weight_BTC, *kernels)
-      for ways in (4, 1))
+  kernels = tuple(np.float32(PARAMS[k]['kernel']) for k in ('up', 'down'))
+  found, want = (total(X[:1], weight_BTC, kernels, expert_BTC, first, ways=ways)
+                 for ways in (4, 1))
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5),
                found, want)
   assert (np.abs(want[0][1]).max() > 0.1) == (not skewed or first == 4)
