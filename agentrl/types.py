@@ -7,7 +7,7 @@ that says why the checker can be believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 import enum
 import json
@@ -63,7 +63,8 @@ class Message:
   """One chat message.
 
   `requestor` and `error` matter on tool results only: whose call it answers,
-  and whether that call was refused.
+  and whether that call was refused. `tools` matters on system messages only:
+  OpenAI schemas that the prompt shows beside its text.
   """
 
   role: Role
@@ -72,6 +73,7 @@ class Message:
   id: str = ''  # of the call that a tool result answers
   requestor: Side = 'assistant'
   error: bool = False
+  tools: tuple[Mapping[str, Json], ...] = ()
 
   @property
   def is_call(self) -> bool:
@@ -206,6 +208,12 @@ class Episode:
     return self.score.reward
 
 
+def with_tools(text: str, tools: Iterable[Mapping[str, Json]]) -> str:
+  """A system prompt with schemas of tools below it, as plain text."""
+  schemas = '\n'.join(map(json.dumps, tools))
+  return f'{text}\n\n# Tools\n{schemas}' if schemas else text
+
+
 def to_json(value: Any) -> Json:
   """Plain JSON of any type above, without fields at their default."""
   if isinstance(value, enum.Enum):
@@ -251,6 +259,7 @@ def call_from_json(record: Json) -> ToolCall:
 def message_from_json(record: Json) -> Message:
   kw = _known(Message, record)
   kw['tool_calls'] = tuple(map(call_from_json, kw.get('tool_calls', ())))
+  kw['tools'] = tuple(kw.get('tools', ()))
   return Message(**kw)
 
 

@@ -73,7 +73,7 @@ class Tau2:
       if value not in known:
         raise ValueError(f'tau2-bench has no {what} {value!r}.'
                          + resolve.hint(value, known))
-    self.domain, self.prompt, self.grading = domain, prompt, grading
+    self.domain, self.style, self.grading = domain, prompt, grading
     self.name, self.solo = f'tau2:{domain}', solo
     self._bench = tau2_bench.load(domain, solo)
     if domain != 'telecom' and grading != self._bench.grading:
@@ -146,18 +146,22 @@ class Tau2:
     asked = done or criteria.communicate_info or criteria.env_assertions
     return 'do' if asked else 'refuse'
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    if self.prompt == 'brief':
-      return (BRIEF.format(self.domain) if side == 'assistant'
-              else task.meta['brief'])
+  def prompt(self, side: types.Side, task: types.Task) -> types.Message:
+    if self.style == 'brief':
+      return types.Message('system', (
+          BRIEF.format(self.domain) if side == 'assistant'
+          else task.meta['brief']))
     if side == 'user':
       text = USER.format(self._bench.guide, task.scenario)
     elif self.solo:
       text = tau2_bench.solo_prompt(self._bench.policy, task.meta['ticket'])
     else:
       text = tau2_bench.agent_prompt(self._bench.policy)
-    schemas = [json.dumps(s) for s in self.tools(side, task)]
-    return '\n'.join([text, '\n# Tools', *schemas] if schemas else [text])
+    return types.Message('system', text, tools=self.tools(side, task))
+
+  def system(self, side: types.Side, task: types.Task) -> str:
+    prompt = self.prompt(side, task)
+    return types.with_tools(prompt.content, prompt.tools)
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a domain have the same tools
@@ -189,7 +193,7 @@ class Tau2:
 
   def fingerprint(self) -> str:
     """Hash of the package, its data and evaluator, and the prompt style."""
-    text = '\0'.join([self._bench.fingerprint, self.prompt, self.grading,
+    text = '\0'.join([self._bench.fingerprint, self.style, self.grading,
                       self._judge, str(self.solo), BRIEF, USER, *_ACCEPTS])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

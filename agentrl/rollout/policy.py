@@ -18,8 +18,7 @@ from agentrl import sharding
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
-from agentrl.tokenizer import chat
-from agentrl.tokenizer import vocab as vocab_lib
+from agentrl.tokenizer import formats
 
 # What a policy may fail by without being wrong: its service is away. Anything
 # else it raises is a bug and stops the run.
@@ -66,6 +65,7 @@ class _Tokens:
 
   slot: int
   index: int = 0  # of the message under way
+  after: types.Message | None = None  # the last one that is complete
   parts: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
   fed: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
 
@@ -80,7 +80,7 @@ class _Tokens:
 class ModelPolicy:
   """A model speaks. Its traces are the very ids that were fed and sampled."""
 
-  def __init__(self, engine: engine_lib.Engine, vocab: vocab_lib.Vocab,
+  def __init__(self, engine: engine_lib.Engine, vocab: formats.Vocab,
                mesh: jax.sharding.Mesh | None = None):
     """Makes a policy without weights: `load` them.
 
@@ -114,13 +114,14 @@ class ModelPolicy:
     tokens = self._tokens[key]
     tokens.index = ask.index
     for index, message in ask.new:
-      ids, authors = chat.render(self._vocab, message)
+      ids, authors = formats.render(self._vocab, message, tokens.after)
+      tokens.after = message
       # A greeting, say, is in this side's voice but not of its making: SELF is
       # for what was sampled, and only that may ever be trained on.
       authors = [types.Author.TEMPLATE if a == types.Author.SELF else a
                  for a in authors]
       tokens.fed.append(_part(ids, authors, index))
-    opener = chat.opener(self._vocab)
+    opener = formats.opener(self._vocab, tokens.after)
     tokens.fed.append(_part(
         opener, [types.Author.TEMPLATE] * len(opener), ask.index))
     self._engine.feed(
@@ -137,8 +138,8 @@ class ModelPolicy:
             turn.ids, [types.Author.SELF] * turn.ids.size, tokens.index,
             turn.logps))
       tokens.fed = []
-      message = chat.parse(self._vocab, turn.ids)
-      replies.append(Reply(key, message, full=turn.full))
+      tokens.after = formats.parse(self._vocab, turn.ids)
+      replies.append(Reply(key, tokens.after, full=turn.full))
     return replies
 
   def close(self, key: int) -> types.Trace:

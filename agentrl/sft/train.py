@@ -27,7 +27,7 @@ from agentrl.envs import env as env_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.sft import loss as sft_loss
-from agentrl.tokenizer import chat
+from agentrl.tokenizer import formats
 from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import loop
 from agentrl.train import optimizer
@@ -122,7 +122,7 @@ def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,
   """
   items = []
   for task, messages in episodes.read(data):
-    seen = dialogue.view(messages, side, env.system(side, task))
+    seen = dialogue.view(messages, side, env.prompt(side, task))
     items.append(_item(vocab, [m for _, m in seen]))
   fitting = [item for item in items if len(item['ids']) <= length]
   if len(fitting) < len(items):
@@ -134,8 +134,8 @@ def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,
 
 def _item(vocab: vocab_lib.Vocab,
           seen: Sequence[types.Message]) -> dict[str, np.ndarray]:
-  ids, authors = chat.render_all(vocab, seen)
+  ids, authors = formats.render_all(vocab, seen)
   target_T = np.array(authors) == types.Author.SELF
   if dialogue.GREETING in seen[:2]:
-    target_T[:len(chat.render_all(vocab, seen[:2])[0])] = False
+    target_T[:len(formats.render_all(vocab, seen[:2])[0])] = False
   return {'ids': np.array(ids, np.int32), 'target': target_T}
