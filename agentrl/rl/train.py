@@ -49,11 +49,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   env = env_lib.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, 'train')
   mesh = sharding.make_mesh(config.mesh)
-  start = bundle.load(config.init_from, mesh, 'init_from')
+  start = bundle.load(config.init_from, mesh, 'init_from', config.model)
   place = sharding.replica(mesh)
   agent = policy.from_bundle(start, place, **config.sampler)
-  user = policy.from_bundle(bundle.load(config.user, place, 'user'), place,
-                            **config.user_sampler)
+  user = policy.from_bundle(
+      bundle.load(config.user, place, 'user', config.model), place,
+      **config.user_sampler)
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
   loss_fn = functools.partial(
@@ -63,7 +64,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
       mesh=mesh, micro_rows=config.micro_rows)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  done, state, _ = manager.restore(like) or (0, first(), None)
+  done, state, _ = manager.restore(like) or (0, first(start.params), None)
   play_all = functools.partial(
       _play, env, agent=agent, user=user,
       limits=dialogue.Limits(**config.limits))

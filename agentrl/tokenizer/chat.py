@@ -46,9 +46,10 @@ def render(vocab: vocab_lib.Vocab, message: types.Message, *,
 
 
 def opener(vocab: vocab_lib.Vocab,
-           after: types.Message | None = None) -> list[int]:
+           after: types.Message | None = None, *,
+           quiet: bool = False) -> list[int]:
   """What is fed before a side's own turn is sampled."""
-  del after
+  del after, quiet  # such a model does not think
   return [vocab.assistant]
 
 

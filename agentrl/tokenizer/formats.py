@@ -17,7 +17,7 @@ from agentrl.tokenizer import chatml
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import vocab as vocab_lib
 
-Vocab = vocab_lib.Vocab | hf.Vocab
+Vocab = vocab_lib.AnyVocab
 
 _FORMATS = {  # by the markup that opens a turn
     '<|assistant|>': chat,
@@ -57,9 +57,11 @@ def render_all(vocab: Vocab, messages: Iterable[types.Message]
   return ids, authors
 
 
-def opener(vocab: Vocab, after: types.Message | None = None) -> list[int]:
-  """What is fed before a side's own turn is sampled."""
-  return of(vocab).opener(vocab, after)
+def opener(vocab: Vocab, after: types.Message | None = None, *,
+           quiet: bool = False) -> list[int]:
+  """What is fed before a side's own turn is sampled; `quiet` keeps a model
+  that can think from it."""
+  return of(vocab).opener(vocab, after, quiet=quiet)
 
 
 def parse(vocab: Vocab, ids: Sequence[int]) -> types.Message:

@@ -86,7 +86,10 @@ class Vocab:
     temporary.rename(path)
 
 
-def load(path: str | os.PathLike) -> Vocab | hf.Vocab:
+AnyVocab = Vocab | hf.Vocab
+
+
+def load(path: str | os.PathLike) -> AnyVocab:
   """The vocabulary of a file: one of ours, or a tokenizer.json.
 
   Raises:
