@@ -116,7 +116,7 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
   rl.train(c, str(tmp_path / 'grpo'))
   found = metrics.read(tmp_path / 'grpo')[0]
   assert found['train/episodes'] >= 4
-  assert found['train/target_tokens'] > 30
+  assert found['train/target_tokens'] > 5
   assert found['train/logp_gap_max'] < 1e-4
   inputs = metrics.read_json(tmp_path / 'grpo/config.json')['inputs']
   assert inputs['init_from'] == sources.digest(sources.locate(folder))

@@ -50,7 +50,8 @@ class Tau2:
     prompt: `full` gives each side what the benchmark gives it, tool schemas
       included; `brief` is for models from scratch, which learn the policy
       from dialogues: one line for the agent, and for the user the scenario
-      without its persona.
+      without its persona; `tools` is `full` but for the agent's policy, in
+      whose place that line stands: telecom's has no room in 8,192 tokens.
     grading: `v0.2.1` (the papers of 2025) or `v1.0.1`: which tasks and reward
       bases count; the data must be those of the same version.
     solo: the agent has the tools of both sides and a ticket, and no user
@@ -68,7 +69,8 @@ class Tau2:
                grading: str = 'v0.2.1', solo: bool = False, judge: str = '',
                judge_kw: Mapping[str, Any] | None = None):
     for what, value, known in (
-        ('domain', domain, DOMAINS), ('prompt', prompt, ('full', 'brief')),
+        ('domain', domain, DOMAINS),
+        ('prompt', prompt, ('full', 'brief', 'tools')),
         ('grading', grading, tau2_bench.GRADINGS)):
       if value not in known:
         raise ValueError(f'tau2-bench has no {what} {value!r}.'
@@ -153,6 +155,8 @@ class Tau2:
           else task.meta['brief']))
     if side == 'user':
       text = USER.format(self._bench.guide, task.scenario)
+    elif self.style == 'tools':
+      text = BRIEF.format(self.domain)
     elif self.solo:
       text = tau2_bench.solo_prompt(self._bench.policy, task.meta['ticket'])
     else:

@@ -9,6 +9,7 @@ longer dialogue begin with the ids of the shorter one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+import pathlib
 from typing import Any
 
 from agentrl import types
@@ -67,3 +68,10 @@ def opener(vocab: Vocab, after: types.Message | None = None, *,
 def parse(vocab: Vocab, ids: Sequence[int]) -> types.Message:
   """The message that sampled ids say; an empty one if they are ill-formed."""
   return of(vocab).parse(vocab, ids)
+
+
+def template(vocab: Vocab) -> str | None:
+  """The format as a jinja chat template, for other libraries; None: it has
+  none."""
+  path = pathlib.Path(of(vocab).__file__).with_suffix('.j2')
+  return path.read_text() if path.exists() else None
