@@ -150,16 +150,36 @@ class Trace:
       the weights that sampled it; 0 where the id was fed.
     turn_T: int16 index into `Episode.messages` of the message it belongs to,
       -1 for the system prompt.
+    rewound_T: bool, ids that the cache was rewound over before what follows
+      was fed: turns with their thinking, of which the history keeps the words
+      alone. None: it never was.
   """
 
   ids_T: np.ndarray
   author_T: np.ndarray
   logp_T: np.ndarray
   turn_T: np.ndarray
+  rewound_T: np.ndarray | None = None
 
   @property
   def sampled_T(self) -> np.ndarray:
     return self.author_T == Author.SELF
+
+  def sequences(self) -> list[Trace]:
+    """What the model had before it at one time: all of it or, where the cache
+    was rewound, for each turn the history up to there and the turn."""
+    rewound_T = self.rewound_T
+    if rewound_T is None:
+      return [self]
+    edges = np.flatnonzero(np.diff(rewound_T, prepend=False, append=False))
+    found = []
+    for start, end in edges.reshape(-1, 2):
+      keep_T = ~rewound_T
+      keep_T[start:] = False
+      keep_T[start:end] = True
+      found.append(Trace(self.ids_T[keep_T], self.author_T[keep_T],
+                         self.logp_T[keep_T], self.turn_T[keep_T]))
+    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -285,9 +305,11 @@ def task_from_json(record: Json) -> Task:
 
 def trace_from_json(record: Json) -> Trace:
   kw = _known(Trace, record)
+  rewound = kw.get('rewound_T')
   return Trace(
       np.asarray(kw['ids_T'], np.int32), np.asarray(kw['author_T'], np.int8),
-      np.asarray(kw['logp_T'], np.float32), np.asarray(kw['turn_T'], np.int16))
+      np.asarray(kw['logp_T'], np.float32), np.asarray(kw['turn_T'], np.int16),
+      rewound if rewound is None else np.asarray(rewound, bool))
 
 
 def episode_from_json(record: Json) -> Episode:
