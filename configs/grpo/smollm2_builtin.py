@@ -52,12 +52,12 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def shrink(c: ml_collections.ConfigDict) -> None:
-  """One step of two short dialogues."""
+  """One step of four short dialogues."""
   c.env.prompt = 'brief'
   c.model.dtype = 'float32'
-  c.update(total_steps=1, tasks=1, group=2, wave=1, micro_rows=1, save_every=1,
+  c.update(total_steps=1, tasks=1, group=4, wave=1, micro_rows=1, save_every=1,
            filter='agentrl.rl.filters:keep_all')
   c.optimizer.update(total_steps=1, warmup_steps=1)
-  c.limits = dict(max_steps=6, max_errors=4)
+  c.limits = dict(max_steps=4, max_errors=4)
   for sampler in (c.sampler, c.user_sampler):
-    sampler.update(slots=2, length=256, max_new=24, width=2, chunks=(32,))
+    sampler.update(slots=4, length=384, max_new=96, width=4, chunks=(64,))

@@ -43,8 +43,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def shrink(c: ml_collections.ConfigDict) -> None:
-  """Two steps of one short row."""
+  """Six steps of one short row: enough to learn that turns are short."""
   c.env.prompt = 'brief'
   c.model.update(dtype='float32', scan_layers=True)
-  c.update(batch_size=1, micro_rows=1, length=768, total_steps=2, save_every=1)
-  c.optimizer.update(total_steps=2, warmup_steps=1)
+  c.update(batch_size=1, micro_rows=1, length=768, total_steps=6, save_every=3)
+  c.optimizer.update(total_steps=6, warmup_steps=1)
