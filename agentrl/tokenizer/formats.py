@@ -15,7 +15,9 @@ from typing import Any
 from agentrl import types
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import chatml
+from agentrl.tokenizer import gemma
 from agentrl.tokenizer import hf
+from agentrl.tokenizer import spm
 from agentrl.tokenizer import vocab as vocab_lib
 
 Vocab = vocab_lib.AnyVocab
@@ -23,6 +25,7 @@ Vocab = vocab_lib.AnyVocab
 _FORMATS = {  # by the markup that opens a turn
     '<|assistant|>': chat,
     hf.START: chatml,
+    spm.START: gemma,
 }
 
 

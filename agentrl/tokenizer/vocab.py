@@ -11,6 +11,7 @@ import pathlib
 import sentencepiece
 
 from agentrl.tokenizer import hf
+from agentrl.tokenizer import spm
 
 # In this order right after pad and unk. SentencePiece never gives a control
 # symbol for text: a user who types the markup gets ordinary pieces.
@@ -86,11 +87,12 @@ class Vocab:
     temporary.rename(path)
 
 
-AnyVocab = Vocab | hf.Vocab
+AnyVocab = Vocab | hf.Vocab | spm.Vocab
 
 
 def load(path: str | os.PathLike) -> AnyVocab:
-  """The vocabulary of a file: one of ours, or a tokenizer.json.
+  """The vocabulary of a file: one of ours, a tokenizer.json, or a
+  tokenizer.model of Gemma.
 
   Raises:
     ValueError: no such file, or not a vocabulary.
@@ -100,7 +102,9 @@ def load(path: str | os.PathLike) -> AnyVocab:
     raise ValueError(f'No vocabulary at {path}: run the tokenizer stage first, '
                      'or point config.tokenizer at its folder.')
   proto = path.read_bytes()
-  return hf.Vocab(proto) if proto.startswith(b'{') else Vocab(proto)
+  if proto.startswith(b'{'):
+    return hf.Vocab(proto)
+  return (spm.Vocab if spm.START.encode() in proto else Vocab)(proto)
 
 
 def train(texts: Iterable[str], size: int) -> Vocab:
