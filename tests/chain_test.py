@@ -178,7 +178,7 @@ def test_grpo_raises_the_reward_of_an_agent_made_unsure(
     (['--config.totl_steps=3'], "no 'totl_steps'. Did you mean 'total_steps'"),
     (['--config.data=/nowhere'], 'is not the folder of a stage'),
     (['--config.micro_rows=3'], 'does not divide'),
-    (['--config.optimizer.name=adam'], "'adamw' or 'muon'"),
+    (['--config.optimizer.name=adafactr'], "Did you mean 'adafactor'"),
 ])
 def test_bad_input_ends_in_a_line_and_not_in_a_traceback(
     whole, call, tmp_path, args, words):

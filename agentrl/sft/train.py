@@ -31,6 +31,7 @@ from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import loop
 from agentrl.train import optimizer
+from agentrl.train import tuning
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -42,6 +43,11 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: a wrong config, or inputs that do not fit it.
   """
+  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
+  if config.lora.rank and not config.init_from:
+    raise ValueError(f'config.lora.rank={config.lora.rank} adapts a trained '
+                     'model: set config.init_from to its folder, or the rank '
+                     'to 0.')
   inputs = {'data': config.data, 'tokenizer': config.tokenizer}
   if config.init_from:
     inputs['init_from'] = config.init_from
@@ -59,24 +65,26 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       functools.partial(transformer.init, model, jax.random.key(config.seed)),
       functools.partial(sft_loss.next_token, model=model),
       optimizer.make(**config.optimizer), mesh=mesh,
-      micro_rows=config.micro_rows)
+      micro_rows=config.micro_rows, tuned=tuned)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  if restored := manager.restore(like):
+  restored, params = manager.restore(like), None
+  if config.init_from and (config.lora.rank or not restored):
+    start = bundle.load(config.init_from, mesh, 'init_from')
+    _check_start(start, model, vocab)
+    params = start.params
+  frozen = tuned.frozen(params)
+  if restored:
     done, state, position = restored
     data.set_state(position)
   else:
-    done, state = 0, first()
-    if config.init_from:
-      start = bundle.load(config.init_from, mesh, 'init_from')
-      _check_start(start, model, vocab)
-      state = state.replace(params=start.params)
+    done, state = 0, first(params)
 
   writer = metrics.Writer(run.folder, done)
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc=f'SFT of the {config.side}')
   for step in range(done, config.total_steps):
     began = time.monotonic()
-    state, values = update(state, next(data))
+    state, values = update(state, next(data), frozen)
     values = loop.to_floats(values)
     seconds = time.monotonic() - began
     values['time/step_s'] = seconds
@@ -90,7 +98,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   bar.close()
   manager.close()
   writer.close()
-  run.finish(bundle.save(run.folder, model, vocab, state.params),
+  if config.lora.rank:
+    checkpoint.save_params(run.folder / 'adapters', state.params)
+  run.finish(bundle.save(run.folder, model, vocab,
+                         tuned.merge(state.params, frozen)),
              tokens_seen=config.total_steps * config.batch_size * config.length,
              rows=len(rows['ids_BT']))
 
@@ -104,7 +115,8 @@ def _check_start(start: bundle.Bundle, model: model_config.ModelConfig,
         f'but config.tokenizer holds {vocab.digest}: the same ids would mean '
         'other words. Use the tokenizer that it was trained with.')
   have, want = dataclasses.asdict(start.model), dataclasses.asdict(model)
-  if off := {k: (v, want[k]) for k, v in have.items() if v != want[k]}:
+  if off := {k: (v, want[k]) for k, v in have.items()
+             if v != want[k] and k != 'remat'}:  # which is of memory alone
     raise ValueError(f'config.init_from is of another model (field: its value, '
                      f'config.model): {off}. Make them equal.')
 

@@ -9,15 +9,17 @@ import jax
 import optax
 
 from agentrl import sharding
+from agentrl.train import tuning
 from agentrl.train import update as update_lib
 
-Update = Callable[[update_lib.TrainState, Any],
-                  tuple[update_lib.TrainState, update_lib.Metrics]]
+# (state, batch, frozen=()) -> (state, metrics)
+Update = Callable[..., tuple[update_lib.TrainState, update_lib.Metrics]]
 
 
 def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
          tx: optax.GradientTransformation, *, mesh: jax.sharding.Mesh,
-         micro_rows: int) -> tuple[Callable[[], Any], Any, Update]:
+         micro_rows: int, tuned: tuning.Tuning = tuning.FULL
+        ) -> tuple[Callable[..., Any], Any, Update]:
   """Everything about a training run that depends on its mesh.
 
   Args:
@@ -27,24 +29,32 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     tx: the optimiser.
     mesh: where all lies.
     micro_rows: rows of a part of the batch, see `train.update`.
+    tuned: what of the parameters is trained.
 
   Returns:
-    (a function that makes the first state, the state's shapes and shardings,
-    the update of rows [B, T], jitted, which consumes its state).
+    (a function that makes the first state of given parameters, or else of
+    fresh ones, the state's shapes and shardings, the update of rows [B, T],
+    jitted, which consumes its state but not what is frozen).
   """
-  first = lambda: update_lib.init(make_params(), tx)
-  shapes = jax.eval_shape(first)
+  begin = lambda params: update_lib.init(tuned.init(params), tx)
+  params_shapes = jax.eval_shape(make_params)
+  params_places = sharding.shardings(params_shapes, mesh)
+  shapes = jax.eval_shape(begin, params_shapes)
   places = sharding.shardings(shapes, mesh)
   like = jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
       shapes, places)
   jitted = jax.jit(
-      update_lib.make_update(loss_fn, tx), donate_argnums=0,
-      in_shardings=(places, sharding.batch(mesh, micro_rows)),
+      update_lib.make_update(loss_fn, tx, tuned.join), donate_argnums=0,
+      in_shardings=(places, sharding.batch(mesh, micro_rows),
+                    tuned.frozen(params_places)),
       out_shardings=(places, sharding.replicated(mesh)))
-  update = lambda state, batch: jitted(
-      state, update_lib.split(batch, micro_rows))
-  return jax.jit(first, out_shardings=places), like, update
+  update = lambda state, batch, frozen=(): jitted(
+      state, update_lib.split(batch, micro_rows), frozen)
+  fresh = jax.jit(make_params, out_shardings=params_places)
+  start = jax.jit(begin, out_shardings=places)
+  first = lambda params=None: start(fresh() if params is None else params)
+  return first, like, update
 
 
 def to_floats(metrics: Mapping[str, jax.Array]) -> dict[str, float]:

@@ -128,7 +128,7 @@ def test_scan_is_unrolled_and_remat_is_plain():
         lambda x, i=i: x[i], params['layers'])
   want = forward(scanned, params, ids())
   np.testing.assert_allclose(forward(CONFIG, unrolled, ids()), want, atol=1e-5)
-  remat = dataclasses.replace(CONFIG, remat=True)
+  remat = dataclasses.replace(CONFIG, remat='full')
   np.testing.assert_allclose(forward(remat, unrolled, ids()), want, atol=1e-5)
 
 
