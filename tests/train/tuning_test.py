@@ -26,6 +26,7 @@ KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10,
 LORA = dict(rank=2, alpha=4.0, targets='kernel$')
 
 
+@jax.jit
 def make_params():
   return transformer.init(MODEL, jax.random.key(0))
 
@@ -67,7 +68,7 @@ def test_only_adapters_are_trained_and_have_optimiser_state():
   tuned, first, like, _ = made('lora')
   sizes = lambda tree: sorted(x.size for x in jax.tree.leaves(tree))
   adapters = sizes(like.params)
-  assert sum(adapters) < 2 * 8 * 12  # of one kernel alone
+  assert sum(adapters) < sum(sizes(make_params())) / 2
   assert sizes(like.opt_state) == sorted(
       [1] * (len(sizes(like.opt_state)) - 2 * len(adapters)) + 2 * adapters)
   state, frozen, _ = run('lora', first(make_params()), 3)
@@ -82,9 +83,9 @@ def test_only_adapters_are_trained_and_have_optimiser_state():
 
 
 def test_adapters_have_the_gradients_of_the_merged_model():
-  model = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16)
-  params = transformer.init(model, jax.random.key(0))
-  adapters = jax.tree.map(lambda x: x + 0.1, lora.init(
+  model = model_config.ModelConfig(11, 1, 8, 2, 1, 4, 12, 16)
+  params = jax.jit(lambda: transformer.init(model, jax.random.key(0)))()
+  adapters = jax.tree.map(lambda x: np.array(x) + 0.1, lora.init(
       params, jax.random.key(1), rank=2, targets='kernel$'))
   data = {**batch(), 'total': 4}
   grads = [jax.jit(jax.grad(lambda a, way=way: sft_loss.next_token(
@@ -94,7 +95,7 @@ def test_adapters_have_the_gradients_of_the_merged_model():
   assert optax.tree.norm(grads[0]) > 0.1
 
 
-@pytest.mark.parametrize('name', ['lora', 'master', 'plain'])
+@pytest.mark.parametrize('name', ['lora', 'master'])
 def test_saved_and_restored_is_as_if_nothing_had_been(name, tmp_path):
   _, first, like, _ = made(name)
   want, _, loss = run(name, first(make_params()), 4)
