@@ -65,7 +65,9 @@ def load(folder: str | os.PathLike, mesh: jax.sharding.Mesh,
   if 'params' not in made:
     raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
                      'not one that trains a model.')
-  model = model_config.make(metrics.read_json(folder / 'model.json'))
+  # What its training kept in memory is nothing to those who use it.
+  model = model_config.make(metrics.read_json(folder / 'model.json'),
+                            remat='none')
   like = abstract(functools.partial(transformer.init, model,
                                     jax.random.key(0)), mesh)
   params = checkpoint.load_params(folder / 'params', like)

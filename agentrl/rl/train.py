@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 import functools
 import time
 
@@ -59,7 +60,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
   loss_fn = functools.partial(
-      losses.batch_loss, model=start.model, loss=resolve.name(config.loss),
+      losses.batch_loss, loss=resolve.name(config.loss),
+      model=dataclasses.replace(start.model, remat=config.remat),
       loss_kw=dict(config.loss_kw))
   first, like, update = loop.make(
       lambda: start.params, loss_fn, optimizer.make(**config.optimizer),

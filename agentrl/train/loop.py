@@ -32,27 +32,30 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     tuned: what of the parameters is trained.
 
   Returns:
-    (a function that makes the first state of given parameters, or else of
-    fresh ones, the state's shapes and shardings, the update of rows [B, T],
-    jitted, which consumes its state but not what is frozen).
+    (a function that makes the first state of given parameters, which it
+    consumes unless they are frozen, or else of fresh ones; the state's shapes
+    and shardings; the update of rows [B, T], jitted, which consumes its state
+    but not what is frozen).
   """
   begin = lambda params: update_lib.init(tuned.init(params), tx)
   params_shapes = jax.eval_shape(make_params)
   params_places = sharding.shardings(params_shapes, mesh)
   shapes = jax.eval_shape(begin, params_shapes)
   places = sharding.shardings(shapes, mesh)
+  frozen_places = tuned.frozen(params_places)
   like = jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
       shapes, places)
   jitted = jax.jit(
       update_lib.make_update(loss_fn, tx, tuned.join), donate_argnums=0,
       in_shardings=(places, sharding.batch(mesh, micro_rows),
-                    tuned.frozen(params_places)),
+                    frozen_places),
       out_shardings=(places, sharding.replicated(mesh)))
   update = lambda state, batch, frozen=(): jitted(
       state, update_lib.split(batch, micro_rows), frozen)
   fresh = jax.jit(make_params, out_shardings=params_places)
-  start = jax.jit(begin, out_shardings=places)
+  start = jax.jit(begin, donate_argnums=() if frozen_places else 0,
+                  out_shardings=places)
   first = lambda params=None: start(fresh() if params is None else params)
   return first, like, update
 

@@ -42,8 +42,8 @@ def make(*, name: str, peak_lr: float, norm_lr: float, warmup_steps: int,
     schedule: `cosine` or `constant`.
     clip_norm: bound on the global norm of the gradient.
     master: a float32 copy of the parameters is what is updated, and they are
-      its roundings. Without it, what is less than half of the last of their
-      bits (1/512 of a bfloat16 parameter, at most) is lost at every step.
+      its roundings. Without it, of every step is lost what is less than half
+      of the last of their bits (up to 1/256 of a bfloat16 parameter).
     **own: keyword arguments of the optimiser itself, as b1, b2 (decays of the
       first and second moments; b1 is the momentum's for Muon) and
       weight_decay, which is decoupled and on matrices only.

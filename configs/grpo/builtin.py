@@ -31,6 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.filter = 'agentrl.rl.filters:mixed'
   c.loss = 'agentrl.rl.losses:clipped_surrogate'
   c.loss_kw = dict(clip_low=0.2, clip_high=0.28)
+  c.remat = 'none'  # or full, dots: activations made again, to save memory
   c.micro_rows = 4  # rows of a forward and backward pass
   c.optimizer = dict(
       name='adamw', peak_lr=1e-3, norm_lr=10.0, warmup_steps=10,
