@@ -80,7 +80,9 @@ def describe(source: str | os.PathLike, field: str,
     model, vocab = weights.read_config(path), hf.read(path)
   else:
     _made(path, field)
-    model = model_config.make(metrics.read_json(path / 'model.json'))
+    # What its training kept in memory is nothing to those who use it.
+    model = model_config.make(metrics.read_json(path / 'model.json'),
+                              remat='none')
     vocab = vocab_lib.load(path / 'vocab.model')
   if vocab.size > model.vocab_size:
     raise ValueError(f'The vocabulary of config.{field}={str(source)!r} has '

@@ -24,6 +24,9 @@ PARTS = P(None, ROWS)  # parts of a batch, rows of a part
 # The first match wins; specs align with the last axes of the parameter, since
 # a scanned layer has one more in front.
 RULES: tuple[tuple[str, P], ...] = (
+    # Adafactor's means over one axis of a parameter: small, and which axis it
+    # was depends on the sizes.
+    (r'v_(row|col)/', P()),
     (r'(embed|head)$', P('tensor', 'fsdp')),  # V D
     (r'qkv/kernel$', P('fsdp', 'tensor', None)),  # D M H
     (r'qkv/bias$', P('tensor', None)),  # M H
@@ -35,6 +38,14 @@ RULES: tuple[tuple[str, P], ...] = (
     (r'down/kernel$', P('tensor', 'fsdp')),  # F D
     (r'smear/kernel$', P('fsdp', 'tensor')),  # D D
     (r'scale$', P(None)),
+    # Adapters lie as their kernels do; the rank is never split.
+    (r'(qkv|smear)/lora_a$', P('fsdp', None)),  # D R
+    (r'up/lora_a$', P('fsdp', None, None)),  # D 2 R
+    (r'(out|down)/lora_a$', P('tensor', None)),  # NH R, F R
+    (r'qkv/lora_b$', P(None, 'tensor', None)),  # R M H
+    (r'up/lora_b$', P(None, None, 'tensor')),  # R 2 F
+    (r'smear/lora_b$', P(None, 'tensor')),  # R D
+    (r'(out|down)/lora_b$', P(None, 'fsdp')),  # R D
 )
 
 

@@ -133,6 +133,43 @@ def test_killed_and_started_again_is_as_if_nothing_had_been(
           == runs.manifest(whole / stage)['made']['params'])
 
 
+@pytest.mark.parametrize('stage, script, config, own', [
+    ('agent_sft', 'train_sft', 'sft/builtin.py',
+     ('--config.total_steps=20', '--config.save_every=4',
+      '--config.optimizer.name=adamw', '--config.optimizer.peak_lr=0.01')),
+    ('grpo', 'train_grpo', 'grpo/builtin.py',
+     ('--config.total_steps=3', '--config.optimizer.norm_lr=1.0'))])
+def test_adapters_are_trained_on_a_frozen_model(
+    root, whole, call, tmp_path, monkeypatch, stage, script, config, own):
+  monkeypatch.syspath_prepend(root)
+  start = whole / 'agent_sft'
+  if stage == 'grpo':  # of an agent that is always right nothing is learned
+    start = tmp_path / 'agent'
+    unsure(whole, start)
+
+  def args(folder, *more):
+    return [f'scripts/{script}.py', f'--config=configs/{config}',
+            f'--workdir={folder}', *overrides(whole / stage), *own,
+            f'--config.init_from={start}', *more]
+  one, two = tmp_path / 'one', tmp_path / 'two'
+  call(*args(one, '--config.lora.rank=4'))
+  kill_after(two, 2 if stage == 'grpo' else 9,
+             call.start(*args(two, '--config.lora.rank=4')))
+  call(*args(two, '--config.lora.rank=4'))
+  assert lines(two) == lines(one)  # to the last bit
+  made = runs.manifest(one)['made']['params']
+  assert runs.manifest(two)['made']['params'] == made
+  assert made != runs.manifest(start)['made']['params']
+  assert (one / 'adapters').is_dir()
+  first = metrics.read(one)[0]
+  if stage == 'grpo':  # the sampler has the merged weights
+    assert first['train/logp_gap_max'] < 1e-4
+  mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
+  plain, adapted = (bundle.load(x, mesh, 'agent').params
+                    for x in (start, one))
+  np.testing.assert_array_equal(adapted['embed'], plain['embed'])
+
+
 def unsure(whole, folder):
   """The trained agent, its logits so flat that it earns less than half."""
   config = json.loads((whole / 'grpo/config.json').read_text())['config']
@@ -178,7 +215,9 @@ def test_grpo_raises_the_reward_of_an_agent_made_unsure(
     (['--config.totl_steps=3'], "no 'totl_steps'. Did you mean 'total_steps'"),
     (['--config.data=/nowhere'], 'is not the folder of a stage'),
     (['--config.micro_rows=3'], 'does not divide'),
-    (['--config.optimizer.name=adam'], "'adamw' or 'muon'"),
+    (['--config.lora.rank=4', '--config.init_from='],
+     'lora.rank=4 adapts a trained model'),
+    (['--config.optimizer.name=adafactr'], "Did you mean 'adafactor'"),
 ])
 def test_bad_input_ends_in_a_line_and_not_in_a_traceback(
     whole, call, tmp_path, args, words):

@@ -12,6 +12,10 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 ACTIVATIONS = ('silu', 'gelu_tanh')
 _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
              'router_aux_coef')
+# How much of a layer is kept for the backward pass: all, its input, or that
+# and the products with its matrices. Values: names of jax.checkpoint_policies.
+REMAT = {'none': '', 'full': 'nothing_saveable',
+         'dots': 'dots_with_no_batch_dims_saveable'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,8 @@ class ModelConfig:
     dtype: of activations; norms, softmax and logits are float32 always.
     param_dtype: of parameters.
     scan_layers: one compiled layer for all; pays for deep models.
-    remat: recompute a layer's activations in the backward pass.
+    remat: which activations of a layer the backward pass makes again: `none`,
+      `full` (all) or `dots` (all but the products with its matrices).
     smear: each token's embedding carries those of so many tokens before it,
       through a matrix (smeared keys, arXiv:2209.11895), and fresh weights can
       copy (`models/induction.py`). For models from scratch; published ones
@@ -109,7 +114,7 @@ class ModelConfig:
   dtype: str = 'float32'
   param_dtype: str = 'float32'
   scan_layers: bool = False
-  remat: bool = False
+  remat: str = 'none'
   smear: int = 0
   rope_scaling: RopeScaling | None = None
   qkv_bias: bool = False
@@ -156,6 +161,9 @@ class ModelConfig:
           f'model.window={self.window} is of local layers, and '
           f'model.global_every={self.global_every} says which layers those '
           'are: set both (window from 1, global_every from 2), or 0 and 1.')
+    if self.remat not in REMAT:
+      raise ValueError(f'model.remat must be one of {", ".join(REMAT)}, got '
+                       f'{self.remat!r}.')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'model.num_heads={self.num_heads} must be a multiple of '

@@ -19,6 +19,7 @@ from agentrl.models import attention
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import induction
+from agentrl.models import lora
 from agentrl.models import moe
 
 Params = Any
@@ -62,10 +63,10 @@ class RMSNorm(nn.Module):
 
 def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
            name: str | None, *, depth: float = 1.0, bias: bool = False
-           ) -> nn.DenseGeneral:
+           ) -> lora.Dense:
   """A matrix; `depth` shrinks what writes to the residual."""
   init = nn.initializers.variance_scaling(1.0 / depth, 'fan_in', 'normal')
-  return nn.DenseGeneral(
+  return lora.Dense(
       features, use_bias=bias, name=name, dtype=config.dtype,
       param_dtype=config.param_dtype, kernel_init=init)
 
@@ -154,7 +155,11 @@ class Transformer(nn.Module):
       self.head = self.param('head', table, shape, c.param_dtype)
     if c.smear:
       self.smear = _dense(c, c.d_model, None)
-    layer = nn.remat(Layer) if c.remat else Layer
+    layer = Layer
+    if c.remat != 'none':
+      policy = getattr(jax.checkpoint_policies, model_config.REMAT[c.remat])
+      # Within a scan nothing could be merged with the forward pass anyway.
+      layer = nn.remat(Layer, policy=policy, prevent_cse=not c.scan_layers)
     if c.scan_layers:
       self.layers = nn.scan(
           layer, variable_axes={'params': 0, moe.COLLECTION: 0},

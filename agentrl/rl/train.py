@@ -29,6 +29,7 @@ from agentrl.rollout import policy
 from agentrl.rollout import trajectory
 from agentrl.train import loop
 from agentrl.train import optimizer
+from agentrl.train import tuning
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -42,6 +43,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or inputs that do not fit it.
     rl.collect.GroupsDied: a batch could not be filled.
   """
+  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
   run = runs.start(workdir, 'grpo', config, {
       'data': config.data, 'init_from': config.init_from, 'user': config.user})
   if run.done:
@@ -62,9 +64,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       loss_kw=dict(config.loss_kw))
   first, like, update = loop.make(
       lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
-      mesh=mesh, micro_rows=config.micro_rows)
+      mesh=mesh, micro_rows=config.micro_rows, tuned=tuned)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
   done, state, _ = manager.restore(like) or (0, first(start.params), None)
+  frozen = tuned.frozen(start.params)
   play_all = functools.partial(
       _play, env, agent=agent, user=user,
       limits=dialogue.Limits(**config.limits))
@@ -75,7 +78,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
                   desc='GRPO')
   for step in range(done, config.total_steps):
     began = time.monotonic()
-    agent.load(state.params)
+    agent.load(tuned.merge(state.params, frozen))
     batch = collect.collect(
         play_all, tasks, jax.random.fold_in(root_key, step),
         num_tasks=config.tasks, group=config.group, wave=config.wave,
@@ -83,7 +86,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
                      length=config.sampler.length, buckets=_buckets(config))
-    state, values = update(state, arrays)
+    state, values = update(state, arrays, frozen)
     values = loop.to_floats(values) | {
         f'train/{k}': v for k, v in collect.metrics(batch).items()}
     values |= _times(began, played, batch.played)
@@ -96,7 +99,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   bar.close()
   manager.close()
   writer.close()
-  run.finish(bundle.save(run.folder, start.model, start.vocab, state.params))
+  if config.lora.rank:
+    checkpoint.save_params(run.folder / 'adapters', state.params)
+  run.finish(bundle.save(run.folder, start.model, start.vocab,
+                         tuned.merge(state.params, frozen)))
 
 
 def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],

@@ -30,6 +30,7 @@ from agentrl.sft import loss as sft_loss
 from agentrl.tokenizer import formats
 from agentrl.train import loop
 from agentrl.train import optimizer
+from agentrl.train import tuning
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -41,6 +42,11 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: a wrong config, or inputs that do not fit it.
   """
+  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
+  if config.lora.rank and not config.init_from:
+    raise ValueError(f'config.lora.rank={config.lora.rank} adapts a trained '
+                     'model: set config.init_from to its folder, or the rank '
+                     'to 0.')
   inputs = {name: config[name] for name in ('data', 'tokenizer', 'init_from')
             if config[name]}
   run = runs.start(workdir, f'{config.side}_sft', config, inputs)
@@ -57,23 +63,25 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       functools.partial(transformer.init, model, jax.random.key(config.seed)),
       functools.partial(sft_loss.next_token, model=model),
       optimizer.make(**config.optimizer), mesh=mesh,
-      micro_rows=config.micro_rows)
+      micro_rows=config.micro_rows, tuned=tuned)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  if restored := manager.restore(like):
+  restored, params = manager.restore(like), None
+  if config.init_from and (config.lora.rank or not restored):
+    params = bundle.load(config.init_from, mesh, 'init_from',
+                         dataclasses.asdict(model)).params
+  frozen = tuned.frozen(params)
+  if restored:
     done, state, position = restored
     data.set_state(position)
-  elif config.init_from:
-    done, state = 0, first(bundle.load(
-        config.init_from, mesh, 'init_from', dataclasses.asdict(model)).params)
   else:
-    done, state = 0, first()
+    done, state = 0, first(params)
 
   writer = metrics.Writer(run.folder, done)
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc=f'SFT of the {config.side}')
   for step in range(done, config.total_steps):
     began = time.monotonic()
-    state, values = update(state, next(data))
+    state, values = update(state, next(data), frozen)
     values = loop.to_floats(values)
     seconds = time.monotonic() - began
     values['time/step_s'] = seconds
@@ -87,7 +95,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   bar.close()
   manager.close()
   writer.close()
-  run.finish(bundle.save(run.folder, model, vocab, state.params),
+  if config.lora.rank:
+    checkpoint.save_params(run.folder / 'adapters', state.params)
+  run.finish(bundle.save(run.folder, model, vocab,
+                         tuned.merge(state.params, frozen)),
              tokens_seen=config.total_steps * config.batch_size * config.length,
              rows=len(rows['ids_BT']))
 
@@ -123,7 +134,8 @@ def _check_start(start: model_config.ModelConfig, own: str,
         f'config.tokenizer holds {vocab}: the same ids would mean other words. '
         "Set config.tokenizer to '', which takes its own.")
   have, want = dataclasses.asdict(start), dataclasses.asdict(model)
-  if off := {k: (v, want[k]) for k, v in have.items() if v != want[k]}:
+  if off := {k: (v, want[k]) for k, v in have.items()
+             if v != want[k] and k != 'remat'}:  # which is of memory alone
     raise ValueError(f'config.init_from is of another model (field: its value, '
                      f'config.model): {off}. Make them equal.')
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-import functools
 from typing import Any
 
 import jax
 import optax
 
 from agentrl import sharding
+from agentrl.train import tuning
 from agentrl.train import update as update_lib
 
-Update = Callable[[update_lib.TrainState, Any],
-                  tuple[update_lib.TrainState, update_lib.Metrics]]
+# (state, batch, frozen=()) -> (state, metrics)
+Update = Callable[..., tuple[update_lib.TrainState, update_lib.Metrics]]
 
 
 def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
          tx: optax.GradientTransformation, *, mesh: jax.sharding.Mesh,
-         micro_rows: int) -> tuple[Callable[..., Any], Any, Update]:
+         micro_rows: int, tuned: tuning.Tuning = tuning.FULL
+         ) -> tuple[Callable[..., Any], Any, Update]:
   """Everything about a training run that depends on its mesh.
 
   Args:
@@ -28,33 +29,39 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     tx: the optimiser.
     mesh: where all lies.
     micro_rows: rows of a part of the batch, see `train.update`.
+    tuned: what of the parameters is trained.
 
   Returns:
-    (a function that makes the first state, or takes parameters into it; the
-    state's shapes and shardings; the update of rows [B, T], jitted, which
-    consumes its state).
+    (a function that makes the first state of given parameters, which it
+    consumes unless they are frozen, or else of fresh ones; the state's shapes
+    and shardings; the update of rows [B, T], jitted, which consumes its state
+    but not what is frozen).
   """
-  fresh = lambda: update_lib.init(make_params(), tx)
-  shapes = jax.eval_shape(fresh)
+  begin = lambda params: update_lib.init(tuned.init(params), tx)
+  params_shapes = jax.eval_shape(make_params)
+  params_places = sharding.shardings(params_shapes, mesh)
+  shapes = jax.eval_shape(begin, params_shapes)
   places = sharding.shardings(shapes, mesh)
+  frozen_places = tuned.frozen(params_places)
   like = jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
       shapes, places)
-  plain = update_lib.make_update(loss_fn, tx)
+  plain = update_lib.make_update(loss_fn, tx, tuned.join)
 
-  def on_mesh(state, batch):
+  def on_mesh(*args):
     with sharding.on(mesh):
-      return plain(state, batch)
+      return plain(*args)
   jitted = jax.jit(
       on_mesh, donate_argnums=0,
-      in_shardings=(places, sharding.batch(mesh, micro_rows)),
+      in_shardings=(places, sharding.batch(mesh, micro_rows),
+                    frozen_places),
       out_shardings=(places, sharding.replicated(mesh)))
-  update = lambda state, batch: jitted(
-      state, update_lib.split(batch, micro_rows))
-  fresh = jax.jit(fresh, out_shardings=places)
-  given = jax.jit(functools.partial(update_lib.init, tx=tx), donate_argnums=0,
+  update = lambda state, batch, frozen=(): jitted(
+      state, update_lib.split(batch, micro_rows), frozen)
+  fresh = jax.jit(make_params, out_shardings=params_places)
+  start = jax.jit(begin, donate_argnums=() if frozen_places else 0,
                   out_shardings=places)
-  first = lambda params=None: fresh() if params is None else given(params)
+  first = lambda params=None: start(fresh() if params is None else params)
   return first, like, update
 
 

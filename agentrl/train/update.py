@@ -43,26 +43,27 @@ def split(batch: Mapping[str, Any], micro_rows: int) -> dict[str, Any]:
           for name, x in batch.items()}
 
 
-def make_update(loss_fn: LossFn, tx: optax.GradientTransformation
+def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
+                join: Callable[[Any, Any], Any] = lambda params, _: params
                ) -> Callable[..., tuple[TrainState, Metrics]]:
-  """Returns the pure `update(state, batch) -> (state, metrics)`.
+  """Returns the pure `update(state, batch, frozen=()) -> (state, metrics)`.
 
   The batch comes in parts, see `split`, whose gradients add up, so memory is
   that of one part; sharded over rows, every device has its share of each.
   Only parts that hold a target are computed: a batch may be padded to a fixed
   number of rows at no cost, and one compiled update serves batches of every
-  size.
+  size. Whatever the parameters are, gradients add up in float32.
 
   Args:
     loss_fn: gives each part of the batch its part of the loss and metrics,
       which add up to those of the whole (those named `*_max` by maximum, from
       0); `batch['total']` is the number of target tokens of the whole batch.
     tx: the optimiser.
+    join: makes the loss's params of those that are trained and `frozen`, what
+      has neither gradient nor optimiser state; see `train.tuning`.
   """
-  grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-
-  def update(state: TrainState, batch: Mapping[str, jax.Array]
-            ) -> tuple[TrainState, Metrics]:
+  def update(state: TrainState, batch: Mapping[str, jax.Array],
+             frozen: Any = ()) -> tuple[TrainState, Metrics]:
     target_MBT = batch['target_BT']
     filled_M = target_MBT.any((1, 2))
     count = jnp.max(jnp.where(filled_M, jnp.arange(filled_M.size) + 1, 0))
@@ -71,10 +72,16 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation
     def part(i):
       return {**jax.tree.map(lambda x: x[i], dict(batch)), 'total': total}
 
-    def body(i, carry):
-      return _merge(carry, grad_fn(state.params, part(i)))
+    def grad_fn(part):
+      found, grads = jax.value_and_grad(
+          lambda params: loss_fn(join(params, frozen), part),
+          has_aux=True)(state.params)
+      return found, optax.tree.cast(grads, jnp.float32)
 
-    shape = jax.eval_shape(grad_fn, state.params, part(0))
+    def body(i, carry):
+      return _merge(carry, grad_fn(part(i)))
+
+    shape = jax.eval_shape(grad_fn, part(0))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
     (loss, metrics), grads = jax.lax.fori_loop(
         0, count, body, zeros)

@@ -18,7 +18,9 @@ def get_config() -> ml_collections.ConfigDict:
   c.data = 'runs/quickstart/data'
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
-  c.model = {}  # fields that shall be others than they were trained with
+  # Fields that shall be others than they were trained with; remat full or dots
+  # makes activations again, to save memory.
+  c.model = dict(remat='none')
   c.mesh = dict(data=2, fsdp=1, tensor=1)
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
@@ -36,6 +38,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.optimizer = dict(
       name='adamw', peak_lr=1e-3, norm_lr=10.0, warmup_steps=10,
       total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
-      weight_decay=0.0, b1=0.9, b2=0.99)
+      master=False, weight_decay=0.0, b1=0.9, b2=0.99)
+  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
+  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
   c.save_every = 20
   return c

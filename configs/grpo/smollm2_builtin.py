@@ -24,7 +24,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.data = 'runs/quickstart/data'
   c.init_from = 'runs/smol/agent_sft'
   c.user = 'runs/smol/user_sft'
-  c.model = dict(dtype='bfloat16', param_dtype='float32', remat=True)
+  c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full')
   c.mesh = dict(data=1, fsdp=1, tensor=1)
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
@@ -44,7 +44,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.optimizer = dict(
       name='adamw', peak_lr=1e-5, norm_lr=1.0, warmup_steps=5,
       total_steps=c.total_steps, schedule='constant', clip_norm=1.0,
-      weight_decay=0.01, b1=0.9, b2=0.999)
+      master=False, weight_decay=0.01, b1=0.9, b2=0.999)
+  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
+  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
   c.save_every = 20
   if arg.tiny:
     shrink(c)

@@ -27,7 +27,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       num_layers=3, d_model=64, num_heads=2, num_kv_heads=1, head_dim=32,
       d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,
       tie_embeddings=True, dtype='float32', param_dtype='float32',
-      scan_layers=False, remat=False, smear=2)
+      scan_layers=False, remat='none', smear=2)
   c.mesh = dict(data=2, fsdp=1, tensor=1)
   c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row
@@ -36,6 +36,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.optimizer = dict(
       name='muon', peak_lr=0.015, norm_lr=1.0, warmup_steps=20,
       total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
-      weight_decay=0.05, b1=0.9, b2=0.95)
+      master=False, weight_decay=0.05, b1=0.9, b2=0.95)
+  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
+  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
   c.save_every = 500
   return c

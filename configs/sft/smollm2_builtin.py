@@ -25,7 +25,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.data = 'runs/quickstart/data'
   c.tokenizer = ''  # that of init_from
   c.init_from = 'smollm2'
-  c.model = dict(dtype='bfloat16', param_dtype='float32', remat=True,
+  c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full',
                  scan_layers=False)
   c.mesh = dict(data=1, fsdp=1, tensor=1)
   c.batch_size = 8  # packed rows
@@ -35,7 +35,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.optimizer = dict(
       name='adamw', peak_lr=3e-4, norm_lr=1.0, warmup_steps=20,
       total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
-      weight_decay=0.05, b1=0.9, b2=0.95)
+      master=False, weight_decay=0.05, b1=0.9, b2=0.95)
+  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
+  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
   c.save_every = 100
   if arg.tiny:
     shrink(c)

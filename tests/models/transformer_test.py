@@ -136,7 +136,7 @@ def test_scan_is_unrolled_and_remat_is_plain(config):
         lambda x, i=i: x[i], params['layers'])
   want = forward(scanned, params, ids())
   np.testing.assert_allclose(forward(config, unrolled, ids()), want, atol=1e-5)
-  remat = dataclasses.replace(config, remat=True)
+  remat = dataclasses.replace(config, remat='full')
   np.testing.assert_allclose(forward(remat, unrolled, ids()), want, atol=1e-5)
 
 

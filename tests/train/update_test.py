@@ -164,7 +164,8 @@ def test_the_norms_have_a_learning_rate_of_their_own(name):
 
 
 @pytest.mark.parametrize('change, words', [
-    (dict(name='adam'), "'adamw' or 'muon', got 'adam'"),
+    (dict(name='adafactr'), "'adafactr'. Did you mean 'adafactor'"),
+    (dict(name='sgd'), "sgd takes no 'weight_decay'"),
     (dict(name='adamw', schedule='line'), "'cosine' or 'constant'")])
 def test_unknown_names_are_refused(change, words):
   with pytest.raises(ValueError, match=words):
