@@ -66,23 +66,14 @@ def load(folder: str | os.PathLike, mesh: jax.sharding.Mesh,
     raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
                      'not one that trains a model.')
   model = model_config.make(metrics.read_json(folder / 'model.json'))
-  like = abstract(functools.partial(transformer.init, model,
-                                    jax.random.key(0)), mesh)
+  like = sharding.abstract(functools.partial(transformer.init, model,
+                                             jax.random.key(0)), mesh)
   params = checkpoint.load_params(folder / 'params', like)
   if (found := digest(params)) != made['params']:
     raise ValueError(f'The parameters in {folder} are not those that its '
                      f'manifest names ({found}, not {made["params"]}): delete '
                      'the folder and run its stage again.')
   return Bundle(model, vocab_lib.load(folder / 'vocab.model'), params, found)
-
-
-def abstract(make: Any, mesh: jax.sharding.Mesh) -> Any:
-  """Shapes and shardings of what a function would make; nothing is made."""
-  shapes = jax.eval_shape(make)
-  places = sharding.shardings(shapes, mesh)
-  return jax.tree.map(
-      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-      shapes, places)
 
 
 def digest(params: Any) -> str:

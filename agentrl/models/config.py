@@ -9,6 +9,7 @@ from typing import Any
 from agentrl import resolve
 
 DTYPES = ('float32', 'bfloat16', 'float16')
+ATTENTIONS = ('xla', 'splash', 'cudnn')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,9 @@ class ModelConfig:
     rope_scaling: how its rates are stretched; None: not at all.
     qkv_bias: queries, keys and values have a bias.
     qk_norm: each head's query and key goes through an RMSNorm, before RoPE.
+    attention: what computes that of packed rows: `xla` anywhere, or a kernel
+      that makes no scores in memory, `splash` on TPU and `cudnn` on an NVIDIA
+      GPU; see `models/kernels.py`. With a cache it is `xla` always.
     norm_eps: of RMSNorm.
     tie_embeddings: the output head is the embedding, transposed.
     dtype: of activations; norms, softmax and logits are float32 always.
@@ -88,6 +92,7 @@ class ModelConfig:
   rope_scaling: RopeScaling | None = None
   qkv_bias: bool = False
   qk_norm: bool = False
+  attention: str = 'xla'
 
   def __post_init__(self):
     scaling = self.rope_scaling
@@ -106,6 +111,9 @@ class ModelConfig:
       if field.name.endswith('dtype') and value not in DTYPES:
         raise ValueError(f'model.{field.name} must be one of '
                          f'{", ".join(DTYPES)}, got {value!r}.')
+    if self.attention not in ATTENTIONS:
+      raise ValueError(f'model.attention must be one of '
+                       f'{", ".join(ATTENTIONS)}, got {self.attention!r}.')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'model.num_heads={self.num_heads} must be a multiple of '

@@ -6,6 +6,7 @@ writes the new keys and values at their positions and attends to all before.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +17,7 @@ from agentrl.models import attention
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import induction
+from agentrl.models import kernels
 
 Params = Any
 
@@ -51,8 +53,9 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               mask_BTS: jax.Array, cache: tuple[jax.Array, jax.Array] | None
+               seen: jax.Array, cache: tuple[jax.Array, jax.Array] | None
               ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
+    """`seen` is mask_BTS; segments_BT for a kernel that needs no mask."""
     c = self.config
     heads = (c.num_heads + 2 * c.num_kv_heads, c.head_dim)
     qkv_BTMH = _dense(c, heads, 'qkv', bias=c.qkv_bias)(x_BTD)
@@ -62,12 +65,14 @@ class Attention(nn.Module):
       q, k = RMSNorm(c, name='q_norm')(q), RMSNorm(c, name='k_norm')(k)
     q = attention.rope(q, positions_BT, c.rope_theta, c.rope_scaling)
     k = attention.rope(k, positions_BT, c.rope_theta, c.rope_scaling)
-    if cache is None:
-      out_BTNH = attention.attend_causal(
-          q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2), mask_BTS)
-    else:
+    if cache is not None:
       cache = cache_lib.write(*cache, k, v, positions_BT)
-      out_BTNH = attention.attend(q, *cache, mask_BTS)
+      out_BTNH = attention.attend(q, *cache, seen)
+    elif c.attention == 'xla':
+      out_BTNH = attention.attend_causal(
+          q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2), seen)
+    else:
+      out_BTNH = kernels.ATTEND[c.attention](q, k, v, seen)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
     return _dense(c, c.d_model, 'out', depth=2 * c.num_layers)(flat), cache
 
@@ -92,11 +97,11 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               mask_BTS: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+               seen: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
     c = self.config
-    seen_BTD, cache = Attention(c, name='attention')(
-        RMSNorm(c, name='attention_norm')(x_BTD), positions_BT, mask_BTS, cache)
-    x_BTD += seen_BTD
+    read_BTD, cache = Attention(c, name='attention')(
+        RMSNorm(c, name='attention_norm')(x_BTD), positions_BT, seen, cache)
+    x_BTD += read_BTD
     x_BTD += Mlp(c, name='mlp')(RMSNorm(c, name='mlp_norm')(x_BTD))
     return x_BTD, cache
 
@@ -145,11 +150,13 @@ class Transformer(nn.Module):
       cache = cache._replace(ids_BS=cache_lib.write_ids(
           cache.ids_BS, ids_BT, positions_BT))
     x_BTD = self._embed(ids_BT, positions_BT, cache)
-    if cache is None:
-      mask_BTS = _segment_mask(ids_BT, segments_BT)
+    if cache is not None:
+      seen = jnp.arange(cache.length) <= positions_BT[..., None]
+    elif self.config.attention == 'xla':
+      seen = _segment_mask(ids_BT, segments_BT)
     else:
-      mask_BTS = jnp.arange(cache.length) <= positions_BT[..., None]
-    x_BTD, cache = self._run(x_BTD, positions_BT, mask_BTS, cache)
+      seen = jnp.ones_like(ids_BT) if segments_BT is None else segments_BT
+    x_BTD, cache = self._run(x_BTD, positions_BT, seen, cache)
     return self.final_norm(x_BTD), cache
 
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
@@ -167,12 +174,12 @@ class Transformer(nn.Module):
       carried_BTD = self.smear(carried_BTD + jnp.where(none_BT1, 0, before_BTD))
     return x_BTD + carried_BTD
 
-  def _run(self, x_BTD, positions_BT, mask_BTS, cache):
+  def _run(self, x_BTD, positions_BT, seen, cache):
     if self.config.scan_layers:
       stacked = None
       if cache is not None:
         stacked = (jnp.stack(cache.k), jnp.stack(cache.v))
-      x_BTD, stacked = self.layers(x_BTD, positions_BT, mask_BTS, stacked)
+      x_BTD, stacked = self.layers(x_BTD, positions_BT, seen, stacked)
       if cache is not None:
         cache = cache._replace(k=tuple(jnp.unstack(stacked[0])),
                                v=tuple(jnp.unstack(stacked[1])))
@@ -180,7 +187,7 @@ class Transformer(nn.Module):
     new = []
     for i, layer in enumerate(self.layers):
       old = None if cache is None else (cache.k[i], cache.v[i])
-      x_BTD, kept = layer(x_BTD, positions_BT, mask_BTS, old)
+      x_BTD, kept = layer(x_BTD, positions_BT, seen, old)
       new.append(kept)
     if cache is not None:
       k, v = zip(*new)
@@ -206,7 +213,8 @@ def _segment_mask(ids_BT: jax.Array,
 def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
   """Fresh parameters; a pure function, so `jax.eval_shape` gives the shapes."""
   one = jnp.zeros((1, 1), jnp.int32)
-  params = Transformer(config).init(key, one, one)['params']
+  plain = dataclasses.replace(config, attention='xla')  # one token, any device
+  params = Transformer(plain).init(key, one, one)['params']
   if config.smear:
     params = induction.prime(config, params, jax.random.fold_in(key, 1))
   return params

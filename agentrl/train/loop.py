@@ -33,18 +33,34 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     the update of rows [B, T], jitted, which consumes its state).
   """
   first = lambda: update_lib.init(make_params(), tx)
-  shapes = jax.eval_shape(first)
-  places = sharding.shardings(shapes, mesh)
-  like = jax.tree.map(
-      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-      shapes, places)
-  jitted = jax.jit(
-      update_lib.make_update(loss_fn, tx), donate_argnums=0,
-      in_shardings=(places, sharding.batch(mesh, micro_rows)),
-      out_shardings=(places, sharding.replicated(mesh)))
+  like = sharding.abstract(first, mesh)
+  places = jax.tree.map(lambda x: x.sharding, like)
+  jitted = compiled(loss_fn, tx, places, mesh=mesh, micro_rows=micro_rows)
   update = lambda state, batch: jitted(
       state, update_lib.split(batch, micro_rows))
   return jax.jit(first, out_shardings=places), like, update
+
+
+def compiled(loss_fn: update_lib.LossFn, tx: optax.GradientTransformation,
+             places: Any, *, mesh: jax.sharding.Mesh, micro_rows: int
+             ) -> jax.stages.Wrapped:
+  """The jitted update(state, batch in parts), which consumes its state.
+
+  Args:
+    loss_fn: see `train.update`.
+    tx: the optimiser.
+    places: shardings of the state.
+    mesh: where all lies; what it computes by `shard_map` finds it set.
+    micro_rows: see `make`.
+  """
+  pure = update_lib.make_update(loss_fn, tx)
+
+  def update(state, batch):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return pure(state, batch)
+  return jax.jit(update, donate_argnums=0,
+                 in_shardings=(places, sharding.batch(mesh, micro_rows)),
+                 out_shardings=(places, sharding.replicated(mesh)))
 
 
 def to_floats(metrics: Mapping[str, jax.Array]) -> dict[str, float]:

@@ -1,0 +1,114 @@
+"""Causal attention of packed rows by kernels that keep no scores in memory.
+
+Each is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH, and runs
+under `shard_map` where a mesh is set (`jax.sharding.use_abstract_mesh`): rows
+over the axes of a batch, heads over `tensor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import functools
+
+import jax
+import jax.numpy as jnp
+
+Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+
+P = jax.sharding.PartitionSpec
+_ROW_AXES = ('data', 'fsdp', 'expert')
+_LANES = 128  # of a TPU's vectors: a block is a multiple of them
+_BLOCK = 512  # queries or keys of a block; longer ones fill no more of the MXU
+
+
+def splash(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
+           segments_BT: jax.Array, *, interpret: bool = False) -> jax.Array:
+  """Splash attention, a Pallas kernel for TPU: blocks above the diagonal cost
+  nothing. Source: FlashAttention-2, arXiv:2307.08691, as JAX ships it.
+
+  Args:
+    q_BTNH: queries.
+    k_BTKH: keys.
+    v_BTKH: values.
+    segments_BT: int32, a token sees its own segment alone.
+    interpret: emulate the kernel, on any device and slowly.
+
+  Returns:
+    out_BTNH.
+
+  Raises:
+    ValueError: a length or a mesh that the kernel cannot be cut for.
+  """
+  T = q_BTNH.shape[1]
+  if T % _LANES:
+    raise ValueError(f"model.attention='splash' needs rows of a multiple of "
+                     f'{_LANES} tokens, got {T}: set config.length so.')
+  local = functools.partial(_splash_local, interpret=interpret)
+  return _over_mesh(local, q_BTNH, k_BTKH, v_BTKH, segments_BT)
+
+
+def _splash_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
+                  segments_BT: jax.Array, *, interpret: bool) -> jax.Array:
+  """The rows and heads of one device."""
+  # Here, because Pallas takes a third of a second to import.
+  from jax.experimental.pallas.ops.tpu import splash_attention
+  T, N, H = q_BTNH.shape[1:]
+  block = next(b for b in (_BLOCK, 256, _LANES) if T % b == 0)
+  sizes = splash_attention.BlockSizes(**dict.fromkeys((
+      'block_q', 'block_kv', 'block_kv_compute', 'block_q_dkv', 'block_kv_dkv',
+      'block_kv_dkv_compute', 'block_q_dq', 'block_kv_dq'), block))
+  kernel = splash_attention.make_splash_mha(
+      splash_attention.MultiHeadMask([splash_attention.CausalMask((T, T))] * N),
+      block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret)
+  heads_first = lambda x: jnp.swapaxes(x, 1, 2)
+  out_BNTH = jax.vmap(kernel)(
+      heads_first(q_BTNH * H**-0.5), heads_first(k_BTKH), heads_first(v_BTKH),
+      splash_attention.SegmentIds(segments_BT, segments_BT))
+  return heads_first(out_BNTH)
+
+
+def cudnn(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
+          segments_BT: jax.Array) -> jax.Array:
+  """Flash attention of cuDNN, for NVIDIA GPUs; arguments as of `splash`.
+
+  It knows no segments: they go in as a mask, [B, 1, T, T] numbers in memory.
+
+  Raises:
+    ValueError: a type or size that it does not take.
+  """
+  H = q_BTNH.shape[-1]
+  if q_BTNH.dtype not in (jnp.bfloat16, jnp.float16) or H % 8 or H > 256:
+    raise ValueError(
+        f"model.attention='cudnn' takes bfloat16 or float16 and a head size "
+        f'that is a multiple of 8 up to 256, got {q_BTNH.dtype} and {H}: set '
+        "model.dtype='bfloat16', or model.attention='xla'.")
+  return _over_mesh(_cudnn_local, q_BTNH, k_BTKH, v_BTKH, segments_BT)
+
+
+def _cudnn_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
+                 segments_BT: jax.Array) -> jax.Array:
+  mask_B1TS = (segments_BT[:, :, None] == segments_BT[:, None, :])[:, None]
+  return jax.nn.dot_product_attention(
+      q_BTNH, k_BTKH, v_BTKH, mask=mask_B1TS, is_causal=True,
+      implementation='cudnn')
+
+
+def _over_mesh(local: Attend, q_BTNH: jax.Array, k_BTKH: jax.Array,
+               v_BTKH: jax.Array, segments_BT: jax.Array) -> jax.Array:
+  """`local` on each device of the mesh that is set, with its rows and heads."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
+  ways, heads = mesh.shape.get('tensor', 1), k_BTKH.shape[2]
+  if heads % ways:
+    raise ValueError(f'The {heads} key-value heads do not divide over mesh '
+                     f"axis 'tensor' of {ways}: choose a divisor.")
+  rows = tuple(axis for axis in _ROW_AXES if axis in mesh.axis_names)
+  by_head = P(rows, None, 'tensor', None)
+  return jax.shard_map(
+      local, mesh=mesh, in_specs=(by_head, by_head, by_head, P(rows, None)),
+      out_specs=by_head, check_vma=False)(
+          q_BTNH, k_BTKH, v_BTKH, segments_BT)
+
+
+ATTEND: dict[str, Attend] = {'splash': splash, 'cudnn': cudnn}
