@@ -58,7 +58,8 @@ def load(folder: str | os.PathLike, mesh: jax.sharding.Mesh,
     field: the config field that names the folder, for errors.
 
   Raises:
-    ValueError: no such stage, or its parameters do not fit its own shape.
+    ValueError: no such stage, or its parameters do not fit its own shape or
+      the mesh.
   """
   made = runs.manifest(folder, field)['made']
   folder = pathlib.Path(folder)
@@ -66,6 +67,7 @@ def load(folder: str | os.PathLike, mesh: jax.sharding.Mesh,
     raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
                      'not one that trains a model.')
   model = model_config.make(metrics.read_json(folder / 'model.json'))
+  sharding.check(model, mesh)
   like = sharding.abstract(functools.partial(transformer.init, model,
                                              jax.random.key(0)), mesh)
   params = checkpoint.load_params(folder / 'params', like)

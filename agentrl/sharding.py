@@ -8,6 +8,7 @@ nothing, so one program serves a laptop and a pod.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import math
 import re
 from typing import Any
@@ -16,8 +17,9 @@ import jax
 from jax.experimental import mesh_utils
 
 P = jax.sharding.PartitionSpec
-AXES = ('data', 'fsdp', 'tensor')
-PARTS = P(None, ('data', 'fsdp'))  # parts of a batch, rows of a part
+AXES = ('data', 'fsdp', 'tensor', 'expert')
+ROWS = ('data', 'fsdp', 'expert')  # axes that the rows of a batch lie on
+PARTS = P(None, ROWS)  # parts of a batch, rows of a part
 
 # The first match wins; specs align with the last axes of the parameter, since
 # a scanned layer has one more in front.
@@ -26,6 +28,9 @@ RULES: tuple[tuple[str, P], ...] = (
     (r'qkv/kernel$', P('fsdp', 'tensor', None)),  # D M H
     (r'qkv/bias$', P('tensor', None)),  # M H
     (r'out/kernel$', P('tensor', 'fsdp')),  # NH D
+    (r'router/kernel$', P('fsdp', None)),  # D E
+    (r'moe/up/kernel$', P('expert', 'fsdp', None, 'tensor')),  # E D 2 F
+    (r'moe/down/kernel$', P('expert', 'tensor', 'fsdp')),  # E F D
     (r'up/kernel$', P('fsdp', None, 'tensor')),  # D 2 F
     (r'down/kernel$', P('tensor', 'fsdp')),  # F D
     (r'smear/kernel$', P('fsdp', 'tensor')),  # D D
@@ -40,15 +45,16 @@ def make_mesh(axes: Mapping[str, int],
   are neighbours in the torus, where it has such a shape.
 
   Args:
-    axes: size of each of `AXES`.
+    axes: sizes; `expert` may be absent where a model has none.
     devices: to choose from; None: all there are.
 
   Raises:
     ValueError: unknown axes, or more devices than there are.
   """
-  if set(axes) != set(AXES):
+  if set(axes) | {'expert'} != set(AXES):
     raise ValueError(f'config.mesh must give {", ".join(AXES)}, got '
                      f'{sorted(axes)}.')
+  axes = {'expert': 1, **axes}
   sizes = [axes[name] for name in AXES]
   devices = jax.devices() if devices is None else devices
   need, have = math.prod(sizes), len(devices)
@@ -65,6 +71,38 @@ def replica(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
   """The first slice of a mesh along `data`: samplers live there, and share
   what is compiled for it."""
   return jax.sharding.Mesh(mesh.devices[:1], AXES)
+
+
+def check(model: Any, mesh: jax.sharding.Mesh) -> None:
+  """Raises ValueError unless the mesh divides the heads and experts.
+
+  Args:
+    model: its `ModelConfig`.
+    mesh: where it shall lie.
+  """
+  for axis, field in (('tensor', 'num_heads'), ('tensor', 'num_kv_heads'),
+                      ('expert', 'num_experts')):
+    ways, size = mesh.shape[axis], getattr(model, field)
+    if size % ways or (ways > 1 and not size):
+      raise ValueError(
+          f'config.mesh.{axis}={ways} does not divide model.{field}={size}: '
+          f'set it to {" or ".join(map(str, _divisors(size)))}.')
+
+
+def _divisors(size: int) -> list[int]:
+  return [n for n in range(1, size + 1) if size % n == 0] or [1]
+
+
+def on(mesh: jax.sharding.Mesh | None
+      ) -> contextlib.AbstractContextManager[None]:
+  """A context: what is traced in it may ask for its mesh, as experts do.
+
+  It is entered within the traced function, and so holds for whoever traces it:
+  a loop, a thread that warms up, a compilation for devices that are elsewhere.
+  """
+  if mesh is None:
+    return contextlib.nullcontext()
+  return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def _spec(path: str, shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> P:
@@ -108,17 +146,16 @@ def abstract(make: Callable[[], Any], mesh: jax.sharding.Mesh) -> Any:
 
 def batch(mesh: jax.sharding.Mesh, micro_rows: int
          ) -> jax.sharding.NamedSharding:
-  """Where a batch in parts [M, B, ..] lies: each part's rows over `data` and
-  `fsdp`.
+  """Where a batch in parts [M, B, ..] lies: each part's rows over `ROWS`.
 
   Raises:
     ValueError: the rows of one part do not divide over them.
   """
-  ways = mesh.shape['data'] * mesh.shape['fsdp']
+  ways = math.prod(mesh.shape[axis] for axis in ROWS)
   if micro_rows % ways:
     raise ValueError(f'config.micro_rows={micro_rows} does not divide over the '
-                     f'{ways} devices of mesh axes data and fsdp: set it to a '
-                     f'multiple of {ways}.')
+                     f'{ways} devices of mesh axes {", ".join(ROWS)}: set it '
+                     f'to a multiple of {ways}.')
   return jax.sharding.NamedSharding(mesh, PARTS)
 
 

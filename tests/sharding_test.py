@@ -73,7 +73,7 @@ def test_every_mesh_gives_the_update_of_one_device():
 
 def mesh(**sizes):
   devices = jax.sharding.AbstractMesh(
-      tuple({'data': 1, 'fsdp': 1, 'tensor': 1, **sizes}.values()),
+      tuple({**dict.fromkeys(sharding.AXES, 1), **sizes}.values()),
       sharding.AXES)
   return devices
 

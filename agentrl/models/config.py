@@ -10,6 +10,7 @@ from agentrl import resolve
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 ATTENTIONS = ('xla', 'splash', 'cudnn')
+_MAY_BE_0 = ('smear', 'num_experts', 'experts_per_token', 'router_aux_coef')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,11 @@ class ModelConfig:
       through a matrix (smeared keys, arXiv:2209.11895), and fresh weights can
       copy (`models/induction.py`). For models from scratch; published ones
       have 0.
+    num_experts: 0: each layer has one SwiGLU of width `d_ff`; else so many, of
+      that width each, of which a token goes through `experts_per_token`.
+    norm_topk: the weights of a token's experts add up to 1.
+    router_aux_coef: of the loss that keeps experts in equal use, see
+      `moe.penalty`; 0: none.
   """
 
   vocab_size: int
@@ -92,6 +98,10 @@ class ModelConfig:
   rope_scaling: RopeScaling | None = None
   qkv_bias: bool = False
   qk_norm: bool = False
+  num_experts: int = 0
+  experts_per_token: int = 0
+  norm_topk: bool = False
+  router_aux_coef: float = 0.0
   attention: str = 'xla'
 
   def __post_init__(self):
@@ -102,11 +112,11 @@ class ModelConfig:
                          resolve.call(RopeScaling, {**scaling}))
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      least = 0 if field.name == 'smear' else 1
+      least = 0 if field.name in _MAY_BE_0 else 1
       if field.type == 'int' and (type(value) is not int or value < least):
         raise ValueError(f'model.{field.name} must be an integer of at least '
                          f'{least}, got {value!r}.')
-      if field.type == 'float' and not value > 0:
+      if field.type == 'float' and not (value > 0 or value == least == 0):
         raise ValueError(f'model.{field.name} must be above 0, got {value!r}.')
       if field.name.endswith('dtype') and value not in DTYPES:
         raise ValueError(f'model.{field.name} must be one of '
@@ -127,6 +137,16 @@ class ModelConfig:
           f'model.smear={self.smear} starts with induction heads made of plain '
           'projections: set model.qkv_bias and model.qk_norm to False, or '
           'model.smear to 0.')
+    if (self.experts_per_token > self.num_experts
+        or bool(self.experts_per_token) != bool(self.num_experts)):
+      raise ValueError(
+          f'model.experts_per_token={self.experts_per_token} must lie between '
+          f'1 and model.num_experts={self.num_experts}, or both be 0.')
+    if not self.num_experts and (self.norm_topk or self.router_aux_coef):
+      raise ValueError(
+          f'model.norm_topk={self.norm_topk} and model.router_aux_coef='
+          f'{self.router_aux_coef} are of models with experts: set '
+          'model.num_experts, or these to False and 0.')
 
 
 def make(fields: Mapping[str, Any], **more: Any) -> ModelConfig:

@@ -7,9 +7,9 @@ what its tensors are called. A new one is a line of `FAMILIES`, and rows of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
-import math
+import itertools
 import re
 from typing import Any, NamedTuple
 
@@ -31,18 +31,22 @@ class Family:
     architecture: class in `transformers`.
     head_dim: where config.json does not say; None: d_model / num_heads.
     qkv_bias, qk_norm: see `ModelConfig`.
+    experts: each layer has them.
   """
 
   architecture: str
   head_dim: int | None = None
   qkv_bias: bool = False
   qk_norm: bool = False
+  experts: bool = False
 
 
 FAMILIES = {
     'llama': Family('LlamaForCausalLM'),
     'qwen2': Family('Qwen2ForCausalLM', qkv_bias=True),
     'qwen3': Family('Qwen3ForCausalLM', head_dim=128, qk_norm=True),
+    'qwen3_moe': Family('Qwen3MoeForCausalLM', head_dim=128, qk_norm=True,
+                        experts=True),
 }
 
 _SIZES = {  # field of ModelConfig: key of config.json
@@ -50,13 +54,17 @@ _SIZES = {  # field of ModelConfig: key of config.json
     'd_model': 'hidden_size', 'num_heads': 'num_attention_heads',
     'd_ff': 'intermediate_size', 'max_length': 'max_position_embeddings',
     'norm_eps': 'rms_norm_eps'}
+_EXPERTS = {  # more of them
+    'd_ff': 'moe_intermediate_size', 'num_experts': 'num_experts',
+    'experts_per_token': 'num_experts_per_tok'}
 _SCALING = {'factor': 'factor', 'low': 'low_freq_factor',
             'high': 'high_freq_factor',
             'original_length': 'original_max_position_embeddings'}
 _MUST_BE = {  # what the decoder does not know may only be switched off
     'hidden_act': 'silu', 'attention_bias': False, 'mlp_bias': False,
     'use_sliding_window': False, 'partial_rotary_factor': 1.0,
-    'num_local_experts': 0, 'quantization_config': None}
+    'decoder_sparse_step': 1, 'mlp_only_layers': [],
+    'quantization_config': None}
 
 
 def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
@@ -76,18 +84,23 @@ def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
     raise ValueError(f'No model family {kind!r} (model_type of config.json).'
                      + resolve.hint(kind, FAMILIES))
   family = FAMILIES[kind]
-  for key, only in _MUST_BE.items():
+  # `transformers` 5 writes the one name, published files have the other.
+  fields = {'num_experts': fields.get('num_local_experts', 0), **fields}
+  none = {} if family.experts else {'num_experts': 0}
+  for key, only in (_MUST_BE | none).items():
     if (value := fields.get(key, only)) != only and value is not None:
       raise ValueError(f'config.json has {key}={value!r}, but the decoder '
                        f'computes {only!r} alone: choose other weights.')
-  sizes = _taken(fields, _SIZES, 'config.json')
-  rope_theta, scaling = _rope(fields)
+  sizes = _taken(fields, _SIZES | (_EXPERTS if family.experts else {}),
+                 'config.json')
+  rope_theta, scaling = rope(fields)
   return model_config.make({
       **sizes, 'rope_theta': rope_theta, 'rope_scaling': scaling,
       'num_kv_heads': fields.get('num_key_value_heads') or sizes['num_heads'],
       'head_dim': (fields.get('head_dim') or family.head_dim
                    or sizes['d_model'] // sizes['num_heads']),
       'tie_embeddings': bool(fields.get('tie_word_embeddings', False)),
+      'norm_topk': family.experts and bool(fields.get('norm_topk_prob')),
       'qkv_bias': family.qkv_bias, 'qk_norm': family.qk_norm, **changes})
 
 
@@ -99,7 +112,7 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
   return {ours: fields[key] for ours, key in keys.items()}
 
 
-def _rope(fields: Mapping[str, Any]
+def rope(fields: Mapping[str, Any]
           ) -> tuple[float, model_config.RopeScaling | None]:
   """Base and scaling; `transformers` 5 keeps both in `rope_parameters`."""
   rope = {**(fields.get('rope_scaling') or {}),
@@ -125,14 +138,15 @@ def family_of(config: Config) -> str:
     ValueError: none has.
   """
   for kind, family in FAMILIES.items():
-    same = (family.qkv_bias, family.qk_norm) == (config.qkv_bias,
-                                                 config.qk_norm)
+    same = (family.qkv_bias, family.qk_norm, family.experts) == (
+        config.qkv_bias, config.qk_norm, config.num_experts > 0)
     if same and not config.smear:
       return kind
   raise ValueError(
       f'No published family has model.qkv_bias={config.qkv_bias}, '
-      f'qk_norm={config.qk_norm} and smear={config.smear}: such a model can be '
-      'kept as a bundle, but not written for other libraries.')
+      f'qk_norm={config.qk_norm}, num_experts={config.num_experts} and '
+      f'smear={config.smear}: such a model can be kept as a bundle, but not '
+      'written for other libraries.')
 
 
 def to_hf(config: Config) -> dict[str, Any]:
@@ -143,6 +157,9 @@ def to_hf(config: Config) -> dict[str, Any]:
   """
   kind = family_of(config)
   fields = {key: getattr(config, ours) for ours, key in _SIZES.items()}
+  if config.num_experts:
+    fields |= {key: getattr(config, ours) for ours, key in _EXPERTS.items()}
+    fields['norm_topk_prob'] = config.norm_topk
   scaling = config.rope_scaling
   if scaling is not None:
     scaling = {'rope_type': 'llama3', **{
@@ -193,7 +210,7 @@ _GATED = Layout(lambda c, parts: np.stack([x.T for x in parts], 1),
                 lambda c, x_D2F: [x_D2F[:, 0].T, x_D2F[:, 1].T])
 
 # Path of our parameter: how it is made, of which tensors. `layer/` stands for
-# each layer, here and there.
+# each layer, here and there; `*` for each expert, of which ours is a stack.
 NAMES: dict[str, tuple[Layout, tuple[str, ...]]] = {
     'embed': (_PLAIN, ('model.embed_tokens.weight',)),
     'head': (_PLAIN, ('lm_head.weight',)),
@@ -215,22 +232,29 @@ NAMES: dict[str, tuple[Layout, tuple[str, ...]]] = {
     'layer/mlp/up/kernel': (_GATED, (
         'layer/mlp.gate_proj.weight', 'layer/mlp.up_proj.weight')),
     'layer/mlp/down/kernel': (_MATRIX, ('layer/mlp.down_proj.weight',)),
+    'layer/moe/router/kernel': (_MATRIX, ('layer/mlp.gate.weight',)),
+    'layer/moe/up/kernel': (_GATED, (
+        'layer/mlp.experts.*.gate_proj.weight',
+        'layer/mlp.experts.*.up_proj.weight')),
+    'layer/moe/down/kernel': (_MATRIX, (
+        'layer/mlp.experts.*.down_proj.weight',)),
 }
 
 
 class Piece(NamedTuple):
-  """One of our parameters, or one layer of it where layers are scanned.
+  """One of our parameters, or one layer or expert of it where it is a stack.
 
   Attributes:
     path: of the parameter, as `layers_0/mlp/down/kernel`.
-    layer: which one of a scanned parameter; None: it is not scanned.
+    at: index of the piece in the parameter: of the layer, if scanned, and of
+      the expert, if it has any.
     shape: of the piece.
     layout: how it is made.
     theirs: shapes of the tensors it is made of, by name, in their order.
   """
 
   path: str
-  layer: int | None
+  at: tuple[int, ...]
   shape: tuple[int, ...]
   layout: Layout
   theirs: dict[str, tuple[int, ...]]
@@ -247,132 +271,34 @@ def pieces(config: Config) -> list[Piece]:
   Raises:
     ValueError: a parameter that published models do not have.
   """
-  found = []
-  for path, leaf in flat(shapes(config)).items():
-    inner = re.fullmatch(r'layers(?:_(\d+))?/(.*)', path)
-    if inner is None:
-      found.append(_piece(config, path, path, None, leaf))
-    elif inner[1] is not None:
-      found.append(_piece(config, path, f'layer/{inner[2]}', None, leaf,
-                          int(inner[1])))
-    else:
-      one = jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
-      found += [_piece(config, path, f'layer/{inner[2]}', i, one, i)
-                for i in range(config.num_layers)]
-  return found
+  return [piece for path, leaf in flat(shapes(config)).items()
+          for piece in _pieces(config, path, leaf)]
 
 
-def _piece(config: Config, path: str, row: str, layer: int | None,
-           leaf: Any, number: int = 0) -> Piece:
+def _pieces(config: Config, path: str, leaf: Any) -> Iterator[Piece]:
+  inner = re.fullmatch(r'layers(?:_(\d+))?/(.*)', path)
+  row = path if inner is None else f'layer/{inner[2]}'
   if row not in NAMES:
     raise ValueError(f'Published models have no parameter {path}: set '
                      'model.smear to 0.')
   layout, names = NAMES[row]
-  split = jax.eval_shape(lambda x: layout.split(config, x), leaf)
-  names = [x.replace('layer/', f'model.layers.{number}.') for x in names]
-  return Piece(path, layer, leaf.shape, layout,
-               {name: x.shape for name, x in zip(names, split)})
+  layers, experts = [()], [()]
+  if scanned := inner is not None and inner[1] is None:
+    layers = [(i,) for i in range(config.num_layers)]
+  if '*' in names[0]:
+    experts = [(i,) for i in range(config.num_experts)]
+  lead = len(layers[0]) + len(experts[0])
+  one = jax.ShapeDtypeStruct(leaf.shape[lead:], leaf.dtype)
+  split = jax.eval_shape(lambda x: layout.split(config, x), one)
+  for layer, expert in itertools.product(layers, experts):
+    number = layer[0] if scanned else inner and inner[1]
+    theirs = [name.replace('layer/', f'model.layers.{number}.')
+              .replace('*', ''.join(map(str, expert))) for name in names]
+    yield Piece(path, layer + expert, one.shape, layout,
+                {name: x.shape for name, x in zip(theirs, split)})
 
 
 def flat(tree: Any) -> dict[str, Any]:
   """The leaves of a tree of parameters by their paths, in its order."""
   return {'/'.join(str(p.key) for p in path): leaf
           for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-# GGUF: the same tensors under other names.
-
-_GGUF_TOP = {'token_embd': 'model.embed_tokens', 'output': 'lm_head',
-             'output_norm': 'model.norm'}
-_GGUF_LAYER = {
-    'attn_norm': 'input_layernorm', 'attn_q': 'self_attn.q_proj',
-    'attn_k': 'self_attn.k_proj', 'attn_v': 'self_attn.v_proj',
-    'attn_output': 'self_attn.o_proj', 'attn_q_norm': 'self_attn.q_norm',
-    'attn_k_norm': 'self_attn.k_norm', 'ffn_norm': 'post_attention_layernorm',
-    'ffn_gate': 'mlp.gate_proj', 'ffn_up': 'mlp.up_proj',
-    'ffn_down': 'mlp.down_proj'}
-_GGUF_FIELDS = {
-    'hidden_size': 'embedding_length', 'num_hidden_layers': 'block_count',
-    'num_attention_heads': 'attention.head_count',
-    'num_key_value_heads': 'attention.head_count_kv',
-    'head_dim': 'attention.key_length',
-    'intermediate_size': 'feed_forward_length',
-    'max_position_embeddings': 'context_length',
-    'rope_theta': 'rope.freq_base',
-    'rms_norm_eps': 'attention.layer_norm_rms_epsilon',
-    'num_local_experts': 'expert_count'}
-_INTERLEAVED = ('llama',)  # architectures whose rotary pairs lie side by side
-
-
-def gguf_name(name: str) -> str:
-  """The name in safetensors of a GGUF tensor; its own if it has none."""
-  found = re.fullmatch(r'(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)', name)
-  if found is None:
-    return name
-  number, stem, kind = found.groups()
-  if number is None and stem in _GGUF_TOP:
-    return f'{_GGUF_TOP[stem]}.{kind}'
-  if number is not None and stem in _GGUF_LAYER:
-    return f'model.layers.{number}.{_GGUF_LAYER[stem]}.{kind}'
-  return name
-
-
-def gguf_fields(metadata: Mapping[str, Any],
-                shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-  """What config.json would say, from the metadata of a GGUF file.
-
-  Args:
-    metadata: values by key.
-    shapes: of the tensors, by their names in safetensors.
-
-  Raises:
-    ValueError: it is not a language model's file.
-  """
-  kind = metadata.get('general.architecture')
-  embed = shapes.get('model.embed_tokens.weight')
-  if embed is None:
-    raise ValueError('The GGUF file has no tensor token_embd.weight: it is no '
-                     'language model, or a part of one.')
-  fields = {key: metadata[f'{kind}.{theirs}']
-            for key, theirs in _GGUF_FIELDS.items()
-            if f'{kind}.{theirs}' in metadata}
-  scaling = metadata.get(f'{kind}.rope.scaling.type', 'none')
-  if scaling != 'none':
-    fields['rope_scaling'] = {'rope_type': scaling}
-  return {**fields, 'model_type': kind, 'vocab_size': embed[0],
-          'tie_word_embeddings': 'lm_head.weight' not in shapes}
-
-
-def gguf_scaling(freqs: np.ndarray, fields: Mapping[str, Any]
-                 ) -> dict[str, Any]:
-  """The rope_scaling that a GGUF file spells out as tensor `rope_freqs`.
-
-  Args:
-    freqs: by how much each rate is divided.
-    fields: of config.json.
-
-  Raises:
-    ValueError: they are not those of Llama 3's rule.
-  """
-  found = {'rope_type': 'llama3', 'factor': float(np.max(freqs)),
-           'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
-           'original_max_position_embeddings': 8192}
-  theta, scaling = _rope({**fields, 'rope_scaling': found})
-  rate = theta ** (-np.arange(freqs.size) / freqs.size)
-  turns = scaling.original_length * rate / (2 * math.pi)
-  kept = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
-  if not np.allclose(freqs, 1 / (kept + (1 - kept) / scaling.factor),
-                     rtol=1e-3):
-    raise ValueError('Tensor rope_freqs.weight is not the scaling of Llama 3: '
-                     'read these weights from safetensors.')
-  return found
-
-
-def gguf_tensor(kind: str, name: str, x: np.ndarray, head_dim: int
-                ) -> np.ndarray:
-  """A tensor of a GGUF file with its rotary pairs in halves again."""
-  turned = re.search(r'self_attn\.[qk]_proj', name)
-  if kind not in _INTERLEAVED or not turned:
-    return x
-  pairs = x.reshape(-1, head_dim // 2, 2, *x.shape[1:])
-  return pairs.swapaxes(1, 2).reshape(x.shape)

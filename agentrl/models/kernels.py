@@ -1,7 +1,7 @@
 """Causal attention of packed rows by kernels that keep no scores in memory.
 
 Each is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH, and runs
-under `shard_map` where a mesh is set (`jax.sharding.use_abstract_mesh`): rows
+under `shard_map` where a mesh is set (`sharding.on`): rows
 over the axes of a batch, heads over `tensor`.
 """
 
@@ -97,7 +97,7 @@ def _over_mesh(local: Attend, q_BTNH: jax.Array, k_BTKH: jax.Array,
                v_BTKH: jax.Array, segments_BT: jax.Array) -> jax.Array:
   """`local` on each device of the mesh that is set, with its rows and heads."""
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty:
+  if mesh.size <= 1:  # 0: no mesh
     return local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
   ways, heads = mesh.shape.get('tensor', 1), k_BTKH.shape[2]
   if heads % ways:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from agentrl.models import config as model_config
+from agentrl.models import moe
 from agentrl.models import transformer
 
 CHUNK = 128  # tokens of each row whose logits exist at one time
@@ -16,7 +17,7 @@ CHUNK = 128  # tokens of each row whose logits exist at one time
 def token_logps(config: model_config.ModelConfig, params: Any,
                 ids_BT: jax.Array, positions_BT: jax.Array,
                 segments_BT: jax.Array, target_BT: jax.Array
-               ) -> tuple[jax.Array, jax.Array]:
+               ) -> tuple[jax.Array, jax.Array, moe.Routing | None]:
   """Log-probability of each target token given all before it.
 
   Args:
@@ -30,10 +31,10 @@ def token_logps(config: model_config.ModelConfig, params: Any,
 
   Returns:
     (logp_BT [nats], entropy_BT [nats]), of the distribution that gave the
-    token; both 0 off target.
+    token, both 0 off target; and what routers did, for `moe.penalty`.
   """
-  hidden_BTD, _ = transformer.hidden(config, params, ids_BT, positions_BT,
-                                     segments_BT)
+  hidden_BTD, routing = transformer.hidden_and_routing(
+      config, params, ids_BT, positions_BT, segments_BT)
   scored_BT = target_BT & (positions_BT > 0)
   # Targets first, in each row by itself: rows may lie on several devices.
   order_BT = jnp.argsort(~scored_BT, axis=1)
@@ -47,7 +48,7 @@ def token_logps(config: model_config.ModelConfig, params: Any,
   logp_BT, entropy_BT = (jnp.take_along_axis(x_BT, back_BT, axis=1)
                          for x_BT in picked)
   return (jnp.where(scored_BT, logp_BT, 0.0),
-          jnp.where(scored_BT, entropy_BT, 0.0))
+          jnp.where(scored_BT, entropy_BT, 0.0), routing)
 
 
 def _in_chunks(config: model_config.ModelConfig, params: Any,

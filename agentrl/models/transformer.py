@@ -18,6 +18,7 @@ from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import induction
 from agentrl.models import kernels
+from agentrl.models import moe
 
 Params = Any
 
@@ -102,7 +103,9 @@ class Layer(nn.Module):
     read_BTD, cache = Attention(c, name='attention')(
         RMSNorm(c, name='attention_norm')(x_BTD), positions_BT, seen, cache)
     x_BTD += read_BTD
-    x_BTD += Mlp(c, name='mlp')(RMSNorm(c, name='mlp_norm')(x_BTD))
+    normed_BTD = RMSNorm(c, name='mlp_norm')(x_BTD)
+    x_BTD += (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
+              if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
     return x_BTD, cache
 
 
@@ -123,9 +126,9 @@ class Transformer(nn.Module):
     layer = nn.remat(Layer) if c.remat else Layer
     if c.scan_layers:
       self.layers = nn.scan(
-          layer, variable_axes={'params': 0}, split_rngs={'params': True},
-          in_axes=(nn.broadcast, nn.broadcast, 0), out_axes=0,
-          length=c.num_layers)(c)
+          layer, variable_axes={'params': 0, moe.COLLECTION: 0},
+          split_rngs={'params': True}, length=c.num_layers,
+          in_axes=(nn.broadcast, nn.broadcast, 0), out_axes=0)(c)
     else:
       self.layers = [layer(c) for _ in range(c.num_layers)]
     self.final_norm = RMSNorm(c)
@@ -149,6 +152,8 @@ class Transformer(nn.Module):
     if cache is not None:
       cache = cache._replace(ids_BS=cache_lib.write_ids(
           cache.ids_BS, ids_BT, positions_BT))
+    if segments_BT is not None:  # pads, marked as with a cache
+      positions_BT = jnp.where(segments_BT > 0, positions_BT, -1)
     x_BTD = self._embed(ids_BT, positions_BT, cache)
     if cache is not None:
       seen = jnp.arange(cache.length) <= positions_BT[..., None]
@@ -224,6 +229,19 @@ def hidden(config: model_config.ModelConfig, params: Params, *args: Any,
            **kwargs: Any) -> tuple[jax.Array, cache_lib.Cache | None]:
   """`Transformer.__call__` as a pure function."""
   return Transformer(config).apply({'params': params}, *args, **kwargs)
+
+
+def hidden_and_routing(
+    config: model_config.ModelConfig, params: Params, ids_BT: jax.Array,
+    positions_BT: jax.Array, segments_BT: jax.Array
+) -> tuple[jax.Array, moe.Routing | None]:
+  """hidden_BTD of packed rows, and what routers did, if the model has any."""
+  (hidden_BTD, _), sown = Transformer(config).apply(
+      {'params': params}, ids_BT, positions_BT, segments_BT,
+      mutable=[moe.COLLECTION])
+  if not config.num_experts:
+    return hidden_BTD, None
+  return hidden_BTD, moe.routing(sown, (segments_BT > 0).sum())
 
 
 def logits(config: model_config.ModelConfig, params: Params,

@@ -22,6 +22,7 @@ from agentrl import metrics
 from agentrl import resolve
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.models import gguf as gguf_names
 
 GGUF_TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
 _SHARD_BYTES = 4 << 30  # of a file written
@@ -70,7 +71,8 @@ def read(source: str | os.PathLike,
   pieces = families.pieces(config)
   _check(tensors.shapes, pieces, source)
   like = families.shapes(config)
-  places = dict.fromkeys(families.flat(like))
+  sizes = {path: x.shape for path, x in families.flat(like).items()}
+  places = dict.fromkeys(sizes)
   if shardings is not None:
     places = families.flat(shardings(like))
   leaves = {}
@@ -78,13 +80,13 @@ def read(source: str | os.PathLike,
     parts = [tensors.get(name) for name in piece.theirs]
     array = piece.layout.join(config, parts).astype(config.param_dtype)
     place = places[piece.path]
-    if piece.layer is None:
+    if not piece.at:
       leaves[piece.path] = _put(array, place)
     else:
-      leaves[piece.path] = _put_layer(
-          leaves.get(piece.path), array, piece.layer, config.num_layers, place)
+      leaves[piece.path] = _put_at(
+          leaves.get(piece.path), array, piece.at, sizes[piece.path], place)
   return config, jax.tree.unflatten(
-      jax.tree.structure(like), [leaves[path] for path in families.flat(like)])
+      jax.tree.structure(like), [leaves[path] for path in sizes])
 
 
 def _put(array: np.ndarray, place: jax.sharding.Sharding | None) -> jax.Array:
@@ -93,23 +95,25 @@ def _put(array: np.ndarray, place: jax.sharding.Sharding | None) -> jax.Array:
   return jax.make_array_from_callback(array.shape, place, lambda i: array[i])
 
 
-def _put_layer(stack: jax.Array | None, array: np.ndarray, layer: int,
-               layers: int, place: jax.sharding.NamedSharding | None
-               ) -> jax.Array:
-  """A scanned parameter with one more layer, in the memory of the old one."""
-  shape = (layers, *array.shape)
+def _put_at(stack: jax.Array | None, array: np.ndarray, at: tuple[int, ...],
+            shape: tuple[int, ...], place: jax.sharding.NamedSharding | None
+            ) -> jax.Array:
+  """A stack with one more layer or expert, in the memory of the old one."""
   if stack is None:
     stack = jax.jit(lambda: jnp.zeros(shape, array.dtype),
                     out_shardings=place)()
   one = place and jax.sharding.NamedSharding(
-      place.mesh, jax.sharding.PartitionSpec(*place.spec[1:]))
-  return _setter(place)(stack, _put(array, one), layer)
+      place.mesh, jax.sharding.PartitionSpec(*place.spec[len(at):]))
+  return _setter(place)(stack, _put(array, one), at)
 
 
 @functools.cache
 def _setter(place: jax.sharding.NamedSharding | None) -> Callable[..., Any]:
-  return jax.jit(lambda stack, one, layer: stack.at[layer].set(one),
-                 donate_argnums=0, out_shardings=place)
+  def put(stack, one, at):
+    # Not `stack.at[at]`: where experts lie on several devices, that scatters.
+    return jax.lax.dynamic_update_slice(
+        stack, jnp.expand_dims(one, range(len(at))), at + (0,) * one.ndim)
+  return jax.jit(put, donate_argnums=0, out_shardings=place)
 
 
 def _check(shapes: Mapping[str, tuple[int, ...]],
@@ -211,25 +215,30 @@ class _Gguf:
       raise ValueError(
           f'{path} has tensors of types that are not read: '
           f'{", ".join(unknown)}. Get a file of {", ".join(GGUF_TYPES)}.')
-    tensors = {families.gguf_name(x.name): x for x in reader.tensors}
+    tensors = {gguf_names.tensor_name(x.name): x for x in reader.tensors}
     freqs = tensors.pop('rope_freqs.weight', None)
-    self._tensors, self._dequantize = tensors, gguf.dequantize
+    self._dequantize = gguf.dequantize
+    self._places = {}  # of each name: tensor, and index in it
+    for name, x in tensors.items():
+      experts = [(i,) for i in range(x.shape[-1])] if '*' in name else [()]
+      self._places |= {name.replace('*', ''.join(map(str, at))): (x, at)
+                       for at in experts}
     # GGUF counts dimensions from the last.
-    self.shapes = {name: tuple(int(n) for n in reversed(x.shape))
-                   for name, x in tensors.items()}
-    self.fields = families.gguf_fields(
+    self.shapes = {name: tuple(int(n) for n in reversed(x.shape))[len(at):]
+                   for name, (x, at) in self._places.items()}
+    self.fields = gguf_names.config_fields(
         {key: x.contents() for key, x in reader.fields.items()
          if not key.startswith('tokenizer.')}, self.shapes)
     if freqs is not None:
-      self.fields['rope_scaling'] = families.gguf_scaling(
+      self.fields['rope_scaling'] = gguf_names.rope_scaling(
           np.asarray(freqs.data, np.float32), self.fields)
     self._config = families.from_hf(self.fields)
 
   def get(self, name: str) -> np.ndarray:
-    tensor = self._tensors[name]
-    return families.gguf_tensor(
+    tensor, at = self._places[name]
+    return gguf_names.tensor(
         self.fields['model_type'], name,
-        self._dequantize(tensor.data, tensor.tensor_type),
+        self._dequantize(tensor.data[at], tensor.tensor_type),
         self._config.head_dim)
 
 
@@ -293,7 +302,7 @@ def _write_file(path: pathlib.Path, config: model_config.ModelConfig,
   tensors = {}
   for piece in pieces:
     leaf = leaves[piece.path]
-    array = np.asarray(leaf if piece.layer is None else leaf[piece.layer])
+    array = np.asarray(leaf[piece.at])
     for name, x in zip(piece.theirs, piece.layout.split(config, array)):
       tensors[name] = np.ascontiguousarray(x)
   save_file(tensors, path, metadata={'format': 'pt'})

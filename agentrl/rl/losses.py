@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from agentrl import shapes
 from agentrl.models import config as model_config
 from agentrl.models import logprobs
+from agentrl.models import moe
 
 
 def clipped_surrogate(
@@ -64,7 +65,7 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
     the loss, and metrics, each a part of its mean over the whole batch.
   """
   target_BT = batch['target_BT']
-  logp_BT, entropy_BT = logprobs.token_logps(
+  logp_BT, entropy_BT, routing = logprobs.token_logps(
       model, params, batch['ids_BT'], batch['positions_BT'],
       batch['segments_BT'], target_BT)
   # Off target both are set equal: no overflow of a ratio that nobody reads.
@@ -75,6 +76,8 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
   def mean(x_BT):
     return jnp.where(target_BT, x_BT, 0.0).sum() / batch['total']
 
+  balance, router = moe.penalty(model, routing,
+                                target_BT.sum() / batch['total'])
   metrics = {
       'entropy_nats': mean(entropy_BT),
       'ratio_mean': mean(jnp.exp(delta_BT)),
@@ -82,6 +85,6 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
       'kl_old_nats': mean(jnp.expm1(delta_BT) - delta_BT),
       # How far trainer and sampler are apart; before any update, by rounding.
       'logp_gap_mean': mean(jnp.abs(delta_BT)),
-      'logp_gap_max': jnp.abs(delta_BT).max(),
+      'logp_gap_max': jnp.abs(delta_BT).max(), **router,
   }
-  return mean(loss_BT), metrics
+  return mean(loss_BT) + balance, metrics

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from agentrl import sharding
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
@@ -69,6 +70,15 @@ def _put(cache: cache_lib.Cache, part: cache_lib.Cache, slot_B: jax.Array,
          positions_BT: jax.Array, spec: Spec) -> cache_lib.Cache:
   return jax.lax.with_sharding_constraint(
       cache_lib.put(cache, part, slot_B, positions_BT), spec.place)
+
+
+def _hidden(spec: Spec, params: Any, ids_BT: jax.Array,
+            positions_BT: jax.Array, cache: cache_lib.Cache
+           ) -> tuple[jax.Array, cache_lib.Cache]:
+  mesh = getattr(jax.tree.leaves(spec.place)[0], 'mesh', None)
+  with sharding.on(mesh):
+    return transformer.hidden(spec.model, params, ids_BT, positions_BT,
+                              cache=cache)
 
 
 def _positions(start_B: jax.Array, used_BT: jax.Array) -> jax.Array:
@@ -138,8 +148,8 @@ def prefill(params: Any, cache: cache_lib.Cache, rows: Rows,
   """Appends the first `count_B` of the ids to each row's slot."""
   used_BT = jnp.arange(ids_BT.shape[1]) < rows.count_B[:, None]
   positions_BT = _positions(rows.start_B, used_BT)
-  _, part = transformer.hidden(spec.model, params, ids_BT, positions_BT,
-                               cache=cache_lib.take(cache, rows.slot_B, span))
+  _, part = _hidden(spec, params, ids_BT, positions_BT,
+                    cache_lib.take(cache, rows.slot_B, span))
   return _put(cache, part, rows.slot_B, positions_BT, spec)
 
 
@@ -170,9 +180,9 @@ def decode(params: Any, cache: cache_lib.Cache, rows: Rows, last_B: jax.Array,
     t, part, last_B, left_B, ids_BT, logp_BT = carry
     active_B = left_B > 0
     at_B = rows.start_B + t
-    hidden_BTD, part = transformer.hidden(
-        spec.model, params, last_B[:, None],
-        jnp.where(active_B, at_B, -1)[:, None], cache=part)
+    hidden_BTD, part = _hidden(
+        spec, params, last_B[:, None],
+        jnp.where(active_B, at_B, -1)[:, None], part)
     logits_BV = transformer.logits(spec.model, params, hidden_BTD[:, 0])
     new_B, logp_B = sample(
         logits_BV, jax.vmap(jax.random.fold_in)(key_B, at_B + 1),

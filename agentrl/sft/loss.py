@@ -9,6 +9,7 @@ import jax
 
 from agentrl.models import config as model_config
 from agentrl.models import logprobs
+from agentrl.models import moe
 
 
 def next_token(params: Any, batch: Mapping[str, jax.Array], *,
@@ -25,8 +26,11 @@ def next_token(params: Any, batch: Mapping[str, jax.Array], *,
   Returns:
     the loss and its metrics.
   """
-  logp_BT, entropy_BT = logprobs.token_logps(
+  logp_BT, entropy_BT, routing = logprobs.token_logps(
       model, params, batch['ids_BT'], batch['positions_BT'],
       batch['segments_BT'], batch['target_BT'])
   total = batch['total']
-  return -logp_BT.sum() / total, {'entropy_nats': entropy_BT.sum() / total}
+  balance, metrics = moe.penalty(model, routing,
+                                 batch['target_BT'].sum() / total)
+  return -logp_BT.sum() / total + balance, {
+      'entropy_nats': entropy_BT.sum() / total, **metrics}

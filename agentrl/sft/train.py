@@ -51,6 +51,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   vocab = vocabulary.load(config.tokenizer)
   model = model_config.make(config.model, vocab_size=vocab.size)
   mesh = sharding.make_mesh(config.mesh)
+  sharding.check(model, mesh)
   rows = packed(config.data, vocab, env_lib.load_many(
       config.domains, config.env), side=config.side, length=config.length)
   data = batches.iterator(rows, batch_size=config.batch_size, seed=config.seed)

@@ -56,7 +56,7 @@ def compiled(loss_fn: update_lib.LossFn, tx: optax.GradientTransformation,
   pure = update_lib.make_update(loss_fn, tx)
 
   def update(state, batch):
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    with sharding.on(mesh):
       return pure(state, batch)
   return jax.jit(update, donate_argnums=0,
                  in_shardings=(places, sharding.batch(mesh, micro_rows)),

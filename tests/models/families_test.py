@@ -21,23 +21,31 @@ LENGTH, PREFIX, VOCAB = 12, 5, 37
 LLAMA3 = dict(rope_type='llama3', rope_theta=100.0, factor=4.0,
               low_freq_factor=0.2, high_freq_factor=2.0,
               original_max_position_embeddings=16)
-# kind, heads, key-value heads, head size, tied, rotary embedding
+MOE = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12,
+           norm_topk_prob=True)
+# kind, heads, key-value heads, head size, tied, rotary embedding; more fields
 CASES = [
     ('llama', 4, 4, 4, True, {}), ('llama', 6, 2, 8, False, {}),
     ('llama', 4, 1, 8, True, LLAMA3), ('llama', 2, 2, 6, False, LLAMA3),
     ('qwen2', 4, 2, 4, True, {}), ('qwen2', 3, 1, 8, False, {}),
     ('qwen2', 2, 2, 8, True, LLAMA3),
     ('qwen3', 4, 2, 8, True, {}), ('qwen3', 3, 3, 4, False, {}),
-    ('qwen3', 4, 1, 6, False, LLAMA3)]
+    ('qwen3', 4, 1, 6, False, LLAMA3), ('qwen3_moe', 4, 2, 8, True, {}, MOE),
+    ('qwen3_moe', 2, 1, 6, False, LLAMA3, {**MOE, 'norm_topk_prob': False}),
+    ('qwen3_moe', 4, 4, 4, False, {}, {**MOE, 'num_experts': 5,
+                                       'num_experts_per_tok': 5}),
+    ('qwen3_moe', 4, 1, 4, True, {}, {**MOE, 'num_experts': 7,
+                                      'num_experts_per_tok': 1})]
 
 
 def name_of(case):
-  kind, *sizes, tied, rope = case
+  kind, *sizes, tied, rope = case[:6]
+  sizes += [x for more in case[6:] for x in list(more.values())[:2]]
   return '-'.join([kind, *map(str, sizes), 'tied' if tied else 'head',
                    rope.get('rope_type', 'plain')])
 
 
-def theirs(kind, heads, kv_heads, size, tied, rope):
+def theirs(kind, heads, kv_heads, size, tied, rope, more=None):
   """A random model of `transformers`, far from its quiet start."""
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers', minversion='5')
@@ -46,7 +54,7 @@ def theirs(kind, heads, kv_heads, size, tied, rope):
       num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=size,
       intermediate_size=20, max_position_embeddings=64, rms_norm_eps=1e-3,
       tie_word_embeddings=tied, rope_parameters=rope or dict(
-          rope_type='default', rope_theta=300.0))
+          rope_type='default', rope_theta=300.0), **(more or {}))
   model = transformers.AutoModelForCausalLM.from_config(
       config, attn_implementation='eager', dtype=torch.float32).eval()
   torch.manual_seed(0)
@@ -128,7 +136,21 @@ def test_written_back_it_loads_with_equal_logits(pair, tmp_path):
                                 their_logits(model, ids))
 
 
-@pytest.mark.parametrize('case', [CASES[2], CASES[5], CASES[9]], ids=name_of)
+def their_gradients(model):
+  """By the names in files, which have each expert by itself."""
+  for name, x in model.named_parameters():
+    stem, _, last = name.rpartition('.')
+    for i, one in enumerate(x.grad.numpy() if x.ndim == 3 else ()):
+      parts = [one] if last == 'down_proj' else np.split(one, 2)
+      names = ['down_proj'] if last == 'down_proj' else ['gate_proj', 'up_proj']
+      yield from ((f'{stem}.{i}.{part}.weight', y)
+                  for part, y in zip(names, parts))
+    if x.ndim < 3:
+      yield name, x.grad.numpy()
+
+
+@pytest.mark.parametrize('case', [CASES[i] for i in (2, 5, 9, 10, 11, 13)],
+                         ids=name_of)
 def test_gradients_are_theirs(case, tmp_path):
   torch = pytest.importorskip('torch')
   pytest.importorskip('safetensors')
@@ -137,7 +159,7 @@ def test_gradients_are_theirs(case, tmp_path):
   config, params = weights.read(tmp_path)
   ids = tokens(LENGTH)
   model(torch.tensor(ids), labels=torch.tensor(ids)).loss.backward()
-  want = {name: x.grad.numpy() for name, x in model.named_parameters()}
+  want = dict(their_gradients(model))
 
   def loss(params):
     out, _ = run(config, params, ids, np.arange(LENGTH)[None])
@@ -146,7 +168,8 @@ def test_gradients_are_theirs(case, tmp_path):
   grads = families.flat(jax.grad(loss)(params))
   compared = set()
   for piece in families.pieces(config):
-    parts = piece.layout.split(config, np.asarray(grads[piece.path]))
+    grad = np.asarray(grads[piece.path][piece.at])
+    parts = piece.layout.split(config, grad)
     for name, ours in zip(piece.theirs, parts):
       gap = np.linalg.norm(ours - want[name])
       assert gap <= 1e-3 * np.linalg.norm(want[name]), name
@@ -161,7 +184,8 @@ SHAPE = model_config.ModelConfig(
 
 @pytest.mark.parametrize('change', [
     {}, dict(qkv_bias=True), dict(qk_norm=True), dict(tie_embeddings=False),
-    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16))])
+    dict(rope_scaling=model_config.RopeScaling(8.0, 1.0, 4.0, 16)),
+    dict(qk_norm=True, num_experts=4, experts_per_token=2, norm_topk=True)])
 def test_config_there_and_back(change):
   config = dataclasses.replace(SHAPE, **change)
   assert families.from_hf(families.to_hf(config)) == config
@@ -173,6 +197,10 @@ def test_config_there_and_back(change):
     (dict(hidden_size=None, rms_norm_eps=None), 'hidden_size, rms_norm_eps'),
     (dict(hidden_act='gelu'), "hidden_act='gelu'"),
     (dict(attention_bias=True), 'attention_bias=True'),
+    (dict(num_local_experts=8), 'num_experts=8.* 0 alone'),
+    (dict(decoder_sparse_step=2), 'decoder_sparse_step=2'),
+    (dict(mlp_only_layers=[0]), r'mlp_only_layers=\[0\]'),
+    (dict(model_type='qwen3_moe'), 'lacks moe_intermediate_size'),
     (dict(rope_scaling={'type': 'yarn', 'factor': 4.0}), "by 'yarn'"),
     (dict(rope_scaling={'rope_type': 'llama3'}), 'lacks factor, low_freq'),
     (dict(num_key_value_heads=3), 'num_heads=4 must be a multiple')])
@@ -182,7 +210,8 @@ def test_what_would_not_be_exact_is_refused(change, words):
 
 
 @pytest.mark.parametrize('change', [
-    dict(smear=2), dict(qk_norm=True, qkv_bias=True)])
+    dict(smear=2), dict(qk_norm=True, qkv_bias=True),
+    dict(num_experts=4, experts_per_token=2)])
 def test_models_of_no_family_are_not_written(change):
   with pytest.raises(ValueError, match='No published family'):
     families.to_hf(dataclasses.replace(SHAPE, **change))

@@ -15,6 +15,7 @@ import pytest
 from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.models import gguf as gguf_names
 from agentrl.models import weights
 
 pytest.importorskip('safetensors')
@@ -246,10 +247,10 @@ def test_llama_3_scaling_from_its_tensor():
   from agentrl.models import attention
   scaling = model_config.RopeScaling(32.0, 1.0, 4.0, 8192)
   freqs = rate / np.asarray(attention.stretch(jnp.asarray(rate), scaling))
-  found = families.gguf_scaling(freqs, fields)
+  found = gguf_names.rope_scaling(freqs, fields)
   assert found['factor'] == pytest.approx(32.0)
   with pytest.raises(ValueError, match='not the scaling of Llama 3'):
-    families.gguf_scaling(freqs + np.arange(64) / 9, fields)
+    gguf_names.rope_scaling(freqs + np.arange(64) / 9, fields)
 
 
 def test_parameters_lie_where_they_were_asked_to(tmp_path):
@@ -267,7 +268,7 @@ def test_parameters_lie_where_they_were_asked_to(tmp_path):
 
 
 def test_biases_are_split_by_heads_and_norms_of_heads_are_not():
-  mesh = jax.sharding.AbstractMesh((1, 1, 2), sharding.AXES)
+  mesh = jax.sharding.AbstractMesh((1, 1, 2, 1), sharding.AXES)
   P = jax.sharding.PartitionSpec
   for scan, path, more in ((False, 'layers_0', ()), (True, 'layers', (None,))):
     config = dataclasses.replace(CONFIG, vocab_size=32, qkv_bias=True,

@@ -1,0 +1,120 @@
+"""GGUF files: tensors and fields of published models under other names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from agentrl.models import families
+
+_TOP = {'token_embd': 'model.embed_tokens', 'output': 'lm_head',
+             'output_norm': 'model.norm'}
+_LAYER = {
+    'attn_norm': 'input_layernorm', 'attn_q': 'self_attn.q_proj',
+    'attn_k': 'self_attn.k_proj', 'attn_v': 'self_attn.v_proj',
+    'attn_output': 'self_attn.o_proj', 'attn_q_norm': 'self_attn.q_norm',
+    'attn_k_norm': 'self_attn.k_norm', 'ffn_norm': 'post_attention_layernorm',
+    'ffn_gate': 'mlp.gate_proj', 'ffn_up': 'mlp.up_proj',
+    'ffn_down': 'mlp.down_proj', 'ffn_gate_inp': 'mlp.gate',
+    # All experts of a layer in one tensor.
+    'ffn_gate_exps': 'mlp.experts.*.gate_proj',
+    'ffn_up_exps': 'mlp.experts.*.up_proj',
+    'ffn_down_exps': 'mlp.experts.*.down_proj'}
+_FIELDS = {
+    'hidden_size': 'embedding_length', 'num_hidden_layers': 'block_count',
+    'num_attention_heads': 'attention.head_count',
+    'num_key_value_heads': 'attention.head_count_kv',
+    'head_dim': 'attention.key_length',
+    'intermediate_size': 'feed_forward_length',
+    'max_position_embeddings': 'context_length',
+    'rope_theta': 'rope.freq_base',
+    'rms_norm_eps': 'attention.layer_norm_rms_epsilon',
+    'num_local_experts': 'expert_count',
+    'num_experts_per_tok': 'expert_used_count',
+    'moe_intermediate_size': 'expert_feed_forward_length',
+    'norm_topk_prob': 'expert_weights_norm'}
+_KINDS = {'qwen3moe': 'qwen3_moe'}  # model_type where it is another
+_INTERLEAVED = ('llama',)  # architectures whose rotary pairs lie side by side
+
+
+def tensor_name(name: str) -> str:
+  """The name in safetensors of a GGUF tensor; its own if it has none.
+
+  In that of a stack of all experts `*` stands for each.
+  """
+  found = re.fullmatch(r'(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)', name)
+  if found is None:
+    return name
+  number, stem, kind = found.groups()
+  if number is None and stem in _TOP:
+    return f'{_TOP[stem]}.{kind}'
+  if number is not None and stem in _LAYER:
+    return f'model.layers.{number}.{_LAYER[stem]}.{kind}'
+  return name
+
+
+def config_fields(metadata: Mapping[str, Any],
+                  shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+  """What config.json would say, from the metadata of a GGUF file.
+
+  Args:
+    metadata: values by key.
+    shapes: of the tensors, by their names in safetensors.
+
+  Raises:
+    ValueError: it is not a language model's file.
+  """
+  kind = metadata.get('general.architecture')
+  embed = shapes.get('model.embed_tokens.weight')
+  if embed is None:
+    raise ValueError('The GGUF file has no tensor token_embd.weight: it is no '
+                     'language model, or a part of one.')
+  fields = {key: metadata[f'{kind}.{theirs}']
+            for key, theirs in _FIELDS.items()
+            if f'{kind}.{theirs}' in metadata}
+  scaling = metadata.get(f'{kind}.rope.scaling.type', 'none')
+  if scaling != 'none':
+    fields['rope_scaling'] = {'rope_type': scaling}
+  # Whoever writes no `expert_weights_norm` normalises, as llama.cpp does.
+  return {'norm_topk_prob': True, **fields, 'vocab_size': embed[0],
+          'model_type': _KINDS.get(kind, kind),
+          'tie_word_embeddings': 'lm_head.weight' not in shapes}
+
+
+def rope_scaling(freqs: np.ndarray, fields: Mapping[str, Any]
+                ) -> dict[str, Any]:
+  """The rope_scaling that a GGUF file spells out as tensor `rope_freqs`.
+
+  Args:
+    freqs: by how much each rate is divided.
+    fields: of config.json.
+
+  Raises:
+    ValueError: they are not those of Llama 3's rule.
+  """
+  found = {'rope_type': 'llama3', 'factor': float(np.max(freqs)),
+           'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
+           'original_max_position_embeddings': 8192}
+  theta, scaling = families.rope({**fields, 'rope_scaling': found})
+  rate = theta ** (-np.arange(freqs.size) / freqs.size)
+  turns = scaling.original_length * rate / (2 * math.pi)
+  kept = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
+  if not np.allclose(freqs, 1 / (kept + (1 - kept) / scaling.factor),
+                     rtol=1e-3):
+    raise ValueError('Tensor rope_freqs.weight is not the scaling of Llama 3: '
+                     'read these weights from safetensors.')
+  return found
+
+
+def tensor(kind: str, name: str, x: np.ndarray, head_dim: int
+          ) -> np.ndarray:
+  """A tensor of a GGUF file with its rotary pairs in halves again."""
+  turned = re.search(r'self_attn\.[qk]_proj', name)
+  if kind not in _INTERLEAVED or not turned:
+    return x
+  pairs = x.reshape(-1, head_dim // 2, 2, *x.shape[1:])
+  return pairs.swapaxes(1, 2).reshape(x.shape)

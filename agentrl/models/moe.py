@@ -1,0 +1,229 @@
+"""Mixture of experts: each token goes through a few of many SwiGLU blocks.
+
+Exact: no expert has a capacity, no token is dropped. Pairs of a token and one
+of its experts are sorted by expert, and ragged matrix products run over them.
+
+Letters of this file: E experts, C the experts that one token goes to, M tokens
+in a row, R pairs of a token and an expert.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from agentrl.models import config as model_config
+
+P = jax.sharding.PartitionSpec
+_ROWS = ('data', 'fsdp', 'expert')  # mesh axes that the rows of a batch lie on
+COLLECTION = 'routing'  # where each layer sows its counts
+
+
+class Routing(NamedTuple):
+  """What the routers did with the real tokens of a batch.
+
+  Attributes:
+    count_LE: tokens that went to each expert.
+    prob_LE: sum over the tokens of the probability of each expert.
+    tokens: how many there were.
+  """
+
+  count_LE: jax.Array
+  prob_LE: jax.Array
+  tokens: jax.Array
+
+
+def routing(sown: Any, tokens: jax.Array) -> Routing:
+  """Collects what the layers have sown, scanned or not."""
+  count, prob = (jax.tree.leaves(sown)[i::2] for i in range(2))
+  count_LE, prob_LE = (jnp.concatenate([jnp.atleast_2d(x) for x in xs])
+                       for xs in (count, prob))
+  return Routing(count_LE, prob_LE, tokens)
+
+
+def balance_loss(routing_: Routing) -> jax.Array:
+  """Least, the number of experts of a token, where all are used alike.
+
+  Source: Switch Transformer, arXiv:2101.03961 eq. 4-6, with the means over the
+  tokens of all layers together, as `transformers` has it.
+  """
+  layers, experts = routing_.count_LE.shape
+  total = jnp.maximum(routing_.tokens, 1) * layers
+  share_E = routing_.count_LE.sum(0) / total
+  return experts * (share_E * routing_.prob_LE.sum(0) / total).sum()
+
+
+def penalty(config: model_config.ModelConfig, routing_: Routing | None,
+            weight: jax.Array) -> tuple[jax.Array | float, dict[str, Any]]:
+  """The part of the loss that keeps experts in equal use, and its metrics.
+
+  A batch whose gradients add up over parts is balanced part by part: what
+  counts is the mean over the parts, because the experts' shares of the whole
+  batch are only known when all parts are done. The more tokens a part has,
+  the freer each text is to choose (arXiv:2501.11873).
+
+  Args:
+    config: of the model.
+    routing_: of this part of the batch; None: a model without experts.
+    weight: of this part in the mean; those of all parts add up to 1.
+
+  Returns:
+    the loss, and metrics: `router_balance`, and the share of the tokens of a
+    layer that its busiest expert got.
+  """
+  if routing_ is None:
+    return 0.0, {}
+  balance = weight * balance_loss(routing_)
+  most = routing_.count_LE.max() / jnp.maximum(routing_.tokens, 1)
+  return config.router_aux_coef * balance, {
+      'router_balance': balance, 'expert_share_max': most}
+
+
+class _Kernel(nn.Module):
+  """A matrix, or a stack of them."""
+
+  config: model_config.ModelConfig
+  shape: tuple[int, ...]
+  fan_in: int
+  depth: float = 1.0
+
+  @nn.compact
+  def __call__(self) -> jax.Array:
+    init = nn.initializers.normal((self.fan_in * self.depth)**-0.5)
+    return self.param('kernel', init, self.shape, self.config.param_dtype)
+
+
+class Moe(nn.Module):
+  """Softmax over all experts, in float32; the best few, weighted by it.
+
+  Source: Qwen3, arXiv:2505.09388; the router: arXiv:1701.06538.
+  """
+
+  config: model_config.ModelConfig
+
+  @nn.compact
+  def __call__(self, x_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
+    """The weighted sum of the experts of each token; 0 where none is real."""
+    c = self.config
+    D, E, F = c.d_model, c.num_experts, c.d_ff
+    router_DE = _Kernel(c, (D, E), D, name='router')()
+    up_ED2F = _Kernel(c, (E, D, 2, F), D, name='up')()
+    down_EFD = _Kernel(c, (E, F, D), F, 2 * c.num_layers, name='down')()
+    prob_BTE = jax.nn.softmax(jnp.einsum(
+        'BTD,DE->BTE', x_BTD.astype(jnp.float32),
+        router_DE.astype(jnp.float32)))
+    out_BTD, expert_BTC = _on_mesh(c, x_BTD, prob_BTE, real_BT,
+                                   up_ED2F.astype(c.dtype),
+                                   down_EFD.astype(c.dtype))
+    self.sow(COLLECTION, 'routers', (
+        jax.nn.one_hot(expert_BTC, E).sum((0, 1, 2)),  # pads have expert E
+        jnp.where(real_BT[..., None], prob_BTE, 0).sum((0, 1))))
+    return out_BTD
+
+
+def _on_mesh(config: model_config.ModelConfig, x_BTD: jax.Array,
+             prob_BTE: jax.Array, *args: jax.Array
+            ) -> tuple[jax.Array, jax.Array]:
+  """`_routed`, each device of the mesh of the context with its own part.
+
+  Tokens go to the experts, which stay where they are. All tokens of a group
+  of devices along `expert` go to each of them, and the sums come back by a
+  reduce-scatter. Sending each token only to the devices that need it would be
+  little less: with 8 experts a token 5 of 8 devices do. And it needs
+  collectives of ragged size, or experts of bounded capacity, that drop tokens.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.size <= 1:  # 0: no mesh
+    return _routed(config, x_BTD, prob_BTE, *args)
+  # Rows of a sampler may be too few to divide: all devices have all of them.
+  divides = x_BTD.shape[0] % math.prod(mesh.shape[a] for a in _ROWS) == 0
+  rows = P(_ROWS) if divides else P()
+  return jax.shard_map(
+      functools.partial(_routed, config, mesh=mesh, divided=divides),
+      in_specs=(rows, rows, rows, P('expert', None, None, 'tensor'),
+                P('expert', 'tensor', None)),
+      out_specs=(rows, rows))(x_BTD, prob_BTE, *args)
+
+
+def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
+            prob_BTE: jax.Array, real_BT: jax.Array, up_ED2F: jax.Array,
+            down_EFD: jax.Array, mesh: Any = None, divided: bool = False
+           ) -> tuple[jax.Array, jax.Array]:
+  """Routes the tokens and runs those experts that this device has.
+
+  Returns:
+    out_BTD, and expert_BTC, which is `num_experts` where no token is real.
+  """
+  weight_BTC, expert_BTC = jax.lax.top_k(prob_BTE, config.experts_per_token)
+  if config.norm_topk:
+    weight_BTC /= weight_BTC.sum(-1, keepdims=True)
+  expert_BTC = jnp.where(real_BT[..., None], expert_BTC, config.num_experts)
+  parts = x_BTD, weight_BTC, expert_BTC
+  if mesh is None:
+    out_BTD = _run(*parts, up_ED2F, down_EFD)
+    return out_BTD.astype(x_BTD.dtype), expert_BTC
+  if divided:
+    parts = (jax.lax.all_gather(x, 'expert', tiled=True) for x in parts)
+  out_BTD = _run(*parts, up_ED2F, down_EFD, ways=mesh.shape['expert'],
+                 first=jax.lax.axis_index('expert') * len(up_ED2F)
+                ).astype(x_BTD.dtype)
+  if divided:
+    out_BTD = jax.lax.psum_scatter(out_BTD, 'expert', tiled=True)
+  else:
+    out_BTD = jax.lax.psum(out_BTD, 'expert')
+  # Over `tensor` lie the features within each expert.
+  return jax.lax.psum(out_BTD, 'tensor'), expert_BTC
+
+
+def _run(x_BTD: jax.Array, weight_BTC: jax.Array, expert_BTC: jax.Array,
+         up_ED2F: jax.Array, down_EFD: jax.Array, *, ways: int = 1,
+         first: jax.Array | int = 0) -> jax.Array:
+  """Sum over some experts of what they make of their tokens, in float32.
+
+  Args:
+    x_BTD: tokens.
+    weight_BTC: of each expert of each token.
+    expert_BTC: which ones; those that are not here add nothing.
+    up_ED2F: kernels of gate and up projection of the experts that are.
+    down_EFD: of their down projection.
+    ways: the pairs are done in so many portions, of which those that hold
+      none are skipped: all tokens could choose the experts of one device, but
+      memory and time should be those of an equal share.
+    first: number of the first expert that is here.
+  """
+  E, D = up_ED2F.shape[:2]
+  C = expert_BTC.shape[-1]
+  x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)
+  here_R = expert_BTC.reshape(-1) - first
+  here_R = jnp.where((here_R >= 0) & (here_R < E), here_R, E)
+  size = -(-here_R.size // ways)
+  order_R = jnp.pad(jnp.argsort(here_R), (0, ways * size - here_R.size))
+  end_E = (here_R[:, None] <= jnp.arange(E)).sum(0)
+
+  def add(out_MD, start):
+    pair_R = jax.lax.dynamic_slice_in_dim(order_R, start, size)
+    count_E = jnp.diff(jnp.clip(end_E - start, 0, size), prepend=0)
+    live_R1 = (jnp.arange(size) < count_E.sum())[:, None]
+    # Masked on both sides: what lies beyond the last group is undefined.
+    x_RD = jnp.where(live_R1, x_MD[pair_R // C], 0)
+    up_R2F = jax.lax.ragged_dot(
+        x_RD, up_ED2F.reshape(E, D, -1), count_E).reshape(size, 2, -1)
+    y_RD = jax.lax.ragged_dot(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD,
+                              count_E, preferred_element_type=jnp.float32)
+    y_RD = jnp.where(live_R1, y_RD, 0) * weight_R[pair_R, None]
+    return out_MD.at[pair_R // C].add(y_RD)
+
+  @jax.checkpoint
+  def step(out_MD, start):
+    return jax.lax.cond(start < end_E[-1], add, lambda out, _: out,
+                        out_MD, start), None
+
+  out_MD = add(jnp.zeros(x_MD.shape, jnp.float32), 0)
+  if ways > 1:
+    out_MD, _ = jax.lax.scan(step, out_MD, jnp.arange(1, ways) * size)
+  return out_MD.reshape(x_BTD.shape)
