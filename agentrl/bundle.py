@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 import functools
 import hashlib
@@ -20,6 +21,9 @@ from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.tokenizer import vocab as vocab_lib
 
+# Fields of ModelConfig that no parameter depends on.
+FREE = ('dtype', 'remat', 'attention', 'max_length', 'router_aux_coef')
+
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
@@ -36,6 +40,26 @@ class Bundle:
   vocab: vocab_lib.Vocab
   params: Any
   digest: str
+
+  def adapted(self, fields: Mapping[str, Any], field: str
+             ) -> model_config.ModelConfig:
+    """Its shape, with what a config changes without a change of parameters.
+
+    Args:
+      fields: of ModelConfig; those that are not of `FREE` must be its own.
+      field: of the config, for errors.
+
+    Raises:
+      ValueError: it is another model that `fields` describe.
+    """
+    model = model_config.make({**dataclasses.asdict(self.model), **fields})
+    own = dataclasses.asdict(self.model)
+    if off := {k: (v, own[k]) for k, v in dataclasses.asdict(model).items()
+               if v != own[k] and k not in FREE}:
+      raise ValueError(f'config.{field} is not the model of its folder (field: '
+                       f'config, folder): {off}. Make them equal, or leave '
+                       'them out of the config.')
+    return model
 
 
 def save(folder: str | os.PathLike, model: model_config.ModelConfig,

@@ -70,7 +70,12 @@ def make_mesh(axes: Mapping[str, int],
 def replica(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
   """The first slice of a mesh along `data`: samplers live there, and share
   what is compiled for it."""
-  return jax.sharding.Mesh(mesh.devices[:1], AXES)
+  return replicas(mesh)[0]
+
+
+def replicas(mesh: jax.sharding.Mesh) -> list[jax.sharding.Mesh]:
+  """All slices of a mesh along `data`."""
+  return [jax.sharding.Mesh(part[None], AXES) for part in mesh.devices]
 
 
 def check(model: Any, mesh: jax.sharding.Mesh) -> None:

@@ -1,8 +1,8 @@
 """Causal attention of packed rows by kernels that keep no scores in memory.
 
 Each is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH, and runs
-under `shard_map` where a mesh is set (`sharding.on`): rows
-over the axes of a batch, heads over `tensor`.
+under `shard_map` where a mesh is set (`sharding.on`): rows over the axes of a
+batch, heads over `tensor`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from agentrl.models import mesh as mesh_lib
+
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 P = jax.sharding.PartitionSpec
-_ROW_AXES = ('data', 'fsdp', 'expert')
 _LANES = 128  # of a TPU's vectors: a block is a multiple of them
 _BLOCK = 512  # queries or keys of a block; longer ones fill no more of the MXU
 
@@ -96,17 +97,12 @@ def _cudnn_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
 def _over_mesh(local: Attend, q_BTNH: jax.Array, k_BTKH: jax.Array,
                v_BTKH: jax.Array, segments_BT: jax.Array) -> jax.Array:
   """`local` on each device of the mesh that is set, with its rows and heads."""
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.size <= 1:  # 0: no mesh
+  mesh = mesh_lib.current()
+  if mesh is None:
     return local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
-  ways, heads = mesh.shape.get('tensor', 1), k_BTKH.shape[2]
-  if heads % ways:
-    raise ValueError(f'The {heads} key-value heads do not divide over mesh '
-                     f"axis 'tensor' of {ways}: choose a divisor.")
-  rows = tuple(axis for axis in _ROW_AXES if axis in mesh.axis_names)
-  by_head = P(rows, None, 'tensor', None)
+  by_head = P(mesh_lib.ROWS, None, 'tensor', None)
   return jax.shard_map(
-      local, mesh=mesh, in_specs=(by_head, by_head, by_head, P(rows, None)),
+      local, mesh=mesh, in_specs=(by_head, by_head, by_head, P(mesh_lib.ROWS)),
       out_specs=by_head, check_vma=False)(
           q_BTNH, k_BTKH, v_BTKH, segments_BT)
 

@@ -10,7 +10,6 @@ in a row, R pairs of a token and an expert.
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,9 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from agentrl.models import config as model_config
+from agentrl.models import mesh as mesh_lib
 
 P = jax.sharding.PartitionSpec
-_ROWS = ('data', 'fsdp', 'expert')  # mesh axes that the rows of a batch lie on
 COLLECTION = 'routing'  # where each layer sows its counts
 
 
@@ -137,12 +136,12 @@ def _on_mesh(config: model_config.ModelConfig, x_BTD: jax.Array,
   little less: with 8 experts a token 5 of 8 devices do. And it needs
   collectives of ragged size, or experts of bounded capacity, that drop tokens.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.size <= 1:  # 0: no mesh
+  mesh = mesh_lib.current()
+  if mesh is None:
     return _routed(config, x_BTD, prob_BTE, *args)
   # Rows of a sampler may be too few to divide: all devices have all of them.
-  divides = x_BTD.shape[0] % math.prod(mesh.shape[a] for a in _ROWS) == 0
-  rows = P(_ROWS) if divides else P()
+  divides = mesh_lib.divides(mesh, x_BTD.shape[0])
+  rows = P(mesh_lib.ROWS) if divides else P()
   return jax.shard_map(
       functools.partial(_routed, config, mesh=mesh, divided=divides),
       in_specs=(rows, rows, rows, P('expert', None, None, 'tensor'),

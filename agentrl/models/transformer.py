@@ -18,6 +18,7 @@ from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import induction
 from agentrl.models import kernels
+from agentrl.models import mesh
 from agentrl.models import moe
 
 Params = Any
@@ -106,7 +107,7 @@ class Layer(nn.Module):
     normed_BTD = RMSNorm(c, name='mlp_norm')(x_BTD)
     x_BTD += (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
               if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
-    return x_BTD, cache
+    return mesh.by_rows(x_BTD), cache
 
 
 class Transformer(nn.Module):
@@ -154,7 +155,7 @@ class Transformer(nn.Module):
           cache.ids_BS, ids_BT, positions_BT))
     if segments_BT is not None:  # pads, marked as with a cache
       positions_BT = jnp.where(segments_BT > 0, positions_BT, -1)
-    x_BTD = self._embed(ids_BT, positions_BT, cache)
+    x_BTD = mesh.by_rows(self._embed(ids_BT, positions_BT, cache))
     if cache is not None:
       seen = jnp.arange(cache.length) <= positions_BT[..., None]
     elif self.config.attention == 'xla':
@@ -166,7 +167,8 @@ class Transformer(nn.Module):
 
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
              cache: cache_lib.Cache | None) -> jax.Array:
-    x_BTD = self.embed[ids_BT].astype(self.config.dtype)
+    embed_VD = mesh.by_words(self.embed)
+    x_BTD = embed_VD[ids_BT].astype(self.config.dtype)
     carried_BTD = 0.0
     for back in range(self.config.smear, 0, -1):  # S (e1 + S (e2 + ...))
       if cache is None:
@@ -175,7 +177,7 @@ class Transformer(nn.Module):
         before_BT = jnp.take_along_axis(
             cache.ids_BS, jnp.maximum(positions_BT - back, 0), axis=1)
       none_BT1 = positions_BT[..., None] < back
-      before_BTD = self.embed[before_BT].astype(self.config.dtype)
+      before_BTD = embed_VD[before_BT].astype(self.config.dtype)
       carried_BTD = self.smear(carried_BTD + jnp.where(none_BT1, 0, before_BTD))
     return x_BTD + carried_BTD
 
@@ -201,9 +203,19 @@ class Transformer(nn.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """float32 logits [..., V] of hidden states [..., D]."""
-    head_VD = self.embed if self.config.tie_embeddings else self.head
-    return jnp.einsum('...D,VD->...V', hidden, head_VD.astype(hidden.dtype),
-                      preferred_element_type=jnp.float32)
+    return project(hidden,
+                   self.embed if self.config.tie_embeddings else self.head)
+
+
+def project(hidden: jax.Array, head_VD: jax.Array) -> jax.Array:
+  """float32 logits [..., V] of hidden states [..., D]."""
+  return jnp.einsum('...D,VD->...V', hidden, head_VD.astype(hidden.dtype),
+                    preferred_element_type=jnp.float32)
+
+
+def head(config: model_config.ModelConfig, params: Params) -> jax.Array:
+  """The matrix head_VD that makes logits."""
+  return params['embed' if config.tie_embeddings else 'head']
 
 
 def _segment_mask(ids_BT: jax.Array,

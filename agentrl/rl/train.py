@@ -50,14 +50,16 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   tasks = data_lib.tasks(config.data, 'train')
   mesh = sharding.make_mesh(config.mesh)
   start = bundle.load(config.init_from, mesh, 'init_from')
-  place = sharding.replica(mesh)
-  agent = policy.from_bundle(start, place, **config.sampler)
-  user = policy.from_bundle(bundle.load(config.user, place, 'user'), place,
-                            **config.user_sampler)
+  model = start.adapted(config.model, 'model')
+  places = sharding.replicas(sharding.make_mesh(config.sampler_mesh))
+  agent = policy.from_bundle(start, *places, **config.sampler)
+  talker = bundle.load(config.user, places[0], 'user')
+  talker.adapted(config.user_model, 'user_model')
+  user = policy.from_bundle(talker, *places, **config.user_sampler)
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
   loss_fn = functools.partial(
-      losses.batch_loss, model=start.model, loss=resolve.name(config.loss),
+      losses.batch_loss, model=model, loss=resolve.name(config.loss),
       loss_kw=dict(config.loss_kw))
   first, like, update = loop.make(
       lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
@@ -81,7 +83,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
         max_waves=config.max_waves, keep=keep)
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
-                     length=config.sampler.length, rows=_most_rows(config))
+                     length=config.sampler.length, rows=most_rows(config))
     state, values = update(state, arrays)
     values = loop.to_floats(values) | {
         f'train/{k}': v for k, v in collect.metrics(batch).items()}
@@ -107,7 +109,7 @@ def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
                      limits=limits, progress=bar.update)
 
 
-def _most_rows(config: ml_collections.ConfigDict) -> int:
+def most_rows(config: ml_collections.ConfigDict) -> int:
   """Rows for the largest batch there can be; what stays empty costs nothing."""
   most = (config.tasks - 1 + config.wave) * config.group
   return -(-most // config.micro_rows) * config.micro_rows

@@ -18,7 +18,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.data = 'runs/quickstart/data'
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
+  c.model = {}  # of init_from; may change what no parameter depends on
+  c.user_model = {}
   c.mesh = dict(data=2, fsdp=1, tensor=1)
+  c.sampler_mesh = dict(data=1, fsdp=1, tensor=1)  # an engine on each of `data`
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task
