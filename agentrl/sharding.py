@@ -88,14 +88,10 @@ def check(model: Any, mesh: jax.sharding.Mesh) -> None:
   for axis, field in (('tensor', 'num_heads'), ('tensor', 'num_kv_heads'),
                       ('expert', 'num_experts')):
     ways, size = mesh.shape[axis], getattr(model, field)
-    if size % ways or (ways > 1 and not size):
+    if size % ways:  # without experts `expert` is more of `data`
       raise ValueError(
           f'config.mesh.{axis}={ways} does not divide model.{field}={size}: '
-          f'set it to {" or ".join(map(str, _divisors(size)))}.')
-
-
-def _divisors(size: int) -> list[int]:
-  return [n for n in range(1, size + 1) if size % n == 0] or [1]
+          f'set it to {math.gcd(ways, size)}, or to another divisor.')
 
 
 def on(mesh: jax.sharding.Mesh | None

@@ -9,31 +9,50 @@ import jax
 import pytest
 
 from agentrl import sharding
+from agentrl.models import config as model_config
 
-MESHES = [dict(data=8, fsdp=1, tensor=1), dict(data=1, fsdp=8, tensor=1),
-          dict(data=2, fsdp=2, tensor=2), dict(data=1, fsdp=2, tensor=4)]
+MESHES = [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2),
+          dict(fsdp=2, tensor=4), dict(expert=8), dict(data=4, expert=2),
+          dict(fsdp=2, expert=4), dict(tensor=2, expert=2),
+          dict(fsdp=2, tensor=2, expert=2)]
+SHAPES = {
+    'llama': dict(tie_embeddings=False), 'qwen2': dict(qkv_bias=True),
+    'qwen3': dict(qk_norm=True, scan_layers=True, tie_embeddings=False),
+    'qwen3_moe': dict(qk_norm=True, num_experts=8, experts_per_token=3,
+                      norm_topk=True, router_aux_coef=0.5),
+    'qwen3_moe, scanned': dict(
+        qk_norm=True, num_experts=8, experts_per_token=2, scan_layers=True,
+        remat=True)}
 
 # In a process of its own, because the number of devices is fixed at start.
 PROGRAM = '''
 import functools, json, sys
-import jax, numpy as np, optax
+import jax, jax.numpy as jnp, numpy as np, optax
 from agentrl import sharding
-from agentrl.models import config, transformer
+from agentrl.models import cache as cache_lib, config, transformer
+from agentrl.rollout import steps
 from agentrl.sft import loss
 from agentrl.train import loop
 
 rng = np.random.default_rng(0)
+real_BT = np.arange(8) < rng.integers(4, 9, (16, 1))
 batch = {'ids_BT': rng.integers(1, 32, (16, 8)),
          'positions_BT': np.tile(np.arange(8), (16, 1)),
-         'segments_BT': np.ones((16, 8), int),
-         'target_BT': rng.random((16, 8)) < 0.5}
+         'segments_BT': real_BT.astype(int),
+         'target_BT': real_BT & (rng.random((16, 8)) < 0.5)}
+ONE = dict.fromkeys(sharding.AXES, 1)
 
-def run(axes, scan, tie):
-  model = config.ModelConfig(32, 2, 16, 4, 4, 8, 32, 16, scan_layers=scan,
-                             tie_embeddings=tie)
+def make(model):
+  """Random parameters, far from their quiet start."""
+  shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+      lambda x: 0.3 * rng.normal(size=x.shape).astype('float32'), shapes)
+
+def update(axes, model):
   mesh = sharding.make_mesh(axes)
   first, like, update = loop.make(
-      functools.partial(transformer.init, model, jax.random.key(0)),
+      lambda: jax.tree.map(jnp.asarray, make(model)),
       functools.partial(loss.next_token, model=model), optax.sgd(0.5),
       mesh=mesh, micro_rows=8)
   state = first()
@@ -44,31 +63,66 @@ def run(axes, scan, tie):
   state, metrics = update(state, batch)
   return split, loop.to_floats(metrics), jax.device_get(state.params)
 
-mesh = sharding.make_mesh(dict(data=2, fsdp=2, tensor=2))
-part = sharding.replica(mesh)
-assert dict(part.shape) == dict(data=1, fsdp=2, tensor=2)
-assert (part.devices == mesh.devices[0]).all()
+def sample(axes, model):
+  """What a sampler reads and draws: cache, ids and log-probabilities."""
+  mesh = sharding.replica(sharding.make_mesh(axes))
+  params = make(model)
+  params = jax.device_put(params, sharding.shardings(params, mesh))
+  cache = cache_lib.empty(model, 6, 16)
+  spec = steps.Spec(model, burst=4, stop_id=1, pad_id=0,
+                    place=steps.place(cache, params))
+  cache = jax.device_put(cache, spec.place)
+  n = np.array([0, 1, 2, 6]), np.arange(4), np.zeros(4, int), np.array(
+      [5, 3, 4, 0])  # the last row is none
+  rows = steps.Rows(*(x.astype(np.int32) for x in n))
+  cache = steps.prefill(params, cache, rows, batch['ids_BT'][:4, :5],
+                        spec=spec, span=16)
+  rows = rows._replace(start_B=rows.count_B, count_B=np.array([4, 2, 4, 0]))
+  out = steps.decode(params, cache, rows, batch['ids_BT'][:4, 5],
+                     np.float32(1), spec=spec, span=16)
+  return jax.device_get(out)
 
-for scan, tie in ((False, True), (True, False)):
-  _, metrics, params = run(dict(data=1, fsdp=1, tensor=1), scan, tie)
-  for axes in json.loads(sys.argv[1]):
-    split, other, moved = run(axes, scan, tie)
-    assert (split > 0) == (axes['data'] < 8), axes
-    for name in metrics:
-      np.testing.assert_allclose(other[name], metrics[name], rtol=2e-4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(
-        a, b, atol=2e-5), params, moved)
+def near(a, b, tol):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=tol), a, b)
+
+meshes, shapes = map(json.loads, sys.argv[1:])
+for name, fields in shapes.items():
+  model = config.ModelConfig(32, 2, 16, 8, 4, 4, 24, 16, **fields)
+  _, metrics, params = update(ONE, model)
+  drawn = sample(ONE, model)
+  for axes in meshes:
+    axes = {**ONE, **axes}
+    sharding.check(model, sharding.make_mesh(axes))
+    split, other, moved = update(axes, model)
+    alone = [x for x in ('data', 'expert') if axes[x] == 8]
+    assert (split > 0) == (alone != ['data'] and (
+        alone != ['expert'] or model.num_experts > 0)), (name, axes)
+    near(other, metrics, 1e-4)
+    near(moved, params, 3e-5)
+    near(sample(axes, model), drawn, 1e-4)
 print('same')
 '''
 
 
-@pytest.mark.slow
-def test_every_mesh_gives_the_update_of_one_device():
+def run(meshes, shapes):
   env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
-         'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
-  found = subprocess.run([sys.executable, '-c', PROGRAM, json.dumps(MESHES)],
-                         env=env, capture_output=True, text=True, check=False)
+         # Compiling is what takes the time here.
+         'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
+                      '--xla_backend_optimization_level=0'}
+  found = subprocess.run(
+      [sys.executable, '-c', PROGRAM, json.dumps(meshes), json.dumps(shapes)],
+      env=env, capture_output=True, text=True, check=False)
   assert found.stdout.strip() == 'same', found.stderr[-3000:]
+
+
+def test_experts_on_several_devices_are_those_of_one():
+  run([dict(tensor=2, expert=2)], {'moe': SHAPES['qwen3_moe, scanned']})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('shape', SHAPES)
+def test_every_mesh_gives_the_update_and_samples_of_one_device(shape):
+  run(MESHES, {shape: SHAPES[shape]})
 
 
 def mesh(**sizes):
@@ -97,6 +151,19 @@ def test_sizes_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match='needs 16 devices, but there are 1'):
     sharding.make_mesh(dict(data=4, fsdp=4, tensor=1))
   with pytest.raises(ValueError, match='must give data, fsdp, tensor'):
-    sharding.make_mesh(dict(data=1))
-  with pytest.raises(ValueError, match='micro_rows=3 .* 2 devices'):
-    sharding.batch(mesh(data=2), 3)
+    sharding.make_mesh(dict(data=1, expert=1))
+  for axes in (dict(data=2), dict(expert=2)):
+    with pytest.raises(ValueError, match='micro_rows=3 .* 2 devices'):
+      sharding.batch(mesh(**axes), 3)
+
+
+@pytest.mark.parametrize('axes, words', [
+    (dict(tensor=3), r'mesh.tensor=3 does not divide model.num_heads=8: .* 1'),
+    (dict(tensor=8), r'mesh.tensor=8 .*num_kv_heads=4: set it to 4'),
+    (dict(expert=4), r'mesh.expert=4 .*num_experts=6: set it to 2')])
+def test_a_mesh_that_does_not_divide_heads_or_experts_is_refused(axes, words):
+  model = model_config.ModelConfig(32, 2, 16, 8, 4, 4, 24, 16, num_experts=6,
+                                   experts_per_token=2)
+  with pytest.raises(ValueError, match=words):
+    sharding.check(model, mesh(**axes))
+  sharding.check(model, mesh(tensor=4, expert=2))

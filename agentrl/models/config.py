@@ -117,7 +117,8 @@ class ModelConfig:
         raise ValueError(f'model.{field.name} must be an integer of at least '
                          f'{least}, got {value!r}.')
       if field.type == 'float' and not (value > 0 or value == least == 0):
-        raise ValueError(f'model.{field.name} must be above 0, got {value!r}.')
+        raise ValueError(f'model.{field.name} must be above 0'
+                         f'{", or 0" * (not least)}, got {value!r}.')
       if field.name.endswith('dtype') and value not in DTYPES:
         raise ValueError(f'model.{field.name} must be one of '
                          f'{", ".join(DTYPES)}, got {value!r}.')

@@ -162,13 +162,19 @@ def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
   if config.norm_topk:
     weight_BTC /= weight_BTC.sum(-1, keepdims=True)
   expert_BTC = jnp.where(real_BT[..., None], expert_BTC, config.num_experts)
-  parts = x_BTD, weight_BTC, expert_BTC
+  tokens, kernels = (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD)
   if mesh is None:
-    out_BTD = _run(*parts, up_ED2F, down_EFD)
-    return out_BTD.astype(x_BTD.dtype), expert_BTC
+    return _run(*tokens, *kernels).astype(x_BTD.dtype), expert_BTC
+  # Gradients are summed over the devices where a value becomes theirs: here,
+  # and not in a portion of `_run`, which some of them skip.
+  own = functools.partial(jax.lax.pcast, to='varying')
   if divided:
-    parts = (jax.lax.all_gather(x, 'expert', tiled=True) for x in parts)
-  out_BTD = _run(*parts, up_ED2F, down_EFD, ways=mesh.shape['expert'],
+    tokens = (jax.lax.all_gather(own(x, 'tensor'), 'expert', tiled=True)
+              for x in tokens)
+    kernels = (own(x, ('data', 'fsdp')) for x in kernels)
+  else:
+    tokens = (own(x, ('expert', 'tensor')) for x in tokens)
+  out_BTD = _run(*tokens, *kernels, ways=mesh.shape['expert'],
                  first=jax.lax.axis_index('expert') * len(up_ED2F)
                 ).astype(x_BTD.dtype)
   if divided:

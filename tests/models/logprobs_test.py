@@ -22,7 +22,7 @@ TARGET = np.array([[1, 1, 0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0, 0, 0]], bool)
 
 def scores(params, target=TARGET):
   return jax.jit(functools.partial(logprobs.token_logps, CONFIG))(
-      params, IDS, POSITIONS, SEGMENTS, target)
+      params, IDS, POSITIONS, SEGMENTS, target)[:2]
 
 
 def plain(params):

@@ -16,6 +16,7 @@ CONFIG = model_config.ModelConfig(
     vocab_size=31, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2,
     head_dim=4, d_ff=24, max_length=32)
 SMEARED = dataclasses.replace(CONFIG, smear=2)
+MOE = dataclasses.replace(CONFIG, num_experts=4, experts_per_token=2)
 
 
 @functools.cache
@@ -61,7 +62,7 @@ def test_causal(config):
   assert np.abs(x[:, 5:] - y[:, 5:]).min(-1).max() > 0.01
 
 
-@pytest.mark.parametrize('config', [CONFIG, SMEARED])
+@pytest.mark.parametrize('config', [CONFIG, SMEARED, MOE])
 def test_packed_is_single_and_padding_gives_no_nan(config):
   params = params_of(config)
   a, b = ids(1, 5), ids(1, 3, seed=1)
@@ -149,7 +150,8 @@ WITH_SHAPE = (
     dict(vocab_size=32), dict(num_layers=3), dict(d_model=20),
     dict(num_heads=6), dict(num_kv_heads=1), dict(head_dim=6), dict(d_ff=20),
     dict(tie_embeddings=False), dict(smear=2), dict(scan_layers=True),
-    dict(param_dtype='bfloat16'), dict(qkv_bias=True), dict(qk_norm=True))
+    dict(param_dtype='bfloat16'), dict(qkv_bias=True), dict(qk_norm=True),
+    dict(num_experts=4, experts_per_token=2))
 
 
 @pytest.mark.parametrize('change', WITHOUT_SHAPE)
@@ -170,8 +172,9 @@ def test_each_field_with_a_shape_has_an_effect():
 
 def test_no_field_is_left_out():
   held = {name for change in WITHOUT_SHAPE + WITH_SHAPE for name in change}
-  # Of data and engine; of memory alone; of kernels_test.
-  elsewhere = {'max_length', 'remat', 'attention'}
+  # Of data and engine; of memory alone; of moe_test; of kernels_test.
+  elsewhere = {'max_length', 'remat', 'norm_topk', 'router_aux_coef',
+               'attention', 'experts'}
   assert held | elsewhere == {x.name for x in dataclasses.fields(CONFIG)}
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,9 @@ CONFIG = model_config.ModelConfig(
     head_dim=8, d_ff=24, max_length=32, tie_embeddings=False)
 
 
+MOE = dict(qk_norm=True, num_experts=4, experts_per_token=2)
+
+
 def params_of(config):
   """Parameters of which no two are equal."""
   rng = np.random.default_rng(0)
@@ -42,7 +46,8 @@ def assert_equal(a, b):
 
 @pytest.mark.parametrize('change', [
     {}, dict(qkv_bias=True, scan_layers=True, tie_embeddings=True),
-    dict(qk_norm=True, param_dtype='bfloat16', scan_layers=True)])
+    dict(qk_norm=True, param_dtype='bfloat16', scan_layers=True),
+    dict(MOE, norm_topk=True), dict(MOE, scan_layers=True)])
 @pytest.mark.parametrize('shard_bytes', [1 << 20, 3000])
 def test_read_is_what_was_written(tmp_path, change, shard_bytes):
   config = dataclasses.replace(CONFIG, **change)
@@ -139,11 +144,16 @@ def test_files_that_cannot_be_read(tmp_path):
 WIDE = model_config.ModelConfig(
     vocab_size=5, num_layers=1, d_model=256, num_heads=2, num_kv_heads=1,
     head_dim=128, d_ff=256, max_length=32, rope_theta=500.0, norm_eps=0.25)
+WIDE_MOE = dataclasses.replace(WIDE, qk_norm=True, num_experts=3,
+                               experts_per_token=2, norm_topk=True)
 GGUF_NAMES = {
     'model.embed_tokens': 'token_embd', 'model.norm': 'output_norm',
     'input_layernorm': 'attn_norm', 'self_attn.q_proj': 'attn_q',
     'self_attn.k_proj': 'attn_k', 'self_attn.v_proj': 'attn_v',
     'self_attn.o_proj': 'attn_output', 'post_attention_layernorm': 'ffn_norm',
+    'mlp.gate': 'ffn_gate_inp', 'mlp.experts.gate_proj': 'ffn_gate_exps',
+    'mlp.experts.up_proj': 'ffn_up_exps',
+    'mlp.experts.down_proj': 'ffn_down_exps',
     'mlp.gate_proj': 'ffn_gate', 'mlp.up_proj': 'ffn_up',
     'mlp.down_proj': 'ffn_down', 'self_attn.q_norm': 'attn_q_norm',
     'self_attn.k_norm': 'attn_k_norm'}
@@ -189,18 +199,27 @@ def write_gguf(path, config, kind, arch='llama'):
   writer.add_context_length(config.max_length)
   writer.add_rope_freq_base(config.rope_theta)
   writer.add_layer_norm_rms_eps(config.norm_eps)
+  if config.num_experts:
+    writer.add_expert_count(config.num_experts)
+    writer.add_expert_used_count(config.experts_per_token)
+    writer.add_expert_feed_forward_length(config.d_ff)
   rng = np.random.default_rng(0)
+  stacks = {}
   for piece in families.pieces(config):
     for name, shape in piece.theirs.items():
       data, value, of = quantised(
           rng.normal(size=shape).astype(np.float32), kind, rng)
       if arch == 'llama' and ('q_proj' in name or 'k_proj' in name):
         data = interleaved(data)
-      stem, last = name.removeprefix('model.layers.0.').rsplit('.', 1)
+      stem, last = re.sub(r'model\.layers\.0\.|(?<=experts)\.\d', '',
+                          name).rsplit('.', 1)
       block = 'blk.0.' if name.startswith('model.layers') else ''
-      writer.add_tensor(f'{block}{GGUF_NAMES[stem]}.{last}', data,
-                        raw_dtype=of)
+      stacks.setdefault((f'{block}{GGUF_NAMES[stem]}.{last}', of),
+                        []).append(data)
       want[name] = value
+  for (name, of), each in stacks.items():
+    writer.add_tensor(name, np.stack(each) if 'exps' in name else each[0],
+                      raw_dtype=of)
   writer.write_header_to_file()
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
@@ -208,15 +227,17 @@ def write_gguf(path, config, kind, arch='llama'):
   return want
 
 
-@pytest.mark.parametrize('kind', weights.GGUF_TYPES)
-def test_gguf_of_each_type(tmp_path, kind):
+@pytest.mark.parametrize('kind, arch', [
+    *((kind, 'llama') for kind in weights.GGUF_TYPES), ('Q8_0', 'qwen3moe')])
+def test_gguf_of_each_type(tmp_path, kind, arch):
   pytest.importorskip('gguf')
-  want = write_gguf(tmp_path / 'x.gguf', WIDE, kind)
+  shape = WIDE if arch == 'llama' else WIDE_MOE
+  want = write_gguf(tmp_path / 'x.gguf', shape, kind, arch)
   config, params = weights.read(tmp_path / 'x.gguf')
-  assert config == WIDE
+  assert config == shape
   leaves = families.flat(params)
   for piece in families.pieces(config):
-    parts = piece.layout.split(config, np.asarray(leaves[piece.path]))
+    parts = piece.layout.split(config, np.asarray(leaves[piece.path][piece.at]))
     for name, x in zip(piece.theirs, parts):
       assert np.isfinite(x).all() and np.ptp(x) > 0
       np.testing.assert_array_equal(x, want[name], err_msg=name)
@@ -287,7 +308,7 @@ from agentrl import sharding
 from agentrl.models import weights
 for scan in (False, True):
   _, want = weights.read(sys.argv[1], scan_layers=scan)
-  for sizes in ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)):
+  for sizes in ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 2, 2), (1, 1, 2, 4)):
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes)))
     of = functools.partial(sharding.shardings, mesh=mesh)
     _, params = weights.read(sys.argv[1], of, scan_layers=scan)
@@ -299,8 +320,9 @@ print('same')
 
 
 @pytest.mark.slow
-def test_read_onto_eight_devices(tmp_path):
-  config = dataclasses.replace(CONFIG, vocab_size=32, qkv_bias=True)
+@pytest.mark.parametrize('change', [dict(qkv_bias=True), MOE])
+def test_read_onto_eight_devices(tmp_path, change):
+  config = dataclasses.replace(CONFIG, vocab_size=32, **change)
   weights.write(tmp_path / 'x', config, params_of(config))
   env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
          'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}

@@ -94,7 +94,7 @@ def test_batch_loss_is_a_token_mean_over_targets_alone():
       'segments_BT': np.ones((2, 6), int),
       'target_BT': np.array([[0, 0, 1, 1, 0, 1], [0, 1, 0, 0, 0, 0]], bool),
       'adv_BT': rng.normal(size=(2, 6)), 'total': 4}
-  logp, _ = logprobs.token_logps(
+  logp, *_ = logprobs.token_logps(
       model, params, *(batch[k] for k in ('ids_BT', 'positions_BT',
                                           'segments_BT', 'target_BT')))
   junk = np.where(batch['target_BT'], logp, 1e9)  # off target nobody reads it

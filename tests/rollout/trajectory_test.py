@@ -67,7 +67,7 @@ def test_sampler_and_trainer_agree(fields):
       limits=dialogue.Limits(max_steps=6))
   for side in sides:
     batch = trajectory.to_batch(episodes, [1.0] * 8, length=512, side=side)
-    logp_BT, _ = logprobs.token_logps(
+    logp_BT, *_ = logprobs.token_logps(
         config, params[side], *(batch[f'{name}_BT'] for name in (
             'ids', 'positions', 'segments', 'target')))
     assert batch['target_BT'].sum() > 50

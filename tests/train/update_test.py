@@ -1,5 +1,6 @@
 """The update: parts add up, padding is free, optimisers learn."""
 
+import dataclasses
 import functools
 
 import jax
@@ -28,14 +29,14 @@ def batch(rows=4, length=8):
           'target_BT': rng.random((rows, length)) < 0.5}
 
 
-def fresh(tx):
-  return update_lib.init(transformer.init(MODEL, jax.random.key(0)), tx)
+def fresh(tx, model=MODEL):
+  return update_lib.init(transformer.init(model, jax.random.key(0)), tx)
 
 
-def step(data, micro_rows, tx):
+def step(data, micro_rows, tx, model=MODEL):
   update = update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=MODEL), tx)
-  return jax.jit(update)(fresh(tx), update_lib.split(data, micro_rows))
+      functools.partial(sft_loss.next_token, model=model), tx)
+  return jax.jit(update)(fresh(tx, model), update_lib.split(data, micro_rows))
 
 
 def assert_close(a, b):
@@ -47,6 +48,22 @@ def test_parts_of_any_size_give_the_update_of_the_whole():
   whole = step(batch(), 4, tx)
   for micro_rows in (1, 2):
     assert_close(step(batch(), micro_rows, tx), whole)
+
+
+def test_the_loss_of_routers_does_not_grow_with_the_number_of_parts():
+  tx = optax.sgd(0.1)
+  model = dataclasses.replace(MODEL, num_experts=3, experts_per_token=2,
+                              router_aux_coef=1.0)
+  # All rows are the same, so that each part is balanced as the whole is.
+  data = {k: np.repeat(v[:1], 4, 0) for k, v in batch().items()}
+  whole = step(data, 4, tx, model)
+  for micro_rows in (1, 2):
+    assert_close(step(data, micro_rows, tx, model), whole)
+  assert 2 < whole[1]['router_balance'] < 3
+  off = dataclasses.replace(model, router_aux_coef=0.0)
+  without = step(data, 2, tx, off)[1]
+  np.testing.assert_allclose(
+      whole[1]['loss'] - without['loss'], without['router_balance'], rtol=1e-5)
 
 
 def test_empty_rows_change_nothing():
