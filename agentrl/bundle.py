@@ -22,7 +22,8 @@ from agentrl.models import transformer
 from agentrl.tokenizer import vocab as vocab_lib
 
 # Fields of ModelConfig that no parameter depends on.
-FREE = ('dtype', 'remat', 'attention', 'max_length', 'router_aux_coef')
+FREE = ('dtype', 'remat', 'attention', 'experts', 'max_length',
+        'router_aux_coef')
 
 
 @dataclasses.dataclass(frozen=True)

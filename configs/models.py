@@ -22,7 +22,8 @@ def _qwen3(**sizes: Any) -> dict[str, Any]:
 
 def _qwen3_moe(**sizes: Any) -> dict[str, Any]:
   return _qwen3(num_kv_heads=4, num_experts=128, experts_per_token=8,
-                norm_topk=True, max_length=262_144, **sizes)
+                norm_topk=True, experts='megablox', max_length=262_144,
+                **sizes)
 
 
 MODELS: dict[str, dict[str, Any]] = {

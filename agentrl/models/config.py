@@ -10,6 +10,7 @@ from agentrl import resolve
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 ATTENTIONS = ('xla', 'splash', 'cudnn')
+EXPERTS = ('xla', 'megablox')
 _MAY_BE_0 = ('smear', 'num_experts', 'experts_per_token', 'router_aux_coef')
 
 
@@ -62,6 +63,8 @@ class ModelConfig:
     attention: what computes that of packed rows: `xla` anywhere, or a kernel
       that makes no scores in memory, `splash` on TPU and `cudnn` on an NVIDIA
       GPU; see `models/kernels.py`. With a cache it is `xla` always.
+    experts: what computes the gradients of their kernels: `xla` anywhere, or
+      `megablox` on TPU, where XLA's go through every expert with every token.
     norm_eps: of RMSNorm.
     tie_embeddings: the output head is the embedding, transposed.
     dtype: of activations; norms, softmax and logits are float32 always.
@@ -103,6 +106,7 @@ class ModelConfig:
   norm_topk: bool = False
   router_aux_coef: float = 0.0
   attention: str = 'xla'
+  experts: str = 'xla'
 
   def __post_init__(self):
     scaling = self.rope_scaling
@@ -122,9 +126,10 @@ class ModelConfig:
       if field.name.endswith('dtype') and value not in DTYPES:
         raise ValueError(f'model.{field.name} must be one of '
                          f'{", ".join(DTYPES)}, got {value!r}.')
-    if self.attention not in ATTENTIONS:
-      raise ValueError(f'model.attention must be one of '
-                       f'{", ".join(ATTENTIONS)}, got {self.attention!r}.')
+    for name, known in (('attention', ATTENTIONS), ('experts', EXPERTS)):
+      if (value := getattr(self, name)) not in known:
+        raise ValueError(f'model.{name} must be one of {", ".join(known)}, '
+                         f'got {value!r}.')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'model.num_heads={self.num_heads} must be a multiple of '

@@ -1,14 +1,16 @@
-"""Causal attention of packed rows by kernels that keep no scores in memory.
+"""Kernels of a chip: attention that keeps no scores, products of experts.
 
-Each is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH, and runs
-under `shard_map` where a mesh is set (`sharding.on`): rows over the axes of a
-batch, heads over `tensor`.
+Attention is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH,
+of packed rows, and runs under `shard_map` where a mesh is set (`sharding.on`):
+rows over the axes of a batch, heads over `tensor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 import functools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,3 +110,53 @@ def _over_mesh(local: Attend, q_BTNH: jax.Array, k_BTKH: jax.Array,
 
 
 ATTEND: dict[str, Attend] = {'splash': splash, 'cudnn': cudnn}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def megablox(x_RD: jax.Array, kernel_EDF: jax.Array, count_E: jax.Array,
+             preferred_element_type: Any, interpret: bool = False) -> jax.Array:
+  """`jax.lax.ragged_dot` whose gradient runs over each group's rows alone.
+
+  XLA for TPU has a kernel for the product, but makes the gradient of the
+  kernels with all rows for each group. That is Megablox's `tgmm` here.
+
+  Args:
+    x_RD: rows, those of one expert after those of another.
+    kernel_EDF: of the experts.
+    count_E: rows of each expert; those beyond their sum are undefined.
+    preferred_element_type: of the result.
+    interpret: emulate the kernel, on any device and slowly.
+
+  Returns:
+    out_RF.
+  """
+  del interpret
+  return jax.lax.ragged_dot(x_RD, kernel_EDF, count_E,
+                            preferred_element_type=preferred_element_type)
+
+
+def _megablox_fwd(x_RD, kernel_EDF, count_E, dtype, interpret):
+  return (megablox(x_RD, kernel_EDF, count_E, dtype, interpret),
+          (x_RD, kernel_EDF, count_E))
+
+
+def _megablox_bwd(dtype, interpret, kept, out_RF):
+  del dtype
+  from jax.experimental.pallas.ops.tpu.megablox import ops
+  x_RD, kernel_EDF, count_E = kept
+  out_RF = out_RF.astype(x_RD.dtype)
+  grad_RD = jax.lax.ragged_dot(out_RF, jnp.swapaxes(kernel_EDF, 1, 2), count_E,
+                               preferred_element_type=x_RD.dtype)
+  (R, D), F = x_RD.shape, out_RF.shape[1]
+  tiles = (math.gcd(R, _BLOCK), min(D, 2 * _BLOCK), min(F, 2 * _BLOCK))
+  grad_EDF = ops.backend.tgmm(
+      x_RD.T, out_RF, count_E, kernel_EDF.dtype, tiles, interpret=interpret)
+  return grad_RD, grad_EDF, None
+
+
+megablox.defvjp(_megablox_fwd, _megablox_bwd)
+
+RAGGED: dict[str, Callable[..., jax.Array]] = {
+    'xla': jax.lax.ragged_dot,
+    'megablox': lambda *args, preferred_element_type: megablox(
+        *args, preferred_element_type)}

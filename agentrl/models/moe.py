@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from agentrl.models import config as model_config
+from agentrl.models import kernels as kernels_lib
 from agentrl.models import mesh as mesh_lib
 
 P = jax.sharding.PartitionSpec
@@ -146,7 +147,9 @@ def _on_mesh(config: model_config.ModelConfig, x_BTD: jax.Array,
       functools.partial(_routed, config, mesh=mesh, divided=divides),
       in_specs=(rows, rows, rows, P('expert', None, None, 'tensor'),
                 P('expert', 'tensor', None)),
-      out_specs=(rows, rows))(x_BTD, prob_BTE, *args)
+      out_specs=(rows, rows),
+      # Pallas kernels do not say over which axes their results vary.
+      check_vma=config.experts == 'xla')(x_BTD, prob_BTE, *args)
 
 
 def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
@@ -162,9 +165,10 @@ def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
   if config.norm_topk:
     weight_BTC /= weight_BTC.sum(-1, keepdims=True)
   expert_BTC = jnp.where(real_BT[..., None], expert_BTC, config.num_experts)
+  product = kernels_lib.RAGGED[config.experts]
   tokens, kernels = (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD)
   if mesh is None:
-    return _run(*tokens, *kernels).astype(x_BTD.dtype), expert_BTC
+    return _run(*tokens, *kernels, product).astype(x_BTD.dtype), expert_BTC
   # Gradients are summed over the devices where a value becomes theirs: here,
   # and not in a portion of `_run`, which some of them skip.
   own = functools.partial(jax.lax.pcast, to='varying')
@@ -174,7 +178,7 @@ def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
     kernels = (own(x, ('data', 'fsdp')) for x in kernels)
   else:
     tokens = (own(x, ('expert', 'tensor')) for x in tokens)
-  out_BTD = _run(*tokens, *kernels, ways=mesh.shape['expert'],
+  out_BTD = _run(*tokens, *kernels, product, ways=mesh.shape['expert'],
                  first=jax.lax.axis_index('expert') * len(up_ED2F)
                 ).astype(x_BTD.dtype)
   if divided:
@@ -186,8 +190,8 @@ def _routed(config: model_config.ModelConfig, x_BTD: jax.Array,
 
 
 def _run(x_BTD: jax.Array, weight_BTC: jax.Array, expert_BTC: jax.Array,
-         up_ED2F: jax.Array, down_EFD: jax.Array, *, ways: int = 1,
-         first: jax.Array | int = 0) -> jax.Array:
+         up_ED2F: jax.Array, down_EFD: jax.Array, product: Any, *,
+         ways: int = 1, first: jax.Array | int = 0) -> jax.Array:
   """Sum over some experts of what they make of their tokens, in float32.
 
   Args:
@@ -196,6 +200,7 @@ def _run(x_BTD: jax.Array, weight_BTC: jax.Array, expert_BTC: jax.Array,
     expert_BTC: which ones; those that are not here add nothing.
     up_ED2F: kernels of gate and up projection of the experts that are.
     down_EFD: of their down projection.
+    product: of rows with the kernels of their groups, as `lax.ragged_dot`.
     ways: the pairs are done in so many portions, of which those that hold
       none are skipped: all tokens could choose the experts of one device, but
       memory and time should be those of an equal share.
@@ -216,10 +221,10 @@ def _run(x_BTD: jax.Array, weight_BTC: jax.Array, expert_BTC: jax.Array,
     live_R1 = (jnp.arange(size) < count_E.sum())[:, None]
     # Masked on both sides: what lies beyond the last group is undefined.
     x_RD = jnp.where(live_R1, x_MD[pair_R // C], 0)
-    up_R2F = jax.lax.ragged_dot(
-        x_RD, up_ED2F.reshape(E, D, -1), count_E).reshape(size, 2, -1)
-    y_RD = jax.lax.ragged_dot(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD,
-                              count_E, preferred_element_type=jnp.float32)
+    up_R2F = product(x_RD, up_ED2F.reshape(E, D, -1), count_E,
+                     preferred_element_type=x_RD.dtype).reshape(size, 2, -1)
+    y_RD = product(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
+                   preferred_element_type=jnp.float32)
     y_RD = jnp.where(live_R1, y_RD, 0) * weight_R[pair_R, None]
     return out_MD.at[pair_R // C].add(y_RD)
 

@@ -45,7 +45,7 @@ class Costs:
 
   Attributes:
     flops: of matrix products.
-    kernel_flops: of attention kernels, whose insides are not HLO.
+    kernel_flops: of Pallas kernels, whose insides are not HLO.
     cycles: of all else than kernels and collectives, by the compiler.
     collectives: by kind [count, bytes that a device sends].
     sources: bytes that a device sends, by the source's name of the operation.
@@ -218,14 +218,17 @@ def _meetings(rest: str, axis: int, places: int, taps: int, outs: int) -> int:
 
 
 def _kernel(x: Instruction) -> float:
-  """FLOPs of splash attention: blocks under the diagonal alone. Two products
-  forward; three and four backward, with those made again."""
-  products = [n for word, n in (('splash_mha_fwd', 2), ('splash_mha_dq', 3),
-                                ('splash_mha_dkv', 4)) if word in x.name]
-  if not products:
-    return 0.0
-  taken = x.rest.partition('operand_layout_constraints=')[2]
-  heads, length, head_dim = max(
-      (dims for _, found in _SHAPE.findall(taken)
-       if len(dims := _dims(found)) == 3), key=math.prod)  # the queries
-  return products[0] * 2 * heads * length**2 / 2 * head_dim
+  """FLOPs of a Pallas kernel, by its name and the shapes that it takes."""
+  taken = [_dims(dims) for _, dims in _SHAPE.findall(
+      x.rest.partition('operand_layout_constraints=')[2])]
+  if x.name.startswith('ragged-dot-none') or 'tgmm' in x.name:
+    (rows, width), *_, last = (dims for dims in taken if len(dims) > 1)
+    return 2 * rows * width * last[-1]
+  # Splash attention: blocks under the diagonal alone. Two products forward;
+  # three and four backward, with those made again.
+  for part, products in (('fwd', 2), ('dq', 3), ('dkv', 4)):
+    if f'splash_mha_{part}_' in x.name:
+      heads, length, head_dim = max(
+          (dims for dims in taken if len(dims) == 3), key=math.prod)
+      return products * 2 * heads * length**2 / 2 * head_dim
+  return 0.0

@@ -13,7 +13,7 @@ from agentrl.plan import chips
 from agentrl.plan import hlo
 from agentrl.plan import programs
 
-# Share of the peak that an attention kernel reaches: the compiler has no
+# Share of the peak that a Pallas kernel is taken to reach: the compiler has no
 # estimate for what is inside of it.
 KERNEL_SHARE = 0.5
 
@@ -70,7 +70,8 @@ def needs(program: programs.Program, chip: chips.Chip) -> Needs:
     return _needs(program, used - sum(program.held.values()), hlo.Costs(), 0.0,
                   (0.0, 0.0), time.monotonic() - began)
   memory, text = compiled.memory_analysis(), compiled.as_text()
-  costs = hlo.costs(text, unknown=program.parts)
+  costs = hlo.costs(text, unknown=program.parts,
+                    branches=program.branches)
   kernels = costs.kernel_flops / (chip.flops * KERNEL_SHARE)
   sent = sum(bytes_ for _, bytes_ in costs.collectives.values())
   more = max(0, memory.output_size_in_bytes - memory.alias_size_in_bytes)

@@ -48,6 +48,7 @@ class Program:
       of a burst.
     tokens: that it trains on or samples.
     slots: of its engine; 0: it is none.
+    branches: see `hlo.costs`.
   """
 
   name: str
@@ -58,6 +59,7 @@ class Program:
   parts: int
   tokens: int
   slots: int = 0
+  branches: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def of(config: ml_collections.ConfigDict, devices: Sequence[Any]
@@ -130,7 +132,8 @@ def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
       {'parameters': per_device(state.params),
        'optimiser': per_device(state.opt_state), 'batch': per_device(batch)},
       mesh.size, 3 * forward_flops(model, *shape, picked=1.0),
-      shape[0] // config.micro_rows, math.prod(shape))
+      shape[0] // config.micro_rows, math.prod(shape),
+      branches=_branches(model, mesh))
 
 
 def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
@@ -156,8 +159,18 @@ def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
     flops = rows * burst * tokens * per_token_flops(
         model, sampler.length, picked=float(name == 'decode'))
     found.append(Program(f'{side} {name}', lowered, held, mesh.size, flops,
-                         burst, rows * tokens * burst, sampler.slots))
+                         burst, rows * tokens * burst, sampler.slots,
+                         _branches(model, mesh)))
   return found
+
+
+def _branches(model: model_config.ModelConfig, mesh: jax.sharding.Mesh
+             ) -> dict[str, float]:
+  """Where experts are in equal use, each device has a little more or less than
+  one portion of the pairs: the slower ones run one of those that may be
+  skipped."""
+  ways = mesh.shape['expert']
+  return {'/moe/': 1 / (ways - 1)} if model.num_experts and ways > 1 else {}
 
 
 def _init(model: model_config.ModelConfig) -> Any:
