@@ -56,7 +56,7 @@ def _splash_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
   # Here, because Pallas takes a third of a second to import.
   from jax.experimental.pallas.ops.tpu import splash_attention
   T, N, H = q_BTNH.shape[1:]
-  block = next(b for b in (_BLOCK, 256, _LANES) if T % b == 0)
+  block = math.gcd(T, _BLOCK)
   sizes = splash_attention.BlockSizes(**dict.fromkeys((
       'block_q', 'block_kv', 'block_kv_compute', 'block_q_dkv', 'block_kv_dkv',
       'block_kv_dkv_compute', 'block_q_dq', 'block_kv_dq'), block))

@@ -105,7 +105,8 @@ def _check_start(start: bundle.Bundle, model: model_config.ModelConfig,
         f'but config.tokenizer holds {vocab.digest}: the same ids would mean '
         'other words. Use the tokenizer that it was trained with.')
   have, want = dataclasses.asdict(start.model), dataclasses.asdict(model)
-  if off := {k: (v, want[k]) for k, v in have.items() if v != want[k]}:
+  if off := {k: (v, want[k]) for k, v in have.items()
+             if v != want[k] and k not in bundle.FREE}:
     raise ValueError(f'config.init_from is of another model (field: its value, '
                      f'config.model): {off}. Make them equal.')
 
