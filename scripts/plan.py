@@ -13,7 +13,7 @@ import os
 # Before jax is imported: no TPU is looked for, and meshes of the config are
 # not made of CPU devices.
 os.environ.update(
-    JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1',
+    JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', ALLOW_MULTIPLE_LIBTPU_LOAD='1',
     TPU_WORKER_HOSTNAMES='localhost', TPU_MIN_LOG_LEVEL='3',
     TPU_STDERR_LOG_LEVEL='3', TF_CPP_MIN_LOG_LEVEL='3',
     XLA_FLAGS='--xla_force_host_platform_device_count=1')

@@ -46,7 +46,8 @@ class Costs:
   Attributes:
     flops: of matrix products.
     kernel_flops: of Pallas kernels, whose insides are not HLO.
-    cycles: of all else than kernels and collectives, by the compiler.
+    cycles: of all else than kernels and collectives, by the compiler, which
+      has none for gathers and sorts: it may take longer.
     collectives: by kind [count, bytes that a device sends].
     sources: bytes that a device sends, by the source's name of the operation.
   """
