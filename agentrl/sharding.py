@@ -7,14 +7,14 @@ nothing, so one program serves a laptop and a pod.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import math
 import re
 from typing import Any
 
 import jax
-import numpy as np
+from jax.experimental import mesh_utils
 
 P = jax.sharding.PartitionSpec
 AXES = ('data', 'fsdp', 'tensor', 'expert')
@@ -49,11 +49,15 @@ RULES: tuple[tuple[str, P], ...] = (
 )
 
 
-def make_mesh(axes: Mapping[str, int]) -> jax.sharding.Mesh:
-  """A mesh over the first `prod(axes)` devices.
+def make_mesh(axes: Mapping[str, int],
+              devices: Sequence[jax.Device] | None = None
+              ) -> jax.sharding.Mesh:
+  """A mesh over the first `prod(axes)` devices; on TPU neighbours in an axis
+  are neighbours in the torus, where it has such a shape.
 
   Args:
     axes: sizes; `expert` may be absent where a model has none.
+    devices: to choose from; None: all there are.
 
   Raises:
     ValueError: unknown axes, or more devices than there are.
@@ -63,19 +67,26 @@ def make_mesh(axes: Mapping[str, int]) -> jax.sharding.Mesh:
                      f'{sorted(axes)}.')
   axes = {'expert': 1, **axes}
   sizes = [axes[name] for name in AXES]
-  need, have = math.prod(sizes), jax.device_count()
+  devices = jax.devices() if devices is None else devices
+  need, have = math.prod(sizes), len(devices)
   if need > have or min(sizes) < 1:
     raise ValueError(
         f'config.mesh {dict(axes)} needs {need} devices, but there are {have} '
-        f'({jax.default_backend()}): set axes whose product is at most {have}.')
-  devices = np.asarray(jax.devices()[:need]).reshape(sizes)
-  return jax.sharding.Mesh(devices, AXES)
+        f'({devices[0].platform}): set axes whose product is at most {have}.')
+  grid = mesh_utils.create_device_mesh(sizes, devices[:need],
+                                       allow_split_physical_axes=True)
+  return jax.sharding.Mesh(grid, AXES)
 
 
 def replica(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
   """The first slice of a mesh along `data`: samplers live there, and share
   what is compiled for it."""
-  return jax.sharding.Mesh(mesh.devices[:1], AXES)
+  return replicas(mesh)[0]
+
+
+def replicas(mesh: jax.sharding.Mesh) -> list[jax.sharding.Mesh]:
+  """All slices of a mesh along `data`."""
+  return [jax.sharding.Mesh(part[None], AXES) for part in mesh.devices]
 
 
 def check(model: Any, mesh: jax.sharding.Mesh) -> None:
@@ -134,6 +145,15 @@ def shardings(tree: Any, mesh: jax.sharding.Mesh) -> Any:
                     for p in path)
     return jax.sharding.NamedSharding(mesh, _spec(name, leaf.shape, mesh))
   return jax.tree_util.tree_map_with_path(of, tree)
+
+
+def abstract(make: Callable[[], Any], mesh: jax.sharding.Mesh) -> Any:
+  """Shapes and shardings of what a function would make; nothing is made."""
+  shapes = jax.eval_shape(make)
+  places = shardings(shapes, mesh)
+  return jax.tree.map(
+      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+      shapes, places)
 
 
 def batch(mesh: jax.sharding.Mesh, micro_rows: int

@@ -46,7 +46,7 @@ def saved(tmp_path):
 
 
 def like(model=MODEL):
-  return bundle.abstract(functools.partial(state, model), mesh())
+  return sharding.abstract(functools.partial(state, model), mesh())
 
 
 def test_the_newest_comes_back_and_old_ones_go(saved):

@@ -12,7 +12,7 @@ ROWS = (
     ('runs',),
     ('tokenizer', 'models', 'sharding', 'checkpoint', 'llm', 'envs'),
     ('train', 'bundle'), ('data',), ('rollout',), ('eigendata', 'eval'),
-    ('sft', 'rl'), ('report',), ('testing',))
+    ('sft', 'rl'), ('report', 'plan'), ('testing',))
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 FILES = sorted(p for p in ROOT.rglob('*.py') if p.name != '__init__.py')
 

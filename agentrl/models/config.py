@@ -10,6 +10,8 @@ from agentrl import resolve
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 ACTIVATIONS = ('silu', 'gelu_tanh')
+ATTENTIONS = ('xla', 'splash', 'cudnn')
+EXPERTS = ('xla', 'megablox')
 _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
              'router_aux_coef')
 # How much of a layer is kept for the backward pass: all, its input, or that
@@ -82,6 +84,11 @@ class ModelConfig:
     post_norm: what attention and MLP give goes through an RMSNorm, too.
     zero_centered_norm: norms keep their scale less 1, as weights near 0.
     scale_embeddings: embeddings are multiplied by the root of `d_model`.
+    attention: what computes that of packed rows: `xla` anywhere, or a kernel
+      that makes no scores in memory, `splash` on TPU and `cudnn` on an NVIDIA
+      GPU; see `models/kernels.py`. With a cache it is `xla` always.
+    experts: what computes the gradients of their kernels: `xla` anywhere, or
+      `megablox` on TPU, where XLA's go through every expert with every token.
     norm_eps: of RMSNorm.
     tie_embeddings: the output head is the embedding, transposed.
     dtype: of activations; norms, softmax and logits are float32 always.
@@ -131,6 +138,8 @@ class ModelConfig:
   post_norm: bool = False
   zero_centered_norm: bool = False
   scale_embeddings: bool = False
+  attention: str = 'xla'
+  experts: str = 'xla'
 
   def __post_init__(self):
     scaling = self.rope_scaling
@@ -153,17 +162,21 @@ class ModelConfig:
       if field.name.endswith('dtype') and value not in DTYPES:
         raise ValueError(f'model.{field.name} must be one of '
                          f'{", ".join(DTYPES)}, got {value!r}.')
-    if self.activation not in ACTIVATIONS:
-      raise ValueError(f'model.activation must be one of '
-                       f'{", ".join(ACTIVATIONS)}, got {self.activation!r}.')
+    for name, known in (
+        ('activation', ACTIVATIONS), ('remat', REMAT),
+        ('attention', ATTENTIONS), ('experts', EXPERTS)):
+      if (value := getattr(self, name)) not in known:
+        raise ValueError(f'model.{name} must be one of {", ".join(known)}, '
+                         f'got {value!r}.')
     if (self.window > 0) != (self.global_every > 1):
       raise ValueError(
           f'model.window={self.window} is of local layers, and '
           f'model.global_every={self.global_every} says which layers those '
           'are: set both (window from 1, global_every from 2), or 0 and 1.')
-    if self.remat not in REMAT:
-      raise ValueError(f'model.remat must be one of {", ".join(REMAT)}, got '
-                       f'{self.remat!r}.')
+    if self.window and self.attention != 'xla':
+      raise ValueError(f'model.attention={self.attention!r} knows no local '
+                       f'layers, and model.window={self.window}: set '
+                       "model.attention='xla'.")
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'model.num_heads={self.num_heads} must be a multiple of '

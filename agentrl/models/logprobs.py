@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from agentrl.models import config as model_config
+from agentrl.models import mesh as mesh_lib
 from agentrl.models import moe
 from agentrl.models import transformer
 
-CHUNK = 128  # tokens of each row whose logits exist at one time
+P = jax.sharding.PartitionSpec
+CHUNK = 128  # tokens of each row whose logits exist at one time, or more in
+MOST_CHUNKS = 32  # long rows, as each chunk reads the whole head
 
 
 def token_logps(config: model_config.ModelConfig, params: Any,
@@ -36,46 +40,96 @@ def token_logps(config: model_config.ModelConfig, params: Any,
   hidden_BTD, routing = transformer.hidden_and_routing(
       config, params, ids_BT, positions_BT, segments_BT)
   scored_BT = target_BT & (positions_BT > 0)
-  # Targets first, in each row by itself: rows may lie on several devices.
-  order_BT = jnp.argsort(~scored_BT, axis=1)
   # What predicts token t is the state at t - 1.
-  before_BTD = jnp.take_along_axis(jnp.roll(hidden_BTD, 1, axis=1),
-                                   order_BT[..., None], axis=1)
-  picked = _in_chunks(config, params, before_BTD,
-                      jnp.take_along_axis(ids_BT, order_BT, axis=1),
-                      jnp.take_along_axis(scored_BT, order_BT, axis=1))
-  back_BT = jnp.argsort(order_BT, axis=1)
-  logp_BT, entropy_BT = (jnp.take_along_axis(x_BT, back_BT, axis=1)
-                         for x_BT in picked)
+  args = (jnp.roll(hidden_BTD, 1, axis=1), ids_BT, scored_BT,
+          transformer.head(config, params))
+  mesh = mesh_lib.current()
+  if mesh is None:
+    logp_BT, entropy_BT = _score(*args)
+  else:
+    rows = P(mesh_lib.ROWS)
+    logp_BT, entropy_BT = jax.shard_map(
+        functools.partial(_score, mesh=mesh), out_specs=(rows, rows),
+        in_specs=(rows, rows, rows, P('tensor', 'fsdp')))(*args)
   return (jnp.where(scored_BT, logp_BT, 0.0),
           jnp.where(scored_BT, entropy_BT, 0.0), routing)
 
 
-def _in_chunks(config: model_config.ModelConfig, params: Any,
-               before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array
+def _score(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
+           head_VD: jax.Array, mesh: Any = None
+          ) -> tuple[jax.Array, jax.Array]:
+  """Scores the rows of one device with its share of the vocabulary.
+
+  Each device gathers the head once, and sums the head's gradient over its
+  chunks before it is sent: left to the partitioner, both are done in each
+  chunk.
+  """
+  if mesh is not None:
+    head_VD = jax.lax.all_gather(head_VD, 'fsdp', axis=1, tiled=True)
+    head_VD = jax.lax.pcast(head_VD, ('data', 'expert'), to='varying')
+    before_BTD = jax.lax.pcast(before_BTD, 'tensor', to='varying')
+  rank_BT, order_BT = _targets_first(scored_BT)
+  pick_BT = lambda x_BT, at_BT: jnp.take_along_axis(x_BT, at_BT, axis=1)
+  picked = _in_chunks(
+      jnp.take_along_axis(before_BTD, order_BT[..., None], axis=1),
+      pick_BT(ids_BT, order_BT), pick_BT(scored_BT, order_BT), head_VD,
+      'tensor' if mesh is not None else None)
+  return tuple(pick_BT(x_BT, rank_BT) for x_BT in picked)
+
+
+def _targets_first(scored_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The place of each token when targets come first, and its inverse; sums
+  do what would take a sort, which is slow to run and to compile."""
+  before_BT = jnp.cumsum(scored_BT, axis=1)
+  after_BT = before_BT[:, -1:] + jnp.cumsum(~scored_BT, axis=1)
+  rank_BT = jnp.where(scored_BT, before_BT, after_BT) - 1
+  t_BT = jnp.broadcast_to(jnp.arange(scored_BT.shape[1]), scored_BT.shape)
+  row_B1 = jnp.arange(scored_BT.shape[0])[:, None]
+  return rank_BT, jnp.zeros_like(rank_BT).at[row_B1, rank_BT].set(
+      t_BT, unique_indices=True)
+
+
+def _in_chunks(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
+               head_VD: jax.Array, axis: str | None
               ) -> tuple[jax.Array, jax.Array]:
   """Rematerialised chunks: the logits of a whole batch never exist at once,
   and those of a chunk without targets never at all."""
   @jax.checkpoint
   def one(chunk):
     before, ids, scored = chunk
-    zeros = jnp.zeros(ids.shape, jnp.float32)
+    zeros = jnp.where(scored, 0.0, 0.0)
     return jax.lax.cond(
         scored.any(),
-        lambda: pick(transformer.logits(config, params, before), ids),
+        lambda: pick(transformer.project(before, head_VD), ids, axis),
         lambda: (zeros, zeros))
 
   B, T = ids_BT.shape
+  size = max(CHUNK, T // MOST_CHUNKS)
 
   def cut(x):
-    x = jnp.pad(x, ((0, 0), (0, -T % CHUNK)) + ((0, 0),) * (x.ndim - 2))
-    return jnp.swapaxes(x.reshape(B, -1, CHUNK, *x.shape[2:]), 0, 1)
+    x = jnp.pad(x, ((0, 0), (0, -T % size)) + ((0, 0),) * (x.ndim - 2))
+    return jnp.swapaxes(x.reshape(B, -1, size, *x.shape[2:]), 0, 1)
   chunks = jax.lax.map(one, tuple(map(cut, (before_BTD, ids_BT, scored_BT))))
   return tuple(jnp.swapaxes(x, 0, 1).reshape(B, -1)[:, :T] for x in chunks)
 
 
-def pick(logits_V: jax.Array, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(log-probability of the ids, entropy), both [nats], of [..., V] logits."""
-  logp_V = jax.nn.log_softmax(logits_V)
-  entropy = -(jnp.exp(logp_V) * logp_V).sum(-1)
-  return jnp.take_along_axis(logp_V, ids[..., None], -1)[..., 0], entropy
+def pick(logits_V: jax.Array, ids: jax.Array, axis: str | None = None
+        ) -> tuple[jax.Array, jax.Array]:
+  """(log-probability of the ids, entropy), both [nats], of [..., V] logits.
+
+  Args:
+    logits_V: float32; with an axis, this device's share of the vocabulary.
+    ids: of the whole vocabulary.
+    axis: of the mesh that the vocabulary lies on; None: on none.
+  """
+  over = lambda fn, x: x if axis is None else fn(x, axis)
+  highest = over(jax.lax.pmax, jax.lax.stop_gradient(logits_V.max(-1)))
+  logits_V -= highest[..., None]
+  log_sum = jnp.log(over(jax.lax.psum, jnp.exp(logits_V).sum(-1)))
+  logp_V = logits_V - log_sum[..., None]
+  entropy = -over(jax.lax.psum, (jnp.exp(logp_V) * logp_V).sum(-1))
+  share = logits_V.shape[-1]
+  at = ids - (0 if axis is None else share * jax.lax.axis_index(axis))
+  here = (at >= 0) & (at < share)
+  logp = jnp.take_along_axis(logp_V, jnp.where(here, at, 0)[..., None], -1)
+  return over(jax.lax.psum, jnp.where(here, logp[..., 0], 0.0)), entropy

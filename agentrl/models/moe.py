@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import functools
-import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,9 +18,10 @@ import jax
 import jax.numpy as jnp
 
 from agentrl.models import config as model_config
+from agentrl.models import kernels as kernels_lib
+from agentrl.models import mesh as mesh_lib
 
 P = jax.sharding.PartitionSpec
-_ROWS = ('data', 'fsdp', 'expert')  # mesh axes that the rows of a batch lie on
 Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
 
@@ -146,20 +146,21 @@ def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
   Returns:
     out_BTD, and expert_BTC as `_choose` gives it.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.size <= 1:  # 0: no mesh
+  mesh = mesh_lib.current()
+  if mesh is None:
     chosen = _choose(config, *tokens)
-    return _run(chosen, kernels).astype(config.dtype), chosen[-1]
+    return _run(config, chosen, kernels).astype(config.dtype), chosen[-1]
   # Rows of a sampler may be too few to divide: all devices have all of them.
-  ways = math.prod(mesh.shape[axis] for axis in _ROWS)
-  divides = tokens[0].shape[0] % ways == 0
-  rows = P(_ROWS) if divides else P()
+  divides = mesh_lib.divides(mesh, tokens[0].shape[0])
+  rows = P(mesh_lib.ROWS) if divides else P()
   return jax.shard_map(
       functools.partial(_on_device, config, ways=mesh.shape['expert'],
                         divided=divides),
       in_specs=(rows, (P('expert', None, None, 'tensor'),
                        P('expert', 'tensor', None))),
-      out_specs=(rows, rows))(tokens, kernels)
+      out_specs=(rows, rows),
+      # Pallas kernels do not say over which axes their results vary.
+      check_vma=config.experts == 'xla')(tokens, kernels)
 
 
 def _on_device(config: model_config.ModelConfig, tokens: Arrays,
@@ -178,7 +179,8 @@ def _on_device(config: model_config.ModelConfig, tokens: Arrays,
   else:
     all_ = [own(x, ('expert', 'tensor')) for x in chosen]
   first = jax.lax.axis_index('expert') * len(kernels[0])
-  out_BTD = _run(all_, kernels, ways=ways, first=first).astype(config.dtype)
+  out_BTD = _run(config, all_, kernels, ways=ways, first=first).astype(
+      config.dtype)
   if divided:
     out_BTD = jax.lax.psum_scatter(out_BTD, 'expert', tiled=True)
   else:
@@ -197,11 +199,12 @@ def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
                                       config.num_experts)
 
 
-def _run(chosen: Arrays, kernels: Arrays, *, ways: int = 1,
-         first: jax.Array | int = 0) -> jax.Array:
+def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
+         ways: int = 1, first: jax.Array | int = 0) -> jax.Array:
   """Sum over some experts of what they make of their tokens, in float32.
 
   Args:
+    config: of the model.
     chosen: see `_choose`; experts that are not here add nothing.
     kernels: up_ED2F and down_EFD of the experts that are.
     ways: the pairs are done in so many portions, of which those that hold
@@ -210,6 +213,7 @@ def _run(chosen: Arrays, kernels: Arrays, *, ways: int = 1,
     first: number of the first expert that is here.
   """
   (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
+  product = kernels_lib.RAGGED[config.experts]
   E, D = up_ED2F.shape[:2]
   C = expert_BTC.shape[-1]
   x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)
@@ -225,10 +229,10 @@ def _run(chosen: Arrays, kernels: Arrays, *, ways: int = 1,
     live_R1 = (jnp.arange(size) < count_E.sum())[:, None]
     # Masked on both sides: what lies beyond the last group is undefined.
     x_RD = jnp.where(live_R1, x_MD[pair_R // C], 0)
-    up_R2F = jax.lax.ragged_dot(
-        x_RD, up_ED2F.reshape(E, D, -1), count_E).reshape(size, 2, -1)
-    y_RD = jax.lax.ragged_dot(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD,
-                              count_E, preferred_element_type=jnp.float32)
+    up_R2F = product(x_RD, up_ED2F.reshape(E, D, -1), count_E,
+                     preferred_element_type=x_RD.dtype).reshape(size, 2, -1)
+    y_RD = product(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
+                   preferred_element_type=jnp.float32)
     y_RD = jnp.where(live_R1, y_RD, 0) * weight_R[pair_R, None]
     return out_MD.at[pair_R // C].add(y_RD)
 

@@ -9,6 +9,7 @@ tokens. That is a mask; the cache keeps all tokens for every layer.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,7 +20,9 @@ from agentrl.models import attention
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import induction
+from agentrl.models import kernels
 from agentrl.models import lora
+from agentrl.models import mesh
 from agentrl.models import moe
 
 Params = Any
@@ -78,9 +81,10 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               mask_BTS: jax.Array, kind: Kind,
+               seen: jax.Array, kind: Kind,
                cache: tuple[jax.Array, jax.Array] | None
               ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
+    """`seen` is mask_BTS; segments_BT for a kernel that needs no mask."""
     c = self.config
     heads = (c.num_heads + 2 * c.num_kv_heads, c.head_dim)
     qkv_BTMH = _dense(c, heads, 'qkv', bias=c.qkv_bias)(x_BTD)
@@ -92,15 +96,18 @@ class Attention(nn.Module):
     k = attention.rope(k, positions_BT, kind.rate)
     # Scores are divided by the root of head_dim below.
     q *= (c.head_dim / (c.query_pre_attn_scalar or c.head_dim)) ** 0.5
-    at_BS = (positions_BT if cache is None
-             else jnp.arange(mask_BTS.shape[-1])[None])
-    mask_BTS = attention.within(mask_BTS, kind.window, positions_BT, at_BS)
-    if cache is None:
-      out_BTNH = attention.attend_causal(
-          q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2), mask_BTS)
-    else:
+    within = lambda at_BS: attention.within(
+        seen, kind.window, positions_BT, at_BS)
+    if cache is not None:
       cache = cache_lib.write(*cache, k, v, positions_BT)
-      out_BTNH = attention.attend(q, *cache, mask_BTS)
+      out_BTNH = attention.attend(
+          q, *cache, within(jnp.arange(seen.shape[-1])[None]))
+    elif c.attention == 'xla':
+      out_BTNH = attention.attend_causal(
+          q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2),
+          within(positions_BT))
+    else:
+      out_BTNH = kernels.ATTEND[c.attention](q, k, v, seen)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
     return _dense(c, c.d_model, 'out', depth=2 * c.num_layers)(flat), cache
 
@@ -126,19 +133,19 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               mask_BTS: jax.Array, kind: Kind, cache: Any
+               seen: jax.Array, kind: Kind, cache: Any
                ) -> tuple[jax.Array, Any]:
     c = self.config
     norm = lambda name, x_BTD: RMSNorm(c, name=name)(x_BTD)
     after = norm if c.post_norm else lambda name, x_BTD: x_BTD
-    seen_BTD, cache = Attention(c, name='attention')(
-        norm('attention_norm', x_BTD), positions_BT, mask_BTS, kind, cache)
-    x_BTD += after('attention_post_norm', seen_BTD)
+    read_BTD, cache = Attention(c, name='attention')(
+        norm('attention_norm', x_BTD), positions_BT, seen, kind, cache)
+    x_BTD += after('attention_post_norm', read_BTD)
     normed_BTD = norm('mlp_norm', x_BTD)
     new_BTD = (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
                if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
     x_BTD += after('mlp_post_norm', new_BTD)
-    return x_BTD, cache
+    return mesh.by_rows(x_BTD), cache
 
 
 class Transformer(nn.Module):
@@ -190,12 +197,14 @@ class Transformer(nn.Module):
           cache.ids_BS, ids_BT, positions_BT))
     if segments_BT is not None:  # pads, marked as with a cache
       positions_BT = jnp.where(segments_BT > 0, positions_BT, -1)
-    x_BTD = self._embed(ids_BT, positions_BT, cache)
-    if cache is None:
-      mask_BTS = _segment_mask(ids_BT, segments_BT)
+    x_BTD = mesh.by_rows(self._embed(ids_BT, positions_BT, cache))
+    if cache is not None:
+      seen = jnp.arange(cache.length) <= positions_BT[..., None]
+    elif self.config.attention == 'xla':
+      seen = _segment_mask(ids_BT, segments_BT)
     else:
-      mask_BTS = jnp.arange(cache.length) <= positions_BT[..., None]
-    x_BTD, cache = self._run(x_BTD, positions_BT, mask_BTS, cache)
+      seen = jnp.ones_like(ids_BT) if segments_BT is None else segments_BT
+    x_BTD, cache = self._run(x_BTD, positions_BT, seen, cache)
     return self.final_norm(x_BTD), cache
 
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
@@ -215,19 +224,19 @@ class Transformer(nn.Module):
 
   def _look_up(self, ids_BT: jax.Array) -> jax.Array:
     c = self.config
-    x_BTD = self.embed[ids_BT].astype(c.dtype)
+    x_BTD = mesh.by_words(self.embed)[ids_BT].astype(c.dtype)
     # The factor is rounded to the type as well, as where weights came from.
     scale = c.d_model**0.5 if c.scale_embeddings else 1.0
     return x_BTD * jnp.asarray(scale, c.dtype)
 
-  def _run(self, x_BTD, positions_BT, mask_BTS, cache):
+  def _run(self, x_BTD, positions_BT, seen, cache):
     layers = kinds(self.config)
     if self.config.scan_layers:
       stacked = None
       if cache is not None:
         stacked = (jnp.stack(cache.k), jnp.stack(cache.v))
       kind = jax.tree.map(lambda *each: jnp.stack(each), *layers)
-      x_BTD, stacked = self.layers(x_BTD, positions_BT, mask_BTS, kind, stacked)
+      x_BTD, stacked = self.layers(x_BTD, positions_BT, seen, kind, stacked)
       if cache is not None:
         cache = cache._replace(k=tuple(jnp.unstack(stacked[0])),
                                v=tuple(jnp.unstack(stacked[1])))
@@ -235,7 +244,7 @@ class Transformer(nn.Module):
     new = []
     for i, (layer, kind) in enumerate(zip(self.layers, layers)):
       old = None if cache is None else (cache.k[i], cache.v[i])
-      x_BTD, kept = layer(x_BTD, positions_BT, mask_BTS, kind, old)
+      x_BTD, kept = layer(x_BTD, positions_BT, seen, kind, old)
       new.append(kept)
     if cache is not None:
       k, v = zip(*new)
@@ -244,9 +253,19 @@ class Transformer(nn.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """float32 logits [..., V] of hidden states [..., D]."""
-    head_VD = self.embed if self.config.tie_embeddings else self.head
-    return jnp.einsum('...D,VD->...V', hidden, head_VD.astype(hidden.dtype),
-                      preferred_element_type=jnp.float32)
+    return project(hidden,
+                   self.embed if self.config.tie_embeddings else self.head)
+
+
+def project(hidden: jax.Array, head_VD: jax.Array) -> jax.Array:
+  """float32 logits [..., V] of hidden states [..., D]."""
+  return jnp.einsum('...D,VD->...V', hidden, head_VD.astype(hidden.dtype),
+                    preferred_element_type=jnp.float32)
+
+
+def head(config: model_config.ModelConfig, params: Params) -> jax.Array:
+  """The matrix head_VD that makes logits."""
+  return params['embed' if config.tie_embeddings else 'head']
 
 
 def _segment_mask(ids_BT: jax.Array,
@@ -261,7 +280,8 @@ def _segment_mask(ids_BT: jax.Array,
 def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
   """Fresh parameters; a pure function, so `jax.eval_shape` gives the shapes."""
   one = jnp.zeros((1, 1), jnp.int32)
-  params = Transformer(config).init(key, one, one)['params']
+  plain = dataclasses.replace(config, attention='xla')  # one token, any device
+  params = Transformer(plain).init(key, one, one)['params']
   if config.smear:
     params = induction.prime(config, params, jax.random.fold_in(key, 1))
   return params

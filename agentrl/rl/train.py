@@ -52,10 +52,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   tasks = data_lib.tasks(config.data, 'train')
   mesh = sharding.make_mesh(config.mesh)
   start = bundle.load(config.init_from, mesh, 'init_from', config.model)
-  place = sharding.replica(mesh)
-  agent = policy.from_bundle(start, place, **config.sampler)
+  places = sharding.replicas(sharding.make_mesh(config.sampler_mesh))
+  agent = policy.from_bundle(start, *places, **config.sampler)
   user = policy.from_bundle(
-      bundle.load(config.user, place, 'user', config.model), place,
+      bundle.load(config.user, places[0], 'user', config.user_model), *places,
       **config.user_sampler)
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
@@ -85,7 +85,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
         max_waves=config.max_waves, keep=keep)
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
-                     length=config.sampler.length, buckets=_buckets(config))
+                     length=config.sampler.length, buckets=row_buckets(config))
     state, values = update(state, arrays, frozen)
     values = loop.to_floats(values) | {
         f'train/{k}': v for k, v in collect.metrics(batch).items()}
@@ -114,7 +114,7 @@ def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
                      limits=limits, progress=bar.update)
 
 
-def _buckets(config: ml_collections.ConfigDict) -> tuple[int, ...]:
+def row_buckets(config: ml_collections.ConfigDict) -> tuple[int, ...]:
   """Numbers of rows that a batch may have; what stays empty costs nothing.
 
   The first holds a sequence of each dialogue of the largest batch, the last

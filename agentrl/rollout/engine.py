@@ -15,7 +15,7 @@ the number of slots.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 import dataclasses
 import functools
@@ -29,12 +29,12 @@ import numpy as np
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.rollout import prefixes
+from agentrl.rollout import sizes
 from agentrl.rollout import steps
 
 Step = functools.partial  # a call on the device, ready to be made
 
 _NONE = np.empty(0, np.int32)
-_SHORTEST_SPAN = 128
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ class Engine:
     Raises:
       ValueError: a size below 1, or a negative temperature.
     """
-    sizes = dict(slots=slots, length=length, max_new=max_new, burst=burst,
+    least = dict(slots=slots, length=length, max_new=max_new, burst=burst,
                  width=width, chunks=min(chunks))
-    if bad := {k: v for k, v in sizes.items() if v < 1}:
+    if bad := {k: v for k, v in least.items() if v < 1}:
       raise ValueError(f'An engine needs sizes of at least 1, got {bad}.')
     if temperature < 0:
       raise ValueError(f'temperature must be 0 (greedy) or more, got '
@@ -105,13 +105,17 @@ class Engine:
     # Long chunks take fewer rows: one late dialogue must not cost a full step.
     self._rows_of = {c: max(1, min(self._width, 32 * self._width // c))
                      for c in sorted(chunks)}
-    self._spans = _growing(length)
+    self._spans = sizes.growing(length)
     self._temperature = np.float32(temperature)
-    self._params = None
-    self._cache = cache_lib.empty(config, slots, length)
+    self._params = self._cache = None
     self._open: dict[int, _Slot] = {}
     self._prefixes = prefixes.Prefixes()
     self._refused: list[Turn] = []
+
+  @property
+  def burst(self) -> int:
+    """Most tokens between two looks of the host."""
+    return self._spec.burst
 
   @property
   def free(self) -> int:
@@ -127,23 +131,44 @@ class Engine:
     if self._open:
       raise RuntimeError(f'{len(self._open)} dialogues are still open: close '
                          'them before loading other weights.')
-    place = steps.place(self._cache, params)
-    self._spec = dataclasses.replace(self._spec, place=place)
-    self._cache = jax.device_put(self._cache, place)
+    empty = self._take(params)
+    if self._cache is None:  # born where it lives: it may fill many devices
+      self._cache = jax.jit(empty, out_shardings=self._spec.place)()
+    self._cache = jax.device_put(self._cache, self._spec.place)
+
+  def _take(self, params: Any) -> Callable[[], cache_lib.Cache]:
+    """Takes weights, or their shapes; returns what makes an empty cache."""
+    empty = functools.partial(cache_lib.empty, self._spec.model, self._slots,
+                              self._length)
+    self._spec = dataclasses.replace(
+        self._spec, place=steps.place(jax.eval_shape(empty), params))
     self._params = params
+    return empty
+
+  def lower(self, params: Any) -> tuple[Any, dict[str, jax.stages.Lowered]]:
+    """The cache's shapes, and the largest step of each kind, for weights of
+    these shapes and shardings. Nothing is allocated, so nothing can be run."""
+    empty = self._take(params)
+    self._cache = jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        jax.eval_shape(empty), self._spec.place)
+    chunk, rows = max(self._rows_of.items())
+    found = {'prefill': self._prefill_step([], rows, chunk, self._length),
+             'decode': self._decode_step([], self._width, self._length)}
+    return self._cache, {name: _lowered(step) for name, step in found.items()}
 
   def warmup(self) -> None:
     """Compiles every shape, several at a time; nothing compiles after it."""
     reads = [([], rows, chunk, span) for span in self._spans
-             for chunk, most in self._rows_of.items() for rows in _sizes(most)]
+             for chunk, most in self._rows_of.items()
+             for rows in sizes.rows(most)]
     draws = [([], rows, span) for span in self._spans
-             for rows in _sizes(self._width)]
+             for rows in sizes.rows(self._width)]
     steps_ = [*itertools.starmap(self._prefill_step, reads),
               *itertools.starmap(self._decode_step, draws),
               *(self._copy_step([], span) for span in self._spans)]
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      list(pool.map(lambda step: step.func.lower(
-          *step.args, **step.keywords).compile(), steps_))
+      list(pool.map(lambda step: _lowered(step).compile(), steps_))
     for args in reads:
       self._prefill_rows(*args)
     for args in draws:
@@ -262,10 +287,10 @@ class Engine:
     while todo := {i: s for i, s in todo.items() if s.waiting.size > 1}:
       by_chunk: dict[int, list[int]] = {}
       for i, s in sorted(todo.items(), key=lambda item: item[1].cached):
-        chunk = _chunk(s.waiting.size - 1, list(self._rows_of))
+        chunk = sizes.chunk(s.waiting.size - 1, list(self._rows_of))
         by_chunk.setdefault(chunk, []).append(i)
       for chunk, members in by_chunk.items():
-        for group, rows in _groups(members, self._rows_of[chunk]):
+        for group, rows in sizes.groups(members, self._rows_of[chunk]):
           need = max(self._open[i].cached + min(
               chunk, self._open[i].waiting.size - 1) for i in group)
           self._prefill_rows(group, rows, chunk, self._span(need))
@@ -273,7 +298,7 @@ class Engine:
   def _decode(self, busy: list[int]) -> list[Turn]:
     ordered = sorted(busy, key=lambda i: self._open[i].cached)
     drawn = []
-    for group, rows in _groups(ordered, self._width):
+    for group, rows in sizes.groups(ordered, self._width):
       need = self._open[group[-1]].cached + self._spec.burst
       span = self._span(min(need, self._length))
       drawn.append((group, self._decode_rows(group, rows, span)))
@@ -345,7 +370,7 @@ class Engine:
   def _decode_step(self, group: list[int], size: int, span: int) -> Step:
     last_B = np.full(size, self._spec.pad_id, np.int32)
     last_B[:len(group)] = [self._open[i].waiting[0] for i in group]
-    lefts = [self._open[i].left for i in group]
+    lefts = (self._open[i].left for i in group)
     return functools.partial(
         steps.decode, self._params, self._cache,
         self._rows(group, size, lefts), last_B, self._temperature,
@@ -363,36 +388,5 @@ class Engine:
                              spec=self._spec, span=span)
 
 
-def _growing(last: int) -> list[int]:
-  """Spans up to `last`, each half as long again as the one before."""
-  spans = []
-  span = _SHORTEST_SPAN
-  while span < last:
-    spans.append(span)
-    span = span * 3 // 2
-  return [*spans, last]
-
-
-def _sizes(most: int) -> list[int]:
-  """Numbers of rows that steps are compiled for."""
-  return [most // 4, most] if most >= 8 else [most]
-
-
-def _groups(items: Sequence[Any],
-            most: int) -> Iterator[tuple[Sequence[Any], int]]:
-  """The items in groups, each with the rows of its step: few rows where two
-  such steps, together cheaper than a long one, are enough for the rest."""
-  few = _sizes(most)[0]
-  while items:
-    rows = few if len(items) <= 2 * few else most
-    yield items[:rows], rows
-    items = items[rows:]
-
-
-def _chunk(count: int, chunks: list[int]) -> int:
-  """The chunk to read `count` ids by: one that holds them, unless more than
-  a third of it stayed empty; then the largest that they fill."""
-  for chunk in chunks:
-    if count <= chunk <= 1.5 * count:
-      return chunk
-  return max((c for c in chunks if c <= count), default=chunks[0])
+def _lowered(step: Step) -> jax.stages.Lowered:
+  return step.func.lower(*step.args, **step.keywords)

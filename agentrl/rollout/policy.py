@@ -14,10 +14,10 @@ import jax
 import numpy as np
 
 from agentrl import bundle as bundle_lib
-from agentrl import sharding
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
+from agentrl.rollout import pool
 from agentrl.tokenizer import formats
 
 # What a policy may fail by without being wrong: its service is away. Anything
@@ -85,15 +85,15 @@ class _Tokens:
 class ModelPolicy:
   """A model speaks. Its traces are the very ids that were fed and sampled."""
 
-  def __init__(self, engine: engine_lib.Engine, vocab: formats.Vocab,
-               mesh: jax.sharding.Mesh | None = None, *,
+  def __init__(self, engine: engine_lib.Engine | pool.Pool,
+               vocab: formats.Vocab, dtype: str = 'float32', *,
                history_thinking: str = 'keep'):
     """Makes a policy without weights: `load` them.
 
     Args:
       engine: must stop at `vocab.end`, and serves this policy alone.
       vocab: of the model.
-      mesh: where it samples; None: where the weights lie.
+      dtype: that the model computes in.
       history_thinking: `keep` leaves what was thought in the history, so the
         cache only ever grows; `strip` rewinds it to the start of each turn
         and feeds the turn again without its thinking, as the models are used
@@ -107,16 +107,14 @@ class ModelPolicy:
                        f'{history_thinking!r}.')
     self._strip = history_thinking == 'strip'
     self._engine = engine
-    self._mesh = mesh
+    self._cast = jax.jit(lambda params: sampled(params, dtype))
     self._vocab = vocab
     self._tokens: dict[int, _Tokens] = {}
     self._key_of: dict[int, int] = {}
 
   def load(self, params: Any) -> None:
     """Speaks with these weights from now on; no dialogue may be open."""
-    if self._mesh:
-      params = jax.device_put(params, sharding.shardings(params, self._mesh))
-    self._engine.load(params)
+    self._engine.load(self._cast(params))
 
   def open(self, key: int, seed: int, task: types.Task) -> bool:
     del task  # all a model knows of it is in its prompt
@@ -223,13 +221,23 @@ class ScriptPolicy:
     del self._seen[key]
 
 
-def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh, *,
+def sampled(params: Any, dtype: str) -> Any:
+  """Parameters as a sampler holds them: matrices in the type that the decoder
+  computes in, to which it would round them at each use. What it uses in
+  float32, scales and routers, stays as it is."""
+  def one(path: Any, x: jax.Array) -> jax.Array:
+    names = {getattr(part, 'key', '') for part in path}
+    return x if names & {'scale', 'router'} else x.astype(dtype)
+  return jax.tree_util.tree_map_with_path(one, params)
+
+
+def from_bundle(bundle: bundle_lib.Bundle, *meshes: jax.sharding.Mesh,
                 history_thinking: str = 'keep', **engine: Any) -> ModelPolicy:
   """A policy that speaks for a trained model, ready and compiled.
 
   Args:
     bundle: what speaks.
-    mesh: where it samples.
+    *meshes: where it samples: an engine on each.
     history_thinking: see `ModelPolicy`.
     **engine: keyword arguments of `rollout.engine.Engine`.
 
@@ -241,9 +249,11 @@ def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh, *,
         f'The sampler\'s length {engine["length"]} is beyond the '
         f'{bundle.model.max_length} tokens that the model was made for '
         '(config.model.max_length of its SFT): lower it.')
-  sampler = engine_lib.Engine(bundle.model, stop_id=bundle.vocab.end,
-                              pad_id=bundle.vocab.pad, **engine)
-  policy = ModelPolicy(sampler, bundle.vocab, mesh,
+  engines = [engine_lib.Engine(bundle.model, stop_id=bundle.vocab.end,
+                               pad_id=bundle.vocab.pad, **engine)
+             for _ in meshes]
+  sampler = pool.Pool(engines, meshes)
+  policy = ModelPolicy(sampler, bundle.vocab, bundle.model.dtype,
                        history_thinking=history_thinking)
   policy.load(bundle.params)
   sampler.warmup()

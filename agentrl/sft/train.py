@@ -135,7 +135,7 @@ def _check_start(start: model_config.ModelConfig, own: str,
         "Set config.tokenizer to '', which takes its own.")
   have, want = dataclasses.asdict(start), dataclasses.asdict(model)
   if off := {k: (v, want[k]) for k, v in have.items()
-             if v != want[k] and k != 'remat'}:  # which is of memory alone
+             if v != want[k] and k not in bundle.FREE[1:]}:
     raise ValueError(f'config.init_from is of another model (field: its value, '
                      f'config.model): {off}. Make them equal.')
 

@@ -38,24 +38,14 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     but not what is frozen).
   """
   begin = lambda params: update_lib.init(tuned.init(params), tx)
-  params_shapes = jax.eval_shape(make_params)
-  params_places = sharding.shardings(params_shapes, mesh)
-  shapes = jax.eval_shape(begin, params_shapes)
-  places = sharding.shardings(shapes, mesh)
+  params_like = sharding.abstract(make_params, mesh)
+  params_places = jax.tree.map(lambda x: x.sharding, params_like)
+  like = sharding.abstract(lambda: begin(make_params()), mesh)
+  places = jax.tree.map(lambda x: x.sharding, like)
   frozen_places = tuned.frozen(params_places)
-  like = jax.tree.map(
-      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-      shapes, places)
-  plain = update_lib.make_update(loss_fn, tx, tuned.join)
-
-  def on_mesh(*args):
-    with sharding.on(mesh):
-      return plain(*args)
-  jitted = jax.jit(
-      on_mesh, donate_argnums=0,
-      in_shardings=(places, sharding.batch(mesh, micro_rows),
-                    frozen_places),
-      out_shardings=(places, sharding.replicated(mesh)))
+  jitted = compiled(
+      update_lib.make_update(loss_fn, tx, tuned.join), places, frozen_places,
+      mesh=mesh, micro_rows=micro_rows)
   update = lambda state, batch, frozen=(): jitted(
       state, update_lib.split(batch, micro_rows), frozen)
   fresh = jax.jit(make_params, out_shardings=params_places)
@@ -63,6 +53,26 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
                   out_shardings=places)
   first = lambda params=None: start(fresh() if params is None else params)
   return first, like, update
+
+
+def compiled(pure: Update, places: Any, frozen_places: Any = (), *,
+             mesh: jax.sharding.Mesh, micro_rows: int) -> jax.stages.Wrapped:
+  """The jitted update(state, batch in parts, frozen), which consumes its state.
+
+  Args:
+    pure: see `train.update.make_update`.
+    places: shardings of the state.
+    frozen_places: of what is not trained.
+    mesh: where all lies; what it computes by `shard_map` finds it set.
+    micro_rows: see `make`.
+  """
+  def update(*args):
+    with sharding.on(mesh):
+      return pure(*args)
+  return jax.jit(
+      update, donate_argnums=0,
+      in_shardings=(places, sharding.batch(mesh, micro_rows), frozen_places),
+      out_shardings=(places, sharding.replicated(mesh)))
 
 
 def to_floats(metrics: Mapping[str, jax.Array]) -> dict[str, float]:

@@ -21,7 +21,9 @@ def get_config() -> ml_collections.ConfigDict:
   # Fields that shall be others than they were trained with; remat full or dots
   # makes activations again, to save memory.
   c.model = dict(remat='none')
+  c.user_model = {}
   c.mesh = dict(data=2, fsdp=1, tensor=1)
+  c.sampler_mesh = dict(data=1, fsdp=1, tensor=1)  # an engine on each of `data`
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task

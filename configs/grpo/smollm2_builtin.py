@@ -25,7 +25,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.init_from = 'runs/smol/agent_sft'
   c.user = 'runs/smol/user_sft'
   c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full')
+  c.user_model = dict(dtype='bfloat16')
   c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.sampler_mesh = dict(data=1, fsdp=1, tensor=1)
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
   c.group = 16  # dialogues of a task
@@ -56,7 +58,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 def shrink(c: ml_collections.ConfigDict) -> None:
   """One step of four short dialogues."""
   c.env.prompt = 'brief'
-  c.model.dtype = 'float32'
+  c.model.dtype = c.user_model.dtype = 'float32'
   c.update(total_steps=1, tasks=1, group=4, wave=1, micro_rows=1, save_every=1,
            filter='agentrl.rl.filters:keep_all')
   c.optimizer.update(total_steps=1, warmup_steps=1)

@@ -201,8 +201,9 @@ def test_each_field_with_a_shape_has_an_effect():
 def test_no_field_is_left_out():
   held = {name for change in WITHOUT_SHAPE + OF_WINDOWS + WITH_SHAPE
           for name in change}
-  # Of data and engine; of memory alone; of experts: moe_test.
-  elsewhere = {'max_length', 'remat', 'norm_topk', 'router_aux_coef'}
+  # Of data and engine; of memory alone; of moe_test; of kernels_test.
+  elsewhere = {'max_length', 'remat', 'norm_topk', 'router_aux_coef',
+               'attention', 'experts'}
   assert held | elsewhere == {x.name for x in dataclasses.fields(CONFIG)}
 
 

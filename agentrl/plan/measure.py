@@ -1,0 +1,155 @@
+"""Compiles programs, and says what they need of a chip."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from typing import Any
+
+import jax
+
+from agentrl.plan import chips
+from agentrl.plan import hlo
+from agentrl.plan import programs
+
+# Share of the peak that a Pallas kernel is taken to reach: the compiler has no
+# estimate for what is inside of it.
+KERNEL_SHARE = 0.5
+
+
+@dataclasses.dataclass
+class Needs:
+  """Of one program, on one device.
+
+  Attributes:
+    name, held, slots, tokens, devices: see `programs.Program`.
+    temporary: bytes while it runs.
+    flops: that it computes, those made again too.
+    model_flops: that the model needs.
+    hbm_bytes: read and written, loop bodies once: the compiler's count.
+    collectives: by kind [count, bytes sent].
+    senders: bytes sent, by the operations that send most.
+    compute_s: by the compiler's cycles, kernels at `KERNEL_SHARE` of the peak.
+    send_s: at the rate of one axis of the torus.
+    compile_s: what it took to compile.
+  """
+
+  name: str
+  held: dict[str, int]
+  slots: int
+  tokens: int
+  devices: int
+  temporary: int
+  flops: float
+  model_flops: float
+  hbm_bytes: float
+  collectives: dict[str, list[float]]
+  senders: dict[str, float]
+  compute_s: float
+  send_s: float
+  compile_s: float
+
+  @property
+  def peak(self) -> int:
+    """Bytes while it runs."""
+    return sum(self.held.values()) + self.temporary
+
+  def mfu(self, chip: chips.Chip, seconds: float) -> float:
+    """Share of the peak that the model's FLOPs are, if it takes so long."""
+    return self.model_flops / (seconds * chip.flops)
+
+
+def needs(program: programs.Program, chip: chips.Chip) -> Needs:
+  """Compiles a program; one that is too large has no more than its bytes."""
+  began = time.monotonic()
+  try:
+    compiled = program.lowered.compile()
+  except jax.errors.JaxRuntimeError as e:
+    used = _too_large(e)
+    return _needs(program, used - sum(program.held.values()), hlo.Costs(), 0.0,
+                  (0.0, 0.0), time.monotonic() - began)
+  memory, text = compiled.memory_analysis(), compiled.as_text()
+  costs = hlo.costs(text, unknown=program.parts,
+                    branches=program.branches)
+  kernels = costs.kernel_flops / (chip.flops * KERNEL_SHARE)
+  sent = sum(bytes_ for _, bytes_ in costs.collectives.values())
+  more = max(0, memory.output_size_in_bytes - memory.alias_size_in_bytes)
+  return _needs(
+      program, memory.temp_size_in_bytes + more, costs,
+      compiled.cost_analysis().get('bytes accessed', 0.0),
+      (costs.cycles / chip.clock + kernels, sent / chip.axis_rate),
+      time.monotonic() - began)
+
+
+def _needs(program: programs.Program, temporary: int, costs: hlo.Costs,
+           hbm_bytes: float, seconds: tuple[float, float],
+           compile_s: float) -> Needs:
+  compute_s, send_s = seconds
+  return Needs(
+      program.name, program.held, program.slots, program.tokens,
+      program.devices, temporary, costs.flops + costs.kernel_flops,
+      program.flops / program.devices, hbm_bytes, costs.collectives,
+      dict(costs.sources.most_common(5)), compute_s, send_s, compile_s)
+
+
+def _too_large(error: Exception) -> int:
+  """Bytes that a program would have used."""
+  found = re.search(r'Used ([\d.]+)([KMGT]) of', str(error))
+  if not found:
+    raise error
+  return int(float(found[1]) * 1024 ** (' KMGT'.index(found[2])))
+
+
+@dataclasses.dataclass
+class Fit:
+  """Whether a stage fits, with all that is held at the same time.
+
+  Attributes:
+    hbm: bytes of a device.
+    peaks: bytes of each phase.
+    slot: bytes of one dialogue, of both sides.
+    slots: dialogues that fit an engine; -1: there is none.
+    engines: how many there are.
+  """
+
+  hbm: float
+  peaks: dict[str, int]
+  slot: int = 0
+  slots: int = -1
+  engines: int = 0
+
+  @property
+  def fits(self) -> bool:
+    return max(self.peaks.values()) <= self.hbm
+
+
+def fit(all_needs: list[Needs], chip: chips.Chip) -> Fit:
+  """Adds up what is held at the same time.
+
+  Engines keep weights and cache while the update runs, the update its state
+  while they do; both sides sample at once.
+  """
+  update, *steps = all_needs
+  engines = {step.name.split()[0]: step for step in steps}
+  kept = sum(sum(x.held.values()) for x in engines.values())
+  peaks = {'update': update.peak + kept}
+  if not steps:
+    return Fit(chip.hbm, peaks)
+  state = sum(update.held.values()) - update.held['batch']
+  peaks['rollout'] = state + kept + sum(
+      max(x.temporary for x in steps if x.name.startswith(side))
+      for side in engines)
+  slot = sum(x.held['cache'] // x.slots for x in engines.values())
+  slots = min(x.slots for x in engines.values())
+  left = chip.hbm - max(peaks.values())
+  return Fit(chip.hbm, peaks, slot, int(slots + left // slot),
+             update.devices // steps[0].devices)
+
+
+def as_json(all_needs: list[Needs], found: Fit, chip: chips.Chip
+           ) -> dict[str, Any]:
+  """All of it, for a file."""
+  return {'chip': dataclasses.asdict(chip), 'fits': found.fits,
+          **dataclasses.asdict(found),
+          'programs': [dataclasses.asdict(x) for x in all_needs]}

@@ -1,0 +1,209 @@
+"""The programs of a config, lowered for devices that are not there.
+
+They are those that the stages run: the update with its donation and
+shardings, the engine's steps. Shapes come from the config; no weights are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from agentrl import resolve
+from agentrl import sharding
+from agentrl.models import config as model_config
+from agentrl.models import transformer
+from agentrl.rl import losses
+from agentrl.rl import train as rl_train
+from agentrl.rollout import engine as engine_lib
+from agentrl.rollout import policy
+from agentrl.sft import loss as sft_loss
+from agentrl.train import loop
+from agentrl.train import optimizer
+from agentrl.train import tuning
+from agentrl.train import update as update_lib
+
+_PACKED = {'ids_BT': 'int32', 'positions_BT': 'int32', 'segments_BT': 'int32',
+           'target_BT': 'bool'}
+_SAMPLED = {'logp_old_BT': 'float32', 'adv_BT': 'float32'}
+
+
+@dataclasses.dataclass
+class Program:
+  """One program on one mesh.
+
+  Attributes:
+    name: `update`, or of an engine's step.
+    lowered: what is compiled.
+    held: bytes a device by what they are; they stay when it has ended.
+    devices: of its mesh.
+    flops: those that the model needs, without what is made again.
+    parts: how often a loop of unknown length runs: parts of a batch, tokens
+      of a burst.
+    tokens: that it trains on or samples.
+    slots: of its engine; 0: it is none.
+    branches: see `hlo.costs`.
+  """
+
+  name: str
+  lowered: jax.stages.Lowered
+  held: dict[str, int]
+  devices: int
+  flops: float
+  parts: int
+  tokens: int
+  slots: int = 0
+  branches: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def of(config: ml_collections.ConfigDict, devices: Sequence[Any]
+       ) -> list[Program]:
+  """All programs of a stage.
+
+  Args:
+    config: of SFT or GRPO.
+    devices: to lay its meshes over.
+
+  Raises:
+    ValueError: not such a config, or one that does not fit the devices.
+  """
+  if 'group' in config:
+    return [_grpo(config, devices), *_engine(config, devices, 'agent'),
+            *_engine(config, devices, 'user')]
+  if 'side' in config:
+    return [_sft(config, devices)]
+  raise ValueError('Only configs of SFT (configs/sft/) and GRPO '
+                   '(configs/grpo/) can be planned.')
+
+
+def _model(fields: Mapping[str, Any], name: str) -> model_config.ModelConfig:
+  if 'vocab_size' not in fields:
+    raise ValueError(
+        f'config.{name} must give the whole shape of the model, vocab_size '
+        'too: no weights are read. configs/models.py has published ones.')
+  return model_config.make(fields)
+
+
+def _sft(config: ml_collections.ConfigDict, devices: Sequence[Any]) -> Program:
+  model = _model(config.model, 'model')
+  return _update(config, devices, model,
+                 functools.partial(sft_loss.next_token, model=model),
+                 (config.batch_size, config.length), _PACKED)
+
+
+def _grpo(config: ml_collections.ConfigDict, devices: Sequence[Any]
+         ) -> Program:
+  model = _model(config.model, 'model')
+  loss_fn = functools.partial(
+      losses.batch_loss, model=model, loss=resolve.name(config.loss),
+      loss_kw=dict(config.loss_kw))
+  # A full batch; what the last wave brings beyond it is trained on too.
+  rows = math.lcm(config.tasks * config.group, config.micro_rows)
+  rows = min(rows, rl_train.row_buckets(config)[0])
+  return _update(config, devices, model, loss_fn,
+                 (rows, config.sampler.length), _PACKED | _SAMPLED)
+
+
+def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
+            model: model_config.ModelConfig, loss_fn: update_lib.LossFn,
+            shape: tuple[int, int], columns: Mapping[str, str]) -> Program:
+  mesh = sharding.make_mesh(config.mesh, devices)
+  sharding.check(model, mesh)
+  tx = optimizer.make(**config.optimizer)
+  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
+  state = sharding.abstract(
+      lambda: update_lib.init(tuned.init(_init(model)), tx), mesh)
+  frozen = tuned.frozen(sharding.abstract(lambda: _init(model), mesh))
+  place = sharding.batch(mesh, config.micro_rows)
+  rows = lambda dtype: jnp.zeros(shape, dtype)
+  batch = jax.eval_shape(lambda: update_lib.split(
+      {name: rows(dtype) for name, dtype in columns.items()},
+      config.micro_rows))
+  batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=place), batch)
+  places, frozen_places = jax.tree.map(lambda x: x.sharding, (state, frozen))
+  update = loop.compiled(
+      update_lib.make_update(loss_fn, tx, tuned.join), places, frozen_places,
+      mesh=mesh, micro_rows=config.micro_rows)
+  return Program(
+      'update', update.lower(state, batch, frozen),
+      {'parameters': per_device((state.params, frozen)),
+       'optimiser': per_device(state.opt_state), 'batch': per_device(batch)},
+      mesh.size, 3 * forward_flops(model, *shape, picked=1.0),
+      shape[0] // config.micro_rows, math.prod(shape),
+      branches=_branches(model, mesh))
+
+
+def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
+            side: str) -> list[Program]:
+  """Steps of one engine; a mesh holds as many as its axis `data` is long."""
+  fields, sampler = {
+      'agent': (config.model, config.sampler),
+      'user': (config.user_model, config.user_sampler)}[side]
+  model = _model(fields, {'agent': 'model', 'user': 'user_model'}[side])
+  mesh = sharding.replica(sharding.make_mesh(config.sampler_mesh, devices))
+  sharding.check(model, mesh)
+  sizes = {k: v for k, v in sampler.items() if k != 'history_thinking'}
+  engine = engine_lib.Engine(model, stop_id=1, **sizes)
+  params = sharding.abstract(
+      lambda: policy.sampled(_init(model), model.dtype), mesh)
+  cache, steps = engine.lower(params)
+  held = {'parameters': per_device(params), 'cache': per_device(cache)}
+  found = []
+  for name, lowered in steps.items():
+    rows, tokens = jax.tree.leaves(lowered.args_info[0][2])[0].shape[0], 1
+    if name == 'prefill':
+      tokens = lowered.args_info[0][3].shape[1]
+    burst = 1 if name == 'prefill' else engine.burst
+    flops = rows * burst * tokens * per_token_flops(
+        model, sampler.length, picked=float(name == 'decode'))
+    found.append(Program(f'{side} {name}', lowered, held, mesh.size, flops,
+                         burst, rows * tokens * burst, sampler.slots,
+                         _branches(model, mesh)))
+  return found
+
+
+def _branches(model: model_config.ModelConfig, mesh: jax.sharding.Mesh
+             ) -> dict[str, float]:
+  """Where experts are in equal use, each device has a little more or less than
+  one portion of the pairs: the slower ones run one of those that may be
+  skipped."""
+  ways = mesh.shape['expert']
+  return {'/moe/': 1 / (ways - 1)} if model.num_experts and ways > 1 else {}
+
+
+def _init(model: model_config.ModelConfig) -> Any:
+  return transformer.init(model, jax.random.key(0))
+
+
+def per_device(tree: Any) -> int:
+  """Bytes of a tree of shapes with shardings, on one device."""
+  return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+             for x in jax.tree.leaves(tree))
+
+
+def forward_flops(model: model_config.ModelConfig, rows: int, length: int, *,
+                  picked: float) -> float:
+  """FLOPs of a forward pass over causal rows; `picked`: share with logits."""
+  return rows * length * per_token_flops(model, length / 2, picked=picked)
+
+
+def per_token_flops(model: model_config.ModelConfig, seen: float, *,
+                    picked: float) -> float:
+  """FLOPs of a token that sees so many keys: products alone."""
+  m = model
+  heads = 2 * (m.num_heads + m.num_kv_heads) * m.head_dim * m.d_model
+  mlp = 3 * m.d_model * m.d_ff * max(1, m.experts_per_token)
+  router = m.d_model * m.num_experts
+  attention = 2 * m.num_heads * m.head_dim * seen
+  return 2 * (m.num_layers * (heads + mlp + router + attention)
+              + picked * m.vocab_size * m.d_model)
+
+

@@ -1,0 +1,107 @@
+"""A plan as tables for the terminal, and what would make it fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from agentrl.plan import chips
+from agentrl.plan import measure
+
+_GB = 1e9
+
+
+def lines(all_needs: Sequence[measure.Needs], found: measure.Fit,
+          chip: chips.Chip, config: Mapping[str, Any]) -> Iterator[str]:
+  """The whole plan."""
+  yield from _memory(all_needs)
+  yield ''
+  yield from _work(all_needs, chip)
+  yield ''
+  yield from _collectives(all_needs)
+  yield ''
+  for phase, peak in found.peaks.items():
+    yield (f'{phase}: {peak / _GB:.1f} of {found.hbm / _GB:.0f} GB a device, '
+           'with all that is held beside it')
+  if found.slots >= 0:
+    yield (f'KV budget: {found.slots} dialogues an engine, '
+           f'{found.slot / _GB:.2f} GB a device each with both sides; '
+           f'{found.engines} engines: {found.slots * found.engines}')
+  yield 'It fits.' if found.fits else 'It does NOT fit:'
+  if not found.fits:
+    yield from (f'  - {x}' for x in advice(all_needs, found, config))
+
+
+def _table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+  rows = list(rows)
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  for row in rows:
+    yield '  '.join([row[0].ljust(widths[0]), *(
+        cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+
+
+def _memory(all_needs: Sequence[measure.Needs]) -> Iterator[str]:
+  kinds = list(dict.fromkeys(k for x in all_needs for k in x.held))
+  yield from _table([
+      ('GB a device', 'devices', *kinds, 'temporary', 'together'),
+      *((x.name, str(x.devices),
+         *(f'{x.held.get(k, 0) / _GB:.2f}' for k in kinds),
+         f'{x.temporary / _GB:.2f}', f'{x.peak / _GB:.2f}')
+        for x in all_needs)])
+
+
+def _work(all_needs: Sequence[measure.Needs], chip: chips.Chip
+         ) -> Iterator[str]:
+  """Between both times lies what overlaps: collectives run beside products."""
+  def row(x: measure.Needs) -> tuple[str, ...]:
+    fast, slow = max(x.compute_s, x.send_s), x.compute_s + x.send_s
+    if not slow:
+      return (x.name, *'-' * 8)
+    return (x.name, f'{x.flops / 1e12:.2f}', f'{x.model_flops / 1e12:.2f}',
+            f'{x.hbm_bytes / _GB:.1f}', f'{x.compute_s:.3f}',
+            f'{x.send_s:.3f}', f'{fast:.3f}-{slow:.3f}',
+            f'{x.mfu(chip, slow):.1%}-{x.mfu(chip, fast):.1%}',
+            f'{x.tokens / fast:,.0f}')
+  yield from _table([
+      ('a device', 'TFLOP', 'of the model', 'GB moved*', 'compute s',
+       'send s', 'step s', 'MFU', 'tokens/s at best'), *map(row, all_needs)])
+  yield '* bodies of loops once, as the compiler counts'
+
+
+def _collectives(all_needs: Sequence[measure.Needs]) -> Iterator[str]:
+  yield from _table([
+      ('collectives a device', 'kind', 'count', 'GB sent'),
+      *((x.name, kind, f'{count:,.0f}', f'{sent / _GB:.3f}')
+        for x in all_needs
+        for kind, (count, sent) in sorted(x.collectives.items()))])
+
+
+def advice(all_needs: Sequence[measure.Needs], found: measure.Fit,
+           config: Mapping[str, Any]) -> Iterator[str]:
+  """What would make it fit, most effective first."""
+  update = all_needs[0]
+  over = max(found.peaks.values()) - found.hbm
+  state = update.held['parameters'] + update.held['optimiser']
+  mesh = config['mesh']
+  if state > found.hbm / 4:
+    yield (f'mesh.fsdp={mesh["fsdp"]} holds {state / _GB:.1f} GB of state a '
+           f'device: {2 * mesh["fsdp"]} would hold {state / 2 / _GB:.1f}')
+  if update.temporary > found.hbm / 4:
+    if not config['model']['remat']:
+      yield 'model.remat=True keeps one state a layer in place of all'
+    ways = mesh['data'] * mesh['fsdp'] * mesh.get('expert', 1)
+    rows, now = config['micro_rows'], update.temporary / _GB
+    if rows > ways:
+      yield (f'micro_rows={rows}: {ways} is the least for this mesh, with '
+             f'about {now * ways / rows:.1f} of {now:.1f} GB of temporaries')
+    else:
+      yield (f'micro_rows={rows} is the least already: a larger mesh.tensor '
+             f'(now {mesh["tensor"]}), or rows of half the length, with about '
+             f'{now / 2:.1f} of {now:.1f} GB of temporaries')
+  if found.slot:
+    slots = config['sampler']['slots']
+    yield (f'sampler.slots={slots}: each one less saves {found.slot / _GB:.2f} '
+           f'GB, {over / _GB:.1f} GB are over' + (
+               f'; {found.slots} fit' if found.slots > 0 else
+               ': none fits. Make an engine larger (sampler_mesh)'))
+  yield 'a topology with more chips, with mesh.fsdp as many times as large'

@@ -1,0 +1,30 @@
+"""GRPO of Qwen3-235B-A22B on tau2-bench, for 1,024 TPU v5p: as the smaller
+model, which plays the user.
+
+  python scripts/plan.py --config=configs/grpo/qwen3_235b_tau2.py \
+    --topology=v5p:8x8x16
+
+Figures: BUILD.md, "Planned for the pod".
+"""
+
+import ml_collections
+
+from configs import models
+from configs.grpo import qwen3_30b_tau2
+
+
+def get_config() -> ml_collections.ConfigDict:
+  c = qwen3_30b_tau2.get_config()
+  c.data = 'runs/qwen3_235b/data'
+  c.init_from = 'runs/qwen3_235b/agent_sft'
+  c.model = models.MODELS['qwen3_235b_a22b'] | models.LONG
+  c.mesh = dict(data=1, fsdp=32, tensor=4, expert=8)
+  c.sampler_mesh = dict(data=64, fsdp=1, tensor=4, expert=4)
+  c.tasks = 16
+  c.group = 16
+  c.wave = 24
+  for sampler in (c.sampler, c.user_sampler):
+    sampler.slots = 8
+  c.micro_rows = 256
+  c.optimizer.peak_lr = 1e-5
+  return c

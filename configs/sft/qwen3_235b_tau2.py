@@ -1,0 +1,21 @@
+"""SFT of Qwen3-235B-A22B on tau2-bench, for 128 TPU v5p: as the smaller model.
+
+  python scripts/plan.py --config=configs/sft/qwen3_235b_tau2.py \
+    --topology=v5p:4x4x8
+
+Figures: BUILD.md, "Planned for the pod".
+"""
+
+import ml_collections
+
+from configs import models
+from configs.sft import qwen3_30b_tau2
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  c = qwen3_30b_tau2.get_config(arg)
+  for field in ('data', 'tokenizer', 'init_from'):
+    c[field] = c[field].replace('30b', '235b')
+  c.model = models.MODELS['qwen3_235b_a22b'] | models.LONG
+  c.mesh = dict(data=1, fsdp=4, tensor=4, expert=8)
+  return c
