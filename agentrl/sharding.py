@@ -16,10 +16,11 @@ from typing import Any
 import jax
 from jax.experimental import mesh_utils
 
+from agentrl.models import mesh as mesh_lib
+
 P = jax.sharding.PartitionSpec
 AXES = ('data', 'fsdp', 'tensor', 'expert')
-ROWS = ('data', 'fsdp', 'expert')  # axes that the rows of a batch lie on
-PARTS = P(None, ROWS)  # parts of a batch, rows of a part
+PARTS = P(None, mesh_lib.ROWS)  # parts of a batch, rows of a part
 
 # The first match wins; specs align with the last axes of the parameter, since
 # a scanned layer has one more in front.
@@ -158,16 +159,18 @@ def abstract(make: Callable[[], Any], mesh: jax.sharding.Mesh) -> Any:
 
 def batch(mesh: jax.sharding.Mesh, micro_rows: int
          ) -> jax.sharding.NamedSharding:
-  """Where a batch in parts [M, B, ..] lies: each part's rows over `ROWS`.
+  """Where a batch in parts [M, B, ..] lies: each part's rows over the
+  axes `models.mesh.ROWS`.
 
   Raises:
     ValueError: the rows of one part do not divide over them.
   """
-  ways = math.prod(mesh.shape[axis] for axis in ROWS)
+  ways = math.prod(mesh.shape[axis] for axis in mesh_lib.ROWS)
   if micro_rows % ways:
+    axes = ', '.join(mesh_lib.ROWS)
     raise ValueError(f'config.micro_rows={micro_rows} does not divide over the '
-                     f'{ways} devices of mesh axes {", ".join(ROWS)}: set it '
-                     f'to a multiple of {ways}.')
+                     f'{ways} devices of mesh axes {axes}: set it to a multiple '
+                     f'of {ways}.')
   return jax.sharding.NamedSharding(mesh, PARTS)
 
 

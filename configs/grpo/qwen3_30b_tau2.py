@@ -48,6 +48,6 @@ def get_config() -> ml_collections.ConfigDict:
       total_steps=c.total_steps, schedule='constant', clip_norm=1.0,
       master=False, weight_decay=0.01, b1=0.9, b2=0.999)
   # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
+  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out)/kernel$')
   c.save_every = 20
   return c

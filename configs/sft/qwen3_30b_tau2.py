@@ -38,6 +38,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
       master=False, weight_decay=0.05, b1=0.9, b2=0.95)
   # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
+  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out)/kernel$')
   c.save_every = 500
   return c

@@ -87,7 +87,7 @@ def test_rules_know_adapters_and_factored_moments():
                  'down': {'lora_a': shape(6, 2), 'lora_b': shape(2, 8)}},
           'v_row': {'down': {'kernel': shape(3, 6)}},  # of [3, 6, 8]
           'v_col': {'qkv': {'kernel': shape(1)}}}
-  mesh = jax.sharding.AbstractMesh((1, 2, 2), sharding.AXES)
+  mesh = jax.sharding.AbstractMesh((1, 2, 2, 1), sharding.AXES)
   found = jax.tree.map(lambda place: tuple(place.spec),
                        sharding.shardings(tree, mesh))
   assert found['mu'] == {
