@@ -113,7 +113,7 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
 
 
 def rope(fields: Mapping[str, Any]
-          ) -> tuple[float, model_config.RopeScaling | None]:
+        ) -> tuple[float, model_config.RopeScaling | None]:
   """Base and scaling; `transformers` 5 keeps both in `rope_parameters`."""
   rope = {**(fields.get('rope_scaling') or {}),
           **(fields.get('rope_parameters') or {})}
