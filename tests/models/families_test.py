@@ -47,8 +47,6 @@ CASES = [
     ('qwen3', 4, 2, 8, True, {}), ('qwen3', 3, 3, 4, False, {}),
     ('qwen3', 4, 1, 6, False, LLAMA3), ('qwen3_moe', 4, 2, 8, True, {}, MOE),
     ('qwen3_moe', 2, 1, 6, False, LLAMA3, {**MOE, 'norm_topk_prob': False}),
-    ('qwen3_moe', 4, 4, 4, False, {}, {**MOE, 'num_experts': 5,
-                                       'num_experts_per_tok': 5}),
     ('qwen3_moe', 4, 1, 4, True, {}, {
         **MOE, 'num_experts': 7, 'num_experts_per_tok': 1,
         'norm_topk_prob': False}),
@@ -187,8 +185,9 @@ def their_gradients(model):
       yield name, x.grad.numpy()
 
 
-@pytest.mark.parametrize('case', [CASES[n] for n in (2, 5, 9, 10, 11, 16)],
-                         ids=name_of)
+@pytest.mark.parametrize('case', [
+    *(CASES[i] for i in (2, 5, 9, 10, 15)),
+    pytest.param(CASES[11], marks=pytest.mark.slow)], ids=name_of)
 def test_gradients_are_theirs(case, tmp_path):
   torch = pytest.importorskip('torch')
   pytest.importorskip('safetensors')
