@@ -165,7 +165,7 @@ class Transformer(nn.Module):
     layer = Layer
     if c.remat != 'none':
       policy = getattr(jax.checkpoint_policies, model_config.REMAT[c.remat])
-      # Within a scan nothing could be merged with the forward pass anyway.
+      # Else XLA merges what is made again with what was; in a scan it cannot.
       layer = nn.remat(Layer, policy=policy, prevent_cse=not c.scan_layers)
     if c.scan_layers:
       self.layers = nn.scan(

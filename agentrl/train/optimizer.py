@@ -55,7 +55,7 @@ def make(*, name: str, peak_lr: float, norm_lr: float, warmup_steps: int,
   if name != 'muon' and name not in OPTAX:
     raise ValueError(f'No optimizer.name {name!r}.'
                      + resolve.hint(name, ('muon', *OPTAX)))
-  fn = _muon if name == 'muon' else getattr(optax, name)
+  fn = muon if name == 'muon' else getattr(optax, name)
   masks = _MASKS & inspect.signature(fn).parameters.keys()
   tx = resolve.call(fn, {'learning_rate': rate, **own,
                          **dict.fromkeys(masks, is_matrix)})
@@ -88,8 +88,9 @@ def _rate(peak_lr: float, warmup_steps: int, total_steps: int, schedule: str
   return optax.join_schedules([rise, after], [warmup_steps])
 
 
-def _muon(learning_rate: optax.Schedule, b1: float, b2: float,
-          weight_decay: float) -> optax.GradientTransformation:
+def muon(learning_rate: optax.Schedule, b1: float, b2: float,
+         weight_decay: float) -> optax.GradientTransformation:
+  """Muon for the kernels of layers, AdamW for the rest."""
   return contrib.muon(
       learning_rate, beta=b1, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2,
       muon_weight_dimension_numbers=_muon_dims,
@@ -146,11 +147,11 @@ def is_norm(params: Any) -> Any:
 
 
 def is_matrix(params: Any) -> Any:
-  """True for each parameter that is no vector: no scale or bias either, which
-  have two axes where layers are scanned, or heads apart."""
+  """True for each parameter that is no vector, nor many in one array: scales
+  of scanned layers, biases of heads."""
   return jax.tree_util.tree_map_with_path(
-      lambda path, p: p.ndim > 1 and getattr(path[-1], 'key', '') not in (
-          'scale', 'bias'), params)
+      lambda path, p: p.ndim > 1 and getattr(
+          path[-1], 'key', '') not in ('scale', 'bias'), params)
 
 
 def _muon_dims(params: Any) -> Any:

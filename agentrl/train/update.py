@@ -72,9 +72,9 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
     def part(i):
       return {**jax.tree.map(lambda x: x[i], dict(batch)), 'total': total}
 
-    def grad_fn(part):
+    def grad_fn(rows):
       found, grads = jax.value_and_grad(
-          lambda params: loss_fn(join(params, frozen), part),
+          lambda params: loss_fn(join(params, frozen), rows),
           has_aux=True)(state.params)
       return found, optax.tree.cast(grads, jnp.float32)
 

@@ -47,10 +47,13 @@ def test_adafactor_keeps_means_of_rows_and_columns():
 
 
 def test_decay_is_of_matrices_alone_under_either_name():
-  params = {'m': jnp.ones((2, 2)), 'v': jnp.ones(2)}
+  params = {'m': jnp.ones((2, 2)), 'v': jnp.ones(2),
+            'layers': {'scale': jnp.ones((3, 2)), 'bias': jnp.ones((2, 2))}}
   zero = jax.tree.map(jnp.zeros_like, params)
   for name, field in (('adamw', 'weight_decay'),
                       ('adafactor', 'weight_decay_rate')):
     tx = optimizer.make(name=name, **{field: 0.5}, **KW)
     deltas, _ = tx.update(zero, tx.init(params), params)
-    assert deltas['m'].all() and not deltas['v'].any(), name
+    assert deltas['m'].all(), name
+    assert not any(x.any() for x in jax.tree.leaves(
+        [deltas['v'], deltas['layers']])), name
