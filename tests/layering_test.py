@@ -8,7 +8,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent / 'agentrl'
 ROWS = (
-    ('types', 'resolve', 'shapes'), ('metrics',), ('runs',),
+    ('types', 'resolve', 'shapes'), ('metrics',), ('sources',),
+    ('runs',),
     ('tokenizer', 'models', 'sharding', 'checkpoint', 'llm', 'envs'),
     ('train', 'bundle'), ('data',), ('rollout',), ('eigendata', 'eval'),
     ('sft', 'rl'), ('report',), ('testing',))

@@ -47,7 +47,7 @@ def enact(env: env_lib.Env, task: types.Task, script: Moves
       all, or a call is refused.
   """
   world = env.start(task)
-  game = dialogue.play(world, system={'assistant': '', 'user': ''})
+  game = dialogue.play(world, system=dialogue.UNPROMPTED)
   reply, left = None, list(script)
   try:
     while True:

@@ -46,7 +46,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def corpus(data: str, env: env_lib.Many) -> Iterator[str]:
-  """Each piece of text by itself, just as `chat.render` encodes it."""
+  """Each piece of text by itself, just as `tokenizer.chat` encodes it."""
   for task, messages in episodes.read(data):
     yield env.system('assistant', task)
     yield env.system('user', task)

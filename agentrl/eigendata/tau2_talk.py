@@ -31,7 +31,7 @@ class Talk:
     self.task, self.rng, self.end = task, rng, None
     self.world = env.start(task)
     self._game = dialogue.play(
-        self.world, system={'assistant': '', 'user': ''})
+        self.world, system=dialogue.UNPROMPTED)
     self._ask = next(self._game)
 
   def say(self, side: types.Side, variants: Sequence[str], *gaps: Any,

@@ -288,8 +288,8 @@ def synthesize(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
   payload = {'script': intent.script, 'style': seeds.plan.style,
              'others': seeds.others, 'entity': mutants.entity(env)}
   prompt = {
-      side: f'{env.system(side, task)}\n\n'
-            + prompts.system(role, payload).content
+      side: types.Message('system', f'{env.system(side, task)}\n\n'
+                          + prompts.system(role, payload).content)
       for side, role in (('assistant', 'agent'), ('user', 'user'))}
   world = env.start(task)
   game = dialogue.play(world, system=prompt,

@@ -43,6 +43,9 @@ OUT_OF_SCOPE = '###OUT-OF-SCOPE###'
 STOP_TOKENS = (STOP, TRANSFER, OUT_OF_SCOPE)
 DONE = 'done'  # the tool that ends a dialogue in solo mode
 
+# For who plays moves that are known, and reads no prompt.
+UNPROMPTED = dict.fromkeys(('assistant', 'user'), types.Message('system', ''))
+
 _FLIP = {'user': 'assistant', 'assistant': 'user'}
 
 
@@ -103,10 +106,9 @@ def seen_from(message: types.Message, side: types.Side) -> types.Message:
 
 
 def view(messages: Sequence[types.Message], side: types.Side,
-         system: str) -> list[tuple[int, types.Message]]:
+         system: types.Message) -> list[tuple[int, types.Message]]:
   """(index, message) of a whole dialogue as one side sees it."""
-  seen = [(-1, types.Message('system', system))]
-  return seen + [(i, seen_from(m, side))
+  return [(-1, system)] + [(i, seen_from(m, side))
                  for i, m in enumerate(messages) if visible(m, side)]
 
 
@@ -117,7 +119,7 @@ def next_speaker(message: types.Message) -> str:
   return 'env' if message.is_call else _FLIP[message.role]
 
 
-def play(world: env_lib.World, *, system: Mapping[types.Side, str],
+def play(world: env_lib.World, *, system: Mapping[types.Side, types.Message],
          limits: Limits = Limits(),
          history: Sequence[types.Message] = (GREETING,),
         ) -> Generator[Ask, types.Message, End]:
@@ -125,7 +127,7 @@ def play(world: env_lib.World, *, system: Mapping[types.Side, str],
 
   Args:
     world: where calls are executed.
-    system: the system prompt of each side.
+    system: the system message of each side.
     limits: on steps and errors.
     history: the messages it opens with; at least one.
 
@@ -169,7 +171,8 @@ def play(world: env_lib.World, *, system: Mapping[types.Side, str],
   return End(ended, tuple(messages), steps, errors)
 
 
-def play_solo(world: env_lib.World, *, system: Mapping[types.Side, str],
+def play_solo(world: env_lib.World, *,
+              system: Mapping[types.Side, types.Message],
               limits: Limits = Limits()
              ) -> Generator[Ask, types.Message, End]:
   """`play` in solo mode: asks nobody but the assistant.

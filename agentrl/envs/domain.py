@@ -16,7 +16,6 @@ import functools
 import hashlib
 import importlib
 import importlib.resources
-import json
 import random
 import re
 from typing import Any
@@ -104,7 +103,7 @@ class Domain:
   def __init__(self, path: str, prompt: str = 'full'):
     if prompt not in ('full', 'brief'):
       raise ValueError(f"prompt must be 'full' or 'brief', got {prompt!r}.")
-    self.path, self.prompt = path, prompt
+    self.path, self.style = path, prompt
     self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
@@ -137,14 +136,17 @@ class Domain:
     """The database of a split; built once for each process."""
     return _tables(self.path, seed, split)
 
-  def system(self, side: types.Side, task: types.Task) -> str:
+  def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     if side == 'user':
-      guide = '' if self.prompt == 'brief' else USER_GUIDE + '\n\n'
-      return guide + task.scenario
-    if self.prompt == 'brief':
-      return f'You are the assistant for {self.name}.'
-    schemas = '\n'.join(json.dumps(s) for s in self.tools(side, task))
-    return f'{self.policy}\n\n# Tools\n{schemas}'
+      guide = '' if self.style == 'brief' else USER_GUIDE + '\n\n'
+      return types.Message('system', guide + task.scenario)
+    if self.style == 'brief':
+      return types.Message('system', f'You are the assistant for {self.name}.')
+    return types.Message('system', self.policy, tools=self.tools(side, task))
+
+  def system(self, side: types.Side, task: types.Task) -> str:
+    prompt = self.prompt(side, task)
+    return types.with_tools(prompt.content, prompt.tools)
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a folder have the same tools
@@ -196,7 +198,7 @@ class Domain:
 
   def fingerprint(self) -> str:
     """Hash of policy, code of the folder, prompt style and checker prelude."""
-    parts = [self.prompt, self.policy, checkers.PRELUDE]
+    parts = [self.style, self.policy, checkers.PRELUDE]
     folder = importlib.resources.files(self.path)
     parts += [file.read_text() for file in sorted(
         folder.iterdir(), key=lambda file: file.name)

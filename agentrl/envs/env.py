@@ -45,8 +45,11 @@ class Env(Protocol):
 
   name: str
 
+  def prompt(self, side: types.Side, task: types.Task) -> types.Message:
+    """System message of one side, with those of its tools that it shows."""
+
   def system(self, side: types.Side, task: types.Task) -> str:
-    """System prompt of one side."""
+    """`prompt` as plain text, tools included."""
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     """OpenAI function schemas of the tools of one side."""
@@ -138,6 +141,9 @@ class Many:
         raise ValueError(f'{name} brings no tasks of its own: set config.data '
                          'to the folder of a data stage.')
     return [t for env in self.envs.values() for t in env.tasks(split)]
+
+  def prompt(self, side: types.Side, task: types.Task) -> types.Message:
+    return self._of(task).prompt(side, task)
 
   def system(self, side: types.Side, task: types.Task) -> str:
     return self._of(task).system(side, task)

@@ -188,7 +188,8 @@ class _Talk:
     if solo and side == 'user':
       raise ValueError(f'Task {task.id} is played in solo mode, so there is '
                        "no user to learn: set side='assistant'.")
-    self._system = {s: env.system(s, task) for s in SIDES}
+    self._system = {s: types.Message('system', env.system(s, task))
+                    for s in SIDES}
     self._seen: dict[types.Side, list[types.Message]] = {s: [] for s in SIDES}
     self._index = 0  # of the learner's next message
     rules = dialogue.play_solo if solo else dialogue.play
@@ -239,7 +240,7 @@ class _Talk:
 
   def info(self) -> Info:
     info = dict(
-        task_id=self._task.id, system=self._system[self._side],
+        task_id=self._task.id, system=self._system[self._side].content,
         tools=list(self._env.tools(self._side, self._task)),
         messages=[to_openai(m) for m in self._seen[self._side]])
     if self.episode:

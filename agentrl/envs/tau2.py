@@ -50,7 +50,8 @@ class Tau2:
     prompt: `full` gives each side what the benchmark gives it, tool schemas
       included; `brief` is for models from scratch, which learn the policy
       from dialogues: one line for the agent, and for the user the scenario
-      without its persona.
+      without its persona; `tools` is `full` but for the agent's policy, in
+      whose place that line stands: telecom's has no room in 8,192 tokens.
     grading: `v0.2.1` (the papers of 2025) or `v1.0.1`: which tasks and reward
       bases count; the data must be those of the same version.
     solo: the agent has the tools of both sides and a ticket, and no user
@@ -68,12 +69,13 @@ class Tau2:
                grading: str = 'v0.2.1', solo: bool = False, judge: str = '',
                judge_kw: Mapping[str, Any] | None = None):
     for what, value, known in (
-        ('domain', domain, DOMAINS), ('prompt', prompt, ('full', 'brief')),
+        ('domain', domain, DOMAINS),
+        ('prompt', prompt, ('full', 'brief', 'tools')),
         ('grading', grading, tau2_bench.GRADINGS)):
       if value not in known:
         raise ValueError(f'tau2-bench has no {what} {value!r}.'
                          + resolve.hint(value, known))
-    self.domain, self.prompt, self.grading = domain, prompt, grading
+    self.domain, self.style, self.grading = domain, prompt, grading
     self.name, self.solo = f'tau2:{domain}', solo
     self._bench = tau2_bench.load(domain, solo)
     if domain != 'telecom' and grading != self._bench.grading:
@@ -146,18 +148,24 @@ class Tau2:
     asked = done or criteria.communicate_info or criteria.env_assertions
     return 'do' if asked else 'refuse'
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    if self.prompt == 'brief':
-      return (BRIEF.format(self.domain) if side == 'assistant'
-              else task.meta['brief'])
+  def prompt(self, side: types.Side, task: types.Task) -> types.Message:
+    if self.style == 'brief':
+      return types.Message('system', (
+          BRIEF.format(self.domain) if side == 'assistant'
+          else task.meta['brief']))
     if side == 'user':
       text = USER.format(self._bench.guide, task.scenario)
+    elif self.style == 'tools':
+      text = BRIEF.format(self.domain)
     elif self.solo:
       text = tau2_bench.solo_prompt(self._bench.policy, task.meta['ticket'])
     else:
       text = tau2_bench.agent_prompt(self._bench.policy)
-    schemas = [json.dumps(s) for s in self.tools(side, task)]
-    return '\n'.join([text, '\n# Tools', *schemas] if schemas else [text])
+    return types.Message('system', text, tools=self.tools(side, task))
+
+  def system(self, side: types.Side, task: types.Task) -> str:
+    prompt = self.prompt(side, task)
+    return types.with_tools(prompt.content, prompt.tools)
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a domain have the same tools
@@ -189,7 +197,7 @@ class Tau2:
 
   def fingerprint(self) -> str:
     """Hash of the package, its data and evaluator, and the prompt style."""
-    text = '\0'.join([self._bench.fingerprint, self.prompt, self.grading,
+    text = '\0'.join([self._bench.fingerprint, self.style, self.grading,
                       self._judge, str(self.solo), BRIEF, USER, *_ACCEPTS])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

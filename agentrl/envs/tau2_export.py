@@ -74,7 +74,7 @@ def _info(env: tau2.Tau2, setup: tau2_results.Setup) -> Any:
   raw = tau2_bench.part('data_model.simulation')
   bench = tau2_bench.load(env.domain, env.solo)
   agent, user = tau2_results.SOLO if env.solo else ('agentrl', 'agentrl')
-  args = lambda side: {**setup.args.get(side, {}), 'prompt': env.prompt}
+  args = lambda side: {**setup.args.get(side, {}), 'prompt': env.style}
   return raw.Info(
       git_commit=setup.commit, num_trials=setup.trials, seed=setup.seed,
       max_steps=setup.limits.max_steps, max_errors=setup.limits.max_errors,
@@ -84,7 +84,7 @@ def _info(env: tau2.Tau2, setup: tau2_results.Setup) -> Any:
       user_info=raw.UserInfo(
           implementation=user, llm=setup.user, llm_args=args('user'),
           global_simulation_guidelines=(
-              bench.guide if env.prompt == 'full' else None)))
+              bench.guide if env.style == 'full' else None)))
 
 
 def _simulation(env: tau2.Tau2, task: types.Task, raw_task: Any,

@@ -34,10 +34,11 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Measures one agent; does nothing if that is done already.
 
   Args:
-    config: see configs/eval/builtin.py. `agent` is the folder of a trained
-      model, or the import path of a script (`agentrl.eval.floors:gold`) that
-      brings its own user. `data` is the folder of a data stage; '' takes
-      the tasks that the domains bring themselves (tau2-bench).
+    config: see configs/eval/builtin.py. `agent` is a model (see
+      `bundle.describe`), or the import path of a script
+      (`agentrl.eval.floors:gold`) that brings its own user. `data` is the
+      folder of a data stage; '' takes the tasks that the domains bring
+      themselves (tau2-bench).
     workdir: folder of this stage.
 
   Raises:
@@ -64,11 +65,12 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
     user_digest = config.agent  # a script and its user are one
   else:
     mesh = sharding.replica(sharding.make_mesh(config.mesh))
-    user_bundle = bundle.load(config.user, mesh, 'user')
+    user_bundle = bundle.load(config.user, mesh, 'user', config.model)
     user_digest = user_bundle.digest
     user = policy_lib.from_bundle(user_bundle, mesh, **config.user_sampler)
     agent = policy_lib.from_bundle(
-        bundle.load(config.agent, mesh, 'agent'), mesh, **config.sampler)
+        bundle.load(config.agent, mesh, 'agent', config.model), mesh,
+        **config.sampler)
   parts = measurement(env, tasks, user=user_digest,
                       protocol=_protocol(config))
   with tqdm.tqdm(total=len(tasks) * config.trials, unit='dialogue',
@@ -115,9 +117,9 @@ def _say(folder: pathlib.Path) -> None:
 def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """How dialogues are played, but for what does not change them."""
   fields = json.loads(config.to_json_best_effort())
-  names = ('trials', 'limits', 'sampler', 'user_sampler')
-  protocol = {name: fields[name] for name in names if name in fields}
-  for sampler in names[2:]:
+  names = ('trials', 'limits', 'sampler', 'user_sampler', 'model')
+  protocol = {name: fields[name] for name in names if fields.get(name)}
+  for sampler in ('sampler', 'user_sampler'):
     protocol.get(sampler, {}).pop('slots', None)
   return protocol
 

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import math
 
+import numpy as np
+
 from agentrl import types
 
 A, O = types.Author, types.Outcome
@@ -104,10 +106,18 @@ def tokens(episode: types.Episode, side: types.Side, index: int,
   own = {'assistant': 'agent', 'user': 'user'}[side]
   for name in (own, 'agent', 'user') if index >= 0 else (own,):
     trace = getattr(episode, name)
-    rows = () if trace is None else (trace.turn_T == index).nonzero()[0]
+    rows = () if trace is None else _rows(trace, index)
     if len(rows):
       return tuple(_token(trace, t, name, piece) for t in rows)
   return ()
+
+
+def _rows(trace: types.Trace, index: int) -> np.ndarray:
+  """Where a message stands: as it was said, if the history holds less of it."""
+  at_T = trace.turn_T == index
+  if trace.rewound_T is not None and (said_T := at_T & trace.rewound_T).any():
+    at_T = said_T
+  return at_T.nonzero()[0]
 
 
 def _token(trace: types.Trace, t: int, side: str, piece: Piece) -> Token:

@@ -49,11 +49,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   env = env_lib.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, 'train')
   mesh = sharding.make_mesh(config.mesh)
-  start = bundle.load(config.init_from, mesh, 'init_from')
+  start = bundle.load(config.init_from, mesh, 'init_from', config.model)
   place = sharding.replica(mesh)
   agent = policy.from_bundle(start, place, **config.sampler)
-  user = policy.from_bundle(bundle.load(config.user, place, 'user'), place,
-                            **config.user_sampler)
+  user = policy.from_bundle(
+      bundle.load(config.user, place, 'user', config.model), place,
+      **config.user_sampler)
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
   loss_fn = functools.partial(
@@ -63,7 +64,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
       mesh=mesh, micro_rows=config.micro_rows)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  done, state, _ = manager.restore(like) or (0, first(), None)
+  done, state, _ = manager.restore(like) or (0, first(start.params), None)
   play_all = functools.partial(
       _play, env, agent=agent, user=user,
       limits=dialogue.Limits(**config.limits))
@@ -81,7 +82,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
         max_waves=config.max_waves, keep=keep)
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
-                     length=config.sampler.length, rows=_most_rows(config))
+                     length=config.sampler.length, buckets=_buckets(config))
     state, values = update(state, arrays)
     values = loop.to_floats(values) | {
         f'train/{k}': v for k, v in collect.metrics(batch).items()}
@@ -107,20 +108,27 @@ def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
                      limits=limits, progress=bar.update)
 
 
-def _most_rows(config: ml_collections.ConfigDict) -> int:
-  """Rows for the largest batch there can be; what stays empty costs nothing."""
+def _buckets(config: ml_collections.ConfigDict) -> tuple[int, ...]:
+  """Numbers of rows that a batch may have; what stays empty costs nothing.
+
+  The first holds a sequence of each dialogue of the largest batch, the last
+  one of each step of it, which takes no more (`history_thinking`).
+  """
   most = (config.tasks - 1 + config.wave) * config.group
-  return -(-most // config.micro_rows) * config.micro_rows
+  rows = -(-most // config.micro_rows) * config.micro_rows
+  return tuple(rows << k for k in range(
+      int(config.limits.max_steps).bit_length() + 1))
 
 
 def _arrays(batch: collect.Batch, adv_PG: np.ndarray, *, length: int,
-            rows: int) -> dict[str, np.ndarray]:
+            buckets: Sequence[int]) -> dict[str, np.ndarray]:
   """The packed batch; what may not move the agent is left out."""
   pairs = [(episode, adv)
            for group, adv_G in zip(batch.groups, adv_PG)
            for episode, adv in zip(group, adv_G)
            if outcomes.RULES[episode.outcome].gradient]
-  return trajectory.to_batch(*zip(*pairs), length=length, buckets=(rows,))
+  return trajectory.to_batch(*zip(*pairs), length=length,
+                             buckets=buckets)
 
 
 def _times(began: float, played: float,

@@ -190,6 +190,25 @@ class Engine:
     s.waiting = np.concatenate([s.waiting, ids])
     s.left = min(room, self._max_new)
 
+  def rewind(self, slot: int, length: int) -> None:
+    """Forgets all of a dialogue but its first `length` ids.
+
+    Raises:
+      RuntimeError: it is speaking.
+      ValueError: no more than those are in the cache.
+    """
+    s = self._open[slot]
+    if s.left:
+      raise RuntimeError(f'Slot {slot} is still speaking: wait for its turn '
+                         'before rewinding it.')
+    if not 0 <= length <= s.cached:
+      raise ValueError(f'Slot {slot} has {s.cached} ids in its cache, and '
+                       f'cannot be rewound to {length}.')
+    s.cached, s.waiting = length, _NONE
+    # Noise goes by position, and these positions have had theirs.
+    s.seed = int(np.random.SeedSequence([s.seed, length]).generate_state(1)[0])
+    self._prefixes.drop(slot, length)
+
   def close(self, slot: int) -> None:
     """Gives the slot back, whatever it was doing."""
     del self._open[slot]

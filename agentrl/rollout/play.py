@@ -71,7 +71,7 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
 def _game(env: env_lib.Env, task: types.Task, limits: dialogue.Limits) -> Game:
   """One dialogue from the start of its world to the verdict."""
   world = env.start(task)
-  system = {side: env.system(side, task) for side in ('assistant', 'user')}
+  system = {side: env.prompt(side, task) for side in ('assistant', 'user')}
   rules = dialogue.play_solo if world.solo else dialogue.play
   end = yield from rules(world, system=system, limits=limits)
   return end, *reward.judge(env, task, world, end)

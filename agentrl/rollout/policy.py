@@ -18,8 +18,7 @@ from agentrl import sharding
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
-from agentrl.tokenizer import chat
-from agentrl.tokenizer import vocab as vocab_lib
+from agentrl.tokenizer import formats
 
 # What a policy may fail by without being wrong: its service is away. Anything
 # else it raises is a bug and stops the run.
@@ -66,29 +65,47 @@ class _Tokens:
 
   slot: int
   index: int = 0  # of the message under way
+  after: types.Message | None = None  # the last one that the history holds
+  history: int = 0  # ids that the cache is rewound to
+  # Own turn, with its index, that the cache is still to be rewound over.
+  said: tuple[tuple[int, types.Message], ...] = ()
   parts: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
   fed: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
 
   def trace(self) -> types.Trace:
-    kinds = (np.int32, np.int8, np.float32, np.int16)
-    columns = zip(*self.parts) if self.parts else ((),) * 4
-    return types.Trace(*(np.concatenate([np.empty(0, kind), *column],
-                                        dtype=kind, casting='same_kind')
-                         for kind, column in zip(kinds, columns)))
+    kinds = (np.int32, np.int8, np.float32, np.int16, bool)
+    columns = zip(*self.parts) if self.parts else ((),) * 5
+    *rest, rewound_T = (
+        np.concatenate([np.empty(0, kind), *column], dtype=kind,
+                       casting='same_kind')
+        for kind, column in zip(kinds, columns))
+    return types.Trace(*rest, rewound_T if rewound_T.any() else None)
 
 
 class ModelPolicy:
   """A model speaks. Its traces are the very ids that were fed and sampled."""
 
-  def __init__(self, engine: engine_lib.Engine, vocab: vocab_lib.Vocab,
-               mesh: jax.sharding.Mesh | None = None):
+  def __init__(self, engine: engine_lib.Engine, vocab: formats.Vocab,
+               mesh: jax.sharding.Mesh | None = None, *,
+               history_thinking: str = 'keep'):
     """Makes a policy without weights: `load` them.
 
     Args:
       engine: must stop at `vocab.end`, and serves this policy alone.
       vocab: of the model.
       mesh: where it samples; None: where the weights lie.
+      history_thinking: `keep` leaves what was thought in the history, so the
+        cache only ever grows; `strip` rewinds it to the start of each turn
+        and feeds the turn again without its thinking, as the models are used
+        to whose templates drop it.
+
+    Raises:
+      ValueError: another `history_thinking`.
     """
+    if history_thinking not in ('keep', 'strip'):
+      raise ValueError("history_thinking must be 'keep' or 'strip', got "
+                       f'{history_thinking!r}.')
+    self._strip = history_thinking == 'strip'
     self._engine = engine
     self._mesh = mesh
     self._vocab = vocab
@@ -113,16 +130,21 @@ class ModelPolicy:
   def ask(self, key: int, ask: dialogue.Ask) -> None:
     tokens = self._tokens[key]
     tokens.index = ask.index
-    for index, message in ask.new:
-      ids, authors = chat.render(self._vocab, message)
+    if tokens.said:
+      self._engine.rewind(tokens.slot, tokens.history)
+    for index, message in (*tokens.said, *ask.new):
+      ids, authors = formats.render(self._vocab, message, tokens.after)
+      tokens.after = message
       # A greeting, say, is in this side's voice but not of its making: SELF is
       # for what was sampled, and only that may ever be trained on.
       authors = [types.Author.TEMPLATE if a == types.Author.SELF else a
                  for a in authors]
       tokens.fed.append(_part(ids, authors, index))
-    opener = chat.opener(self._vocab)
+      tokens.history += len(ids)
+    opener = formats.opener(self._vocab, tokens.after)
     tokens.fed.append(_part(
-        opener, [types.Author.TEMPLATE] * len(opener), ask.index))
+        opener, [types.Author.TEMPLATE] * len(opener), ask.index,
+        rewound=self._strip))
     self._engine.feed(
         tokens.slot, np.concatenate([part[0] for part in tokens.fed]))
 
@@ -135,9 +157,13 @@ class ModelPolicy:
         tokens.parts += tokens.fed
         tokens.parts.append(_part(
             turn.ids, [types.Author.SELF] * turn.ids.size, tokens.index,
-            turn.logps))
+            logps=turn.logps, rewound=self._strip))
       tokens.fed = []
-      message = chat.parse(self._vocab, turn.ids)
+      message = formats.parse(self._vocab, turn.ids)
+      if self._strip:
+        tokens.said = ((tokens.index, message),)
+      else:
+        tokens.after = message
       replies.append(Reply(key, message, full=turn.full))
     return replies
 
@@ -149,13 +175,14 @@ class ModelPolicy:
 
 
 def _part(ids: Sequence[int] | np.ndarray, authors: Sequence[int], index: int,
-          logps: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+          *, logps: np.ndarray | None = None,
+          rewound: bool = False) -> tuple[np.ndarray, ...]:
   """Columns of a trace for some ids of one message."""
   count = len(ids)
   if logps is None:
     logps = np.zeros(count, np.float32)
   return (np.asarray(ids, np.int32), np.asarray(authors, np.int8), logps,
-          np.full(count, index, np.int16))
+          np.full(count, index, np.int16), np.full(count, rewound))
 
 
 class ScriptPolicy:
@@ -196,13 +223,14 @@ class ScriptPolicy:
     del self._seen[key]
 
 
-def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh,
-                **engine: Any) -> ModelPolicy:
+def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh, *,
+                history_thinking: str = 'keep', **engine: Any) -> ModelPolicy:
   """A policy that speaks for a trained model, ready and compiled.
 
   Args:
     bundle: what speaks.
     mesh: where it samples.
+    history_thinking: see `ModelPolicy`.
     **engine: keyword arguments of `rollout.engine.Engine`.
 
   Raises:
@@ -215,7 +243,8 @@ def from_bundle(bundle: bundle_lib.Bundle, mesh: jax.sharding.Mesh,
         '(config.model.max_length of its SFT): lower it.')
   sampler = engine_lib.Engine(bundle.model, stop_id=bundle.vocab.end,
                               pad_id=bundle.vocab.pad, **engine)
-  policy = ModelPolicy(sampler, bundle.vocab, mesh)
+  policy = ModelPolicy(sampler, bundle.vocab, mesh,
+                       history_thinking=history_thinking)
   policy.load(bundle.params)
   sampler.warmup()
   return policy

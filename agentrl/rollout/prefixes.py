@@ -32,6 +32,8 @@ class Prefixes:
       slot, known = found, n
     return slot, known
 
-  def drop(self, slot: int) -> None:
-    """The slot is about to be overwritten."""
-    self._slot_of = {k: s for k, s in self._slot_of.items() if s != slot}
+  def drop(self, slot: int, beyond: int = 0) -> None:
+    """The slot is about to be overwritten, but for its first `beyond` ids."""
+    most = beyond * np.dtype(np.int32).itemsize
+    self._slot_of = {k: s for k, s in self._slot_of.items()
+                     if s != slot or len(k) <= most}

@@ -17,7 +17,8 @@ def to_batch(episodes: Sequence[types.Episode], advantages: Sequence[float], *,
   """Packs the traces of one side.
 
   Nothing is rendered here: these are the ids that were fed and sampled, with
-  the log-probabilities they were sampled with.
+  the log-probabilities they were sampled with. A trace may be several
+  sequences, see `types.Trace.sequences`; each sampled id is in one of them.
 
   Args:
     episodes: what was played.
@@ -46,10 +47,10 @@ def to_batch(episodes: Sequence[types.Episode], advantages: Sequence[float], *,
           f'Episode {episode.task_id}/{episode.trial} ({episode.outcome}) has '
           f'no trace of the {side}: was that side a model, and did the episode '
           'get as far as its first turn?')
-    items.append({
-        'ids': trace.ids_T,
-        'target': trace.sampled_T,
-        'logp_old': trace.logp_T,
-        'adv': np.float32(advantage) * trace.sampled_T.astype(np.float32),
-    })
+    items += [{
+        'ids': part.ids_T,
+        'target': part.sampled_T,
+        'logp_old': part.logp_T,
+        'adv': np.float32(advantage) * part.sampled_T.astype(np.float32),
+    } for part in trace.sequences()]
   return pack.pack(items, length=length, buckets=buckets)

@@ -27,8 +27,7 @@ from agentrl.envs import env as env_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.sft import loss as sft_loss
-from agentrl.tokenizer import chat
-from agentrl.tokenizer import vocab as vocab_lib
+from agentrl.tokenizer import formats
 from agentrl.train import loop
 from agentrl.train import optimizer
 
@@ -42,14 +41,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: a wrong config, or inputs that do not fit it.
   """
-  inputs = {'data': config.data, 'tokenizer': config.tokenizer}
-  if config.init_from:
-    inputs['init_from'] = config.init_from
+  inputs = {name: config[name] for name in ('data', 'tokenizer', 'init_from')
+            if config[name]}
   run = runs.start(workdir, f'{config.side}_sft', config, inputs)
   if run.done:
     return
-  vocab = vocabulary.load(config.tokenizer)
-  model = model_config.make(config.model, vocab_size=vocab.size)
+  model, vocab = _model(config)
   mesh = sharding.make_mesh(config.mesh)
   rows = packed(config.data, vocab, env_lib.load_many(
       config.domains, config.env), side=config.side, length=config.length)
@@ -64,12 +61,11 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   if restored := manager.restore(like):
     done, state, position = restored
     data.set_state(position)
+  elif config.init_from:
+    done, state = 0, first(bundle.load(
+        config.init_from, mesh, 'init_from', dataclasses.asdict(model)).params)
   else:
     done, state = 0, first()
-    if config.init_from:
-      start = bundle.load(config.init_from, mesh, 'init_from')
-      _check_start(start, model, vocab)
-      state = state.replace(params=start.params)
 
   writer = metrics.Writer(run.folder, done)
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
@@ -95,21 +91,43 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
              rows=len(rows['ids_BT']))
 
 
-def _check_start(start: bundle.Bundle, model: model_config.ModelConfig,
-                 vocab: vocab_lib.Vocab) -> None:
-  """Raises ValueError unless training can go on from `start`."""
-  if start.vocab.digest != vocab.digest:
+def _model(config: ml_collections.ConfigDict
+          ) -> tuple[model_config.ModelConfig, formats.Vocab]:
+  """Shape and vocabulary: those of a model from scratch, or of `init_from`,
+  whose vocabulary it is where `tokenizer` names none.
+
+  Raises:
+    ValueError: neither is named, or they do not fit together.
+  """
+  if not config.tokenizer and not config.init_from:
+    raise ValueError("config.tokenizer='' takes the vocabulary of "
+                     "config.init_from, but that is '' too: set one of them.")
+  if not config.tokenizer:
+    return bundle.describe(config.init_from, 'init_from', config.model)
+  vocab = vocabulary.load(config.tokenizer)
+  model = model_config.make(config.model, vocab_size=vocab.size)
+  if config.init_from:
+    start, own = bundle.describe(config.init_from, 'init_from')
+    _check_start(start, own.digest, model, vocab.digest)
+  return model, vocab
+
+
+def _check_start(start: model_config.ModelConfig, own: str,
+                 model: model_config.ModelConfig, vocab: str) -> None:
+  """Raises ValueError unless training can go on from `start`, whose vocabulary
+  has the digest `own`."""
+  if own != vocab:
     raise ValueError(
-        f'config.init_from was trained with vocabulary {start.vocab.digest}, '
-        f'but config.tokenizer holds {vocab.digest}: the same ids would mean '
-        'other words. Use the tokenizer that it was trained with.')
-  have, want = dataclasses.asdict(start.model), dataclasses.asdict(model)
+        f'config.init_from was trained with vocabulary {own}, but '
+        f'config.tokenizer holds {vocab}: the same ids would mean other words. '
+        "Set config.tokenizer to '', which takes its own.")
+  have, want = dataclasses.asdict(start), dataclasses.asdict(model)
   if off := {k: (v, want[k]) for k, v in have.items() if v != want[k]}:
     raise ValueError(f'config.init_from is of another model (field: its value, '
                      f'config.model): {off}. Make them equal.')
 
 
-def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,
+def packed(data: str, vocab: formats.Vocab, env: env_lib.Many, *,
            side: types.Side, length: int) -> dict[str, np.ndarray]:
   """The dialogues as one side sees them, tokenised and packed into rows.
 
@@ -122,7 +140,7 @@ def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,
   """
   items = []
   for task, messages in episodes.read(data):
-    seen = dialogue.view(messages, side, env.system(side, task))
+    seen = dialogue.view(messages, side, env.prompt(side, task))
     items.append(_item(vocab, [m for _, m in seen]))
   fitting = [item for item in items if len(item['ids']) <= length]
   if len(fitting) < len(items):
@@ -132,10 +150,10 @@ def packed(data: str, vocab: vocab_lib.Vocab, env: env_lib.Many, *,
   return pack.pack(fitting, length=length)
 
 
-def _item(vocab: vocab_lib.Vocab,
+def _item(vocab: formats.Vocab,
           seen: Sequence[types.Message]) -> dict[str, np.ndarray]:
-  ids, authors = chat.render_all(vocab, seen)
+  ids, authors = formats.render_all(vocab, seen)
   target_T = np.array(authors) == types.Author.SELF
   if dialogue.GREETING in seen[:2]:
-    target_T[:len(chat.render_all(vocab, seen[:2])[0])] = False
+    target_T[:len(formats.render_all(vocab, seen[:2])[0])] = False
   return {'ids': np.array(ids, np.int32), 'target': target_T}

@@ -1,4 +1,4 @@
-"""Messages <-> ids, with the author of each id. The only renderer.
+"""Messages <-> ids, with the author of each id, for models from scratch.
 
     <|system|> text <|end|>  <|user|> text <|end|>  <|tool|> text <|end|>
     <|assistant|> text? (<|call|> name (<|arg|> name <|val|> value)*)* <|end|>
@@ -11,7 +11,7 @@ assistant, and its words, calls and end marks are its own (`Author.SELF`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 import json
 from typing import Any
 
@@ -23,11 +23,19 @@ _AUTHOR = {'system': A.SYSTEM, 'user': A.OTHER, 'tool': A.TOOL,
            'assistant': A.SELF}
 
 
-def render(vocab: vocab_lib.Vocab,
-           message: types.Message) -> tuple[list[int], list[int]]:
-  """(ids, authors) of one complete message, end mark included."""
+def render(vocab: vocab_lib.Vocab, message: types.Message, *,
+           after: types.Message | None = None,
+           tools: Sequence[Mapping[str, Any]] = ()
+          ) -> tuple[list[int], list[int]]:
+  """(ids, authors) of one complete message, end mark included.
+
+  Tools are plain text below the message's own; what it comes `after` does not
+  matter here.
+  """
+  del after
   header = getattr(vocab, message.role)
-  ids = vocab.encode(message.content) if message.content else []
+  text = types.with_tools(message.content or '', tools)
+  ids = vocab.encode(text) if text else []
   for call in message.tool_calls:
     ids += [vocab.call, *vocab.encode(call.name)]
     for name, value in call.arguments.items():
@@ -37,19 +45,11 @@ def render(vocab: vocab_lib.Vocab,
   return [header, *ids], [A.TEMPLATE] + [_AUTHOR[message.role]] * len(ids)
 
 
-def render_all(vocab: vocab_lib.Vocab, messages: Iterable[types.Message]
-               ) -> tuple[list[int], list[int]]:
-  """(ids, authors) of a whole view."""
-  ids, authors = [], []
-  for message in messages:
-    more_ids, more_authors = render(vocab, message)
-    ids += more_ids
-    authors += more_authors
-  return ids, authors
-
-
-def opener(vocab: vocab_lib.Vocab) -> list[int]:
+def opener(vocab: vocab_lib.Vocab,
+           after: types.Message | None = None, *,
+           quiet: bool = False) -> list[int]:
   """What is fed before a side's own turn is sampled."""
+  del after, quiet  # such a model does not think
   return [vocab.assistant]
 
 

@@ -105,8 +105,8 @@ def render(vocab: hf.Vocab, message: types.Message, *,
 
 def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,
                tools: Sequence[Mapping[str, Any]] = (),
-               thinking: Mapping[int, str] | None = None,
-               history_thinking: str = 'keep') -> tuple[list[int], list[int]]:
+               thinking: Mapping[int, str] | None = None
+              ) -> tuple[list[int], list[int]]:
   """(ids, authors) of a whole view.
 
   Args:
@@ -114,13 +114,10 @@ def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,
     messages: the view.
     tools: OpenAI schemas, for the system message that it begins with.
     thinking: of the messages with these indices.
-    history_thinking: see `check_history_thinking`.
 
   Raises:
-    ValueError: see `render` and `check_history_thinking`; tools without a
-      system message to begin with.
+    ValueError: see `render`; tools without a system message to begin with.
   """
-  check_history_thinking(history_thinking)
   if tools and (not messages or messages[0].role != 'system'):
     raise ValueError('Tools stand in the system message, and there is none: '
                      'begin with one (its content may be None).')
@@ -133,26 +130,6 @@ def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,
     authors += more_authors
     after = message
   return ids, authors
-
-
-def check_history_thinking(value: str) -> None:
-  """Refuses a rendering of earlier thinking that there is none of.
-
-  `keep`: what was thought stays where it was, so a cache only ever grows.
-  `strip` (templates that drop it before the last user message) would need the
-  cache to be rewound at each turn.
-
-  Raises:
-    ValueError: anything but `keep`.
-  """
-  if value == 'strip':
-    raise ValueError(
-        'history_thinking=\'strip\' is not available: ids that were sampled '
-        'would vanish from the history, so the cache would have to be rewound '
-        'and each turn trained as a sequence of its own. Use \'keep\', or '
-        'sample without thinking (opener(quiet=True)).')
-  if value != 'keep':
-    raise ValueError(f'history_thinking must be \'keep\', got {value!r}.')
 
 
 def opener(vocab: hf.Vocab, after: types.Message | None = None, *,

@@ -10,6 +10,9 @@ import pathlib
 
 import sentencepiece
 
+from agentrl.tokenizer import hf
+from agentrl.tokenizer import spm
+
 # In this order right after pad and unk. SentencePiece never gives a control
 # symbol for text: a user who types the markup gets ordinary pieces.
 MARKUP = ('<|end|>', '<|system|>', '<|user|>', '<|assistant|>', '<|tool|>',
@@ -24,6 +27,7 @@ class Vocab:
   Attributes:
     pad: id that is never fed as content nor sampled.
     end, system, user, assistant, tool, call, arg, val: ids of the markup.
+    marks: these ids by their texts.
     size: number of ids.
     digest: hash of the model; what was made with one vocabulary is refused
       by another.
@@ -49,9 +53,10 @@ class Vocab:
                        'train it with agentrl.tokenizer.vocab.train.')
     (self.end, self.system, self.user, self.assistant, self.tool, self.call,
      self.arg, self.val) = map(self._sp.PieceToId, MARKUP)
+    self.marks = {mark: self._sp.PieceToId(mark) for mark in MARKUP}
     self.size = len(self._sp)
     self.digest = hashlib.sha256(proto).hexdigest()[:16]
-    self._markup = {self._sp.PieceToId(m) for m in MARKUP} | {self.pad}
+    self._markup = {*self.marks.values(), self.pad}
 
   def encode(self, text: str) -> list[int]:
     """Ids of a text; never one of the markup."""
@@ -82,8 +87,11 @@ class Vocab:
     temporary.rename(path)
 
 
-def load(path: str | os.PathLike) -> Vocab:
-  """The vocabulary of a file.
+AnyVocab = Vocab | hf.Vocab | spm.Vocab
+
+
+def load(path: str | os.PathLike) -> AnyVocab:
+  """The vocabulary of a file: one of ours, a tokenizer.json, or Gemma's.
 
   Raises:
     ValueError: no such file, or not a vocabulary.
@@ -92,7 +100,10 @@ def load(path: str | os.PathLike) -> Vocab:
   if not path.is_file():
     raise ValueError(f'No vocabulary at {path}: run the tokenizer stage first, '
                      'or point config.tokenizer at its folder.')
-  return Vocab(path.read_bytes())
+  proto = path.read_bytes()
+  if proto.startswith(b'{'):
+    return hf.Vocab(proto)
+  return spm.Vocab(proto) if spm.START.encode() in proto else Vocab(proto)
 
 
 def train(texts: Iterable[str], size: int) -> Vocab:

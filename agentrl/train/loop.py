@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import functools
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ Update = Callable[[update_lib.TrainState, Any],
 
 def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
          tx: optax.GradientTransformation, *, mesh: jax.sharding.Mesh,
-         micro_rows: int) -> tuple[Callable[[], Any], Any, Update]:
+         micro_rows: int) -> tuple[Callable[..., Any], Any, Update]:
   """Everything about a training run that depends on its mesh.
 
   Args:
@@ -29,11 +30,12 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     micro_rows: rows of a part of the batch, see `train.update`.
 
   Returns:
-    (a function that makes the first state, the state's shapes and shardings,
-    the update of rows [B, T], jitted, which consumes its state).
+    (a function that makes the first state, or takes parameters into it; the
+    state's shapes and shardings; the update of rows [B, T], jitted, which
+    consumes its state).
   """
-  first = lambda: update_lib.init(make_params(), tx)
-  shapes = jax.eval_shape(first)
+  fresh = lambda: update_lib.init(make_params(), tx)
+  shapes = jax.eval_shape(fresh)
   places = sharding.shardings(shapes, mesh)
   like = jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
@@ -44,7 +46,11 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
       out_shardings=(places, sharding.replicated(mesh)))
   update = lambda state, batch: jitted(
       state, update_lib.split(batch, micro_rows))
-  return jax.jit(first, out_shardings=places), like, update
+  fresh = jax.jit(fresh, out_shardings=places)
+  given = jax.jit(functools.partial(update_lib.init, tx=tx), donate_argnums=0,
+                  out_shardings=places)
+  first = lambda params=None: fresh() if params is None else given(params)
+  return first, like, update
 
 
 def to_floats(metrics: Mapping[str, jax.Array]) -> dict[str, float]:

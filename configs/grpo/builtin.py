@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data = 'runs/quickstart/data'
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'
+  c.model = {}  # fields that shall be others than they were trained with
   c.mesh = dict(data=2, fsdp=1, tensor=1)
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least

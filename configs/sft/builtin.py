@@ -21,8 +21,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.domains = ('orders', 'router')
   c.env = dict(prompt='brief')
   c.data = 'runs/quickstart/data'
-  c.tokenizer = 'runs/quickstart/tokenizer'
-  c.init_from = ''  # folder of an earlier stage; '' starts from scratch
+  c.tokenizer = 'runs/quickstart/tokenizer'  # '': that of init_from
+  c.init_from = ''  # a stage, or published weights; '' starts from scratch
   c.model = dict(
       num_layers=3, d_model=64, num_heads=2, num_kv_heads=1, head_dim=32,
       d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,

@@ -197,8 +197,7 @@ def oracle(package):
 def play(env, task, reply, limits):
   """(end, score, who saw what last, world) of the script, by our rules."""
   world = env.start(task)
-  game = dialogue.play(world, limits=limits, system={
-      'assistant': '', 'user': ''})
+  game = dialogue.play(world, limits=limits, system=dialogue.UNPROMPTED)
   seen, ask, n = [], next(game), 0
   while True:
     last = [m.content for _, m in ask.new if m.role != 'system'][-1:]

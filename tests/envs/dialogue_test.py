@@ -5,7 +5,8 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 
-SYSTEM = {'assistant': 'policy', 'user': 'scenario'}
+SYSTEM = {'assistant': types.Message('system', 'policy'),
+          'user': types.Message('system', 'scenario')}
 
 
 class World:

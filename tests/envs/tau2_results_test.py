@@ -41,7 +41,7 @@ def call(*names, text=None, **arguments):
 def played(env, task, moves, trial=0, limits=SETUP.limits, play=dialogue.play):
   """The episode of these moves, each in its side's own view."""
   world = env.start(task)
-  game = play(world, limits=limits, system={'assistant': '', 'user': ''})
+  game = play(world, limits=limits, system=dialogue.UNPROMPTED)
   next(game)
   for move in moves:
     try:

@@ -38,7 +38,8 @@ def environment():
 def ours(package, raw, moves, limits):
   """(End, what the agent got to see before each of its moves)."""
   game = dialogue.play_solo(SOLO.start(SOLO.by_id(raw.id)), limits=limits,
-                            system={'assistant': 'policy'})
+                            system={'assistant': types.Message(
+                                'system', 'policy')})
   seen, ask, moves = [], next(game), iter(moves)
   while True:
     seen.append([m.content for _, m in ask.new])
@@ -222,7 +223,7 @@ def test_gold_calls_earn_one_in_both(package, monkeypatch):
           raw, package.evaluator.EvaluationType.ALL, True, 'telecom')
       task = SOLO.by_id(raw.id)
       world = SOLO.start(task)
-      end = drive(dialogue.play_solo(world, system={'assistant': ''}),
+      end = drive(dialogue.play_solo(world, system=dialogue.UNPROMPTED),
                   [*moves[skipped:], say(None, DONE)])
       score = SOLO.score(task, world, end.messages, end.reason)
       assert score.reward == info.reward == wanted

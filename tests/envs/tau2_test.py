@@ -128,3 +128,8 @@ def test_prompts_are_the_benchmarks_or_brief(env, package, oracle):
   assert len(brief.split()) < 70
   assert env.fingerprint() != full.fingerprint()
   assert env.fingerprint() == tau2.Tau2('telecom', 'brief').fingerprint()
+  tools = tau2.Tau2('telecom', 'tools')  # full, but for the policy
+  assert tools.prompt('user', task) == full.prompt('user', task)
+  short = tools.prompt('assistant', task)
+  assert short.content == 'You are a telecom support agent.'
+  assert short.tools == full.prompt('assistant', task).tools

@@ -62,7 +62,8 @@ def _spoiled(messages: Sequence[types.Message]) -> tuple[types.Message, ...]:
 
 def _trace(vocab, messages, side, rng) -> types.Trace:
   parts = [[], [], [], []]
-  for i, m in dialogue.view(messages, side, f'You are the {side}.'):
+  for i, m in dialogue.view(messages, side, types.Message(
+      'system', f'You are the {side}.')):
     ids, authors = chat.render(vocab, m)
     if m == dialogue.GREETING:
       authors = [types.Author.TEMPLATE] * len(ids)

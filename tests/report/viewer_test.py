@@ -32,6 +32,16 @@ def _episode(outcome=O.SUCCESS, trial=0):
       user=_trace((2, A.OTHER, 0, 0), (3, A.SELF, np.log(0.5), 2)))
 
 
+def test_a_turn_is_shown_as_it_was_said_not_as_history_keeps_it():
+  episode = _episode()
+  trace = _trace((1, A.TEMPLATE, 0, 0), (2, A.SELF, -1, 0), (3, A.SELF, -1, 0),
+                 (1, A.TEMPLATE, 0, 0), (3, A.TEMPLATE, 0, 0))
+  trace = dataclasses.replace(trace, rewound_T=np.array([1, 1, 1, 0, 0], bool))
+  episode = dataclasses.replace(episode, agent=trace)
+  found = viewer.tokens(episode, 'assistant', 0, PIECES.__getitem__)
+  assert [t.text for t in found] == ['<|assistant|>', ' Hi', ' Yes']
+
+
 def test_turns_show_words_calls_results_and_authors():
   agent, tool, user = viewer.turns(_episode(), PIECES.__getitem__)
   assert (agent.speaker, agent.text) == ('Agent', 'Hi')

@@ -188,6 +188,34 @@ def test_full_turns(engine):
       assert turn.full == (turn.ids[-1] != STOP)
 
 
+def test_what_was_rewound_over_is_forgotten(engine):
+  """The next turn is that of the shorter context, read anew."""
+  beginning, rest = prompt(0, 2 * prefixes.BLOCK + 5), prompt(1, 21)
+  slot = engine.open(3)
+  engine.feed(slot, np.append(beginning, prompt(2, 40)))
+  first = run(engine)[slot]
+  with pytest.raises(ValueError, match='cannot be rewound to'):
+    engine.rewind(slot, beginning.size + 40 + first.ids.size)
+  engine.rewind(slot, beginning.size)
+  # Who has the same beginning still copies it, but no more of it.
+  other = engine.open(4)
+  engine.feed(other, np.append(beginning, prompt(2, 40)))
+  engine.feed(slot, rest)
+  with pytest.raises(RuntimeError, match='still speaking'):
+    engine.rewind(slot, 1)
+  turns = run(engine, 2)
+  for who, fed in ((slot, rest), (other, prompt(2, 40))):
+    ids = np.concatenate([beginning, fed, turns[who].ids])
+    at = beginning.size + fed.size - 1
+    hidden_BTD, _ = transformer.hidden(
+        CONFIG, PARAMS, ids[None], np.arange(ids.size)[None])
+    logp_TV = jax.nn.log_softmax(
+        transformer.logits(CONFIG, PARAMS, hidden_BTD[0, at:-1]))
+    np.testing.assert_allclose(
+        np.take_along_axis(logp_TV, turns[who].ids[:, None], 1)[:, 0],
+        turns[who].logps, atol=1e-4)
+
+
 def test_max_new():
   engine = make(max_new=3)
   slots = [engine.open(seed) for seed in range(6)]

@@ -1,5 +1,8 @@
 """What a model was fed and what it said, to the id."""
 
+import json
+
+import jinja2
 import numpy as np
 import pytest
 
@@ -9,6 +12,8 @@ from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import policy as policy_lib
 from agentrl.tokenizer import chat
+from agentrl.tokenizer import chatml
+from agentrl.tokenizer import formats
 
 VOCAB = testing.ByteVocab()
 CONFIG = testing.tiny_model()
@@ -67,6 +72,73 @@ def test_the_trace_is_what_was_fed_and_sampled(shared):
   assert [x.dtype for x in (trace.ids_T, trace.author_T, trace.logp_T,
                             trace.turn_T)] == [
       np.int32, np.int8, np.float32, np.int16]
+
+
+class ToldEngine:
+  """Says what it is told to, and notes what it holds before each turn."""
+
+  free = 1
+
+  def __init__(self, turns):
+    self._turns, self.held, self.before = list(turns), [], []
+
+  def open(self, seed):
+    return 0
+
+  def feed(self, slot, ids):
+    self.held = [*self.held, *map(int, ids)]
+    self.before.append(self.held)
+
+  def rewind(self, slot, length):
+    self.held = self.held[:length]
+
+  def step(self):
+    ids = np.array(self._turns.pop(0), np.int32)
+    self.held = [*self.held, *map(int, ids)]
+    return [engine_lib.Turn(0, ids, -np.ones(ids.size, np.float32), False)]
+
+  def close(self, slot):
+    pass
+
+
+def test_thinking_is_not_in_the_history_where_it_is_stripped():
+  """What is fed is the template of the history, tokenised as one string."""
+  tokenizers = pytest.importorskip('tokenizers')
+  vocab = testing.chatml_vocab()
+  own = tokenizers.Tokenizer.from_str(vocab.proto.decode())
+  call = M('assistant', 'So.', (types.ToolCall('echo', {'text': 'a'}),))
+  turns = [chatml.render(vocab, m, thinking='Hm.')[0][
+      len(chatml.opener(vocab)):] for m in (call, M('assistant', 'ok'))]
+  engine = ToldEngine([*turns, turns[1]])
+  policy = policy_lib.ModelPolicy(engine, vocab, history_thinking='strip')
+  tools = ({'type': 'function', 'function': {'name': 'echo'}},)
+  talk = [M('system', 'Be kind.', tools=tools), M('user', 'Hi'), call,
+          M('tool', 'a'), M('assistant', 'ok'), M('user', 'bye')]
+  policy.open(0, 0, TASK)
+  for new, index in (((0, 1), 1), ((3,), 3), ((5,), 5)):
+    policy.ask(0, dialogue.Ask(
+        'assistant', tuple((i - 1, talk[i]) for i in new), index))
+    assert reply(policy).message == talk[index + 1 if index < 5 else 4]
+  jinja = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+  jinja.filters['tojson'] = json.dumps
+  template = jinja.from_string(formats.template(vocab))
+  shown = lambda m: dict(role=m.role, content=m.content, tool_calls=[
+      dict(name=c.name, arguments=dict(c.arguments)) for c in m.tool_calls])
+  trace = policy.close(0)
+  sequences = trace.sequences()
+  for n, (end, said) in enumerate(((2, 0), (4, 1), (6, 1))):
+    text = template.render(messages=list(map(shown, talk[:end])),
+                           tools=tools, add_generation_prompt=True)
+    ids = own.encode(text, add_special_tokens=False).ids
+    assert engine.before[n] == ids
+    np.testing.assert_array_equal(sequences[n].ids_T, [*ids, *turns[said]])
+    assert sequences[n].sampled_T.sum() == len(turns[said])
+  assert trace.sampled_T.sum() == sum(map(len, turns)) + len(turns[1])
+
+
+def test_another_history_of_thinking():
+  with pytest.raises(ValueError, match="'keep' or 'strip', got 'some'"):
+    policy_lib.ModelPolicy(None, VOCAB, history_thinking='some')
 
 
 def test_what_did_not_fit_was_never_read(policy):

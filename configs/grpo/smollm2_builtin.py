@@ -1,0 +1,63 @@
+"""GRPO of SmolLM2-135M-Instruct on the built-in domains, from its SFT:
+
+  python scripts/train_grpo.py --config=configs/grpo/smollm2_builtin.py \
+    --workdir=runs/smol/grpo --config.init_from=runs/smol/agent_sft \
+    --config.user=runs/smol/user_sft --config.data=runs/mine/data
+
+For one accelerator of 80 GB, of which the caches of agent and user take 12 GB
+each (23 kB a token). `:tiny` is a smoke test on a CPU, with brief prompts;
+it starts from the published weights as well: --config.init_from=smollm2.
+Figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, tiny=False)
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.domains = ('orders', 'router')
+  c.env = dict(prompt='full')
+  c.data = 'runs/quickstart/data'
+  c.init_from = 'runs/smol/agent_sft'
+  c.user = 'runs/smol/user_sft'
+  c.model = dict(dtype='bfloat16', param_dtype='float32', remat=True)
+  c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.total_steps = 100
+  c.tasks = 8  # groups of a batch, at least
+  c.group = 16  # dialogues of a task
+  c.wave = 12  # tasks played at once; refilled until the batch is full
+  c.max_waves = 10
+  c.limits = dict(max_steps=60, max_errors=4)
+  c.sampler = dict(slots=128, length=4096, max_new=256, width=128,
+                   chunks=(32, 128, 512), temperature=1.0)
+  c.user_sampler = dict(slots=128, length=4096, max_new=128, width=128,
+                        chunks=(32, 128, 512), temperature=0.5)
+  c.advantage = 'agentrl.rl.advantages:group_normalized'
+  c.filter = 'agentrl.rl.filters:mixed'
+  c.loss = 'agentrl.rl.losses:clipped_surrogate'
+  c.loss_kw = dict(clip_low=0.2, clip_high=0.28)
+  c.micro_rows = 4  # rows of a forward and backward pass
+  c.optimizer = dict(
+      name='adamw', peak_lr=1e-5, norm_lr=1.0, warmup_steps=5,
+      total_steps=c.total_steps, schedule='constant', clip_norm=1.0,
+      weight_decay=0.01, b1=0.9, b2=0.999)
+  c.save_every = 20
+  if arg.tiny:
+    shrink(c)
+  return c
+
+
+def shrink(c: ml_collections.ConfigDict) -> None:
+  """One step of four short dialogues."""
+  c.env.prompt = 'brief'
+  c.model.dtype = 'float32'
+  c.update(total_steps=1, tasks=1, group=4, wave=1, micro_rows=1, save_every=1,
+           filter='agentrl.rl.filters:keep_all')
+  c.optimizer.update(total_steps=1, warmup_steps=1)
+  c.limits = dict(max_steps=4, max_errors=4)
+  for sampler in (c.sampler, c.user_sampler):
+    sampler.update(slots=4, length=384, max_new=96, width=4, chunks=(64,))

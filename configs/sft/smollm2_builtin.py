@@ -1,0 +1,50 @@
+"""SFT of SmolLM2-135M-Instruct on the built-in domains, policy in the prompt:
+
+  python scripts/train_sft.py --workdir=runs/smol/user_sft \
+    --config=configs/sft/smollm2_builtin.py:side=user \
+    --config.data=runs/mine/data
+
+`side=assistant` trains the agent. For one accelerator of 80 GB; `:tiny` is a
+smoke test on a CPU, with brief prompts. Needs the extra `smollm`. The longest
+of 64 dialogues has 3,317 tokens with the prompt of the agent, 1,039 with that
+of the user, who is not shown the tools of its side here. Figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, side='assistant', tiny=False)
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.side = common.one_of('side', arg.side, ('assistant', 'user'))
+  c.domains = ('orders', 'router')
+  c.env = dict(prompt='full')
+  c.data = 'runs/quickstart/data'
+  c.tokenizer = ''  # that of init_from
+  c.init_from = 'smollm2'
+  c.model = dict(dtype='bfloat16', param_dtype='float32', remat=True,
+                 scan_layers=False)
+  c.mesh = dict(data=1, fsdp=1, tensor=1)
+  c.batch_size = 8  # packed rows
+  c.length = 8192  # tokens of a row
+  c.micro_rows = 2  # rows of a forward and backward pass
+  c.total_steps = 300 if c.side == 'user' else 600
+  c.optimizer = dict(
+      name='adamw', peak_lr=3e-4, norm_lr=1.0, warmup_steps=20,
+      total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
+      weight_decay=0.05, b1=0.9, b2=0.95)
+  c.save_every = 100
+  if arg.tiny:
+    shrink(c)
+  return c
+
+
+def shrink(c: ml_collections.ConfigDict) -> None:
+  """Six steps of one short row: enough to learn that turns are short."""
+  c.env.prompt = 'brief'
+  c.model.update(dtype='float32', scan_layers=True)
+  c.update(batch_size=1, micro_rows=1, length=768, total_steps=6, save_every=3)
+  c.optimizer.update(total_steps=6, warmup_steps=1)

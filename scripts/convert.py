@@ -1,0 +1,150 @@
+"""Writes a model in another format.
+
+  python scripts/convert.py --source=smollm2 --target=models/smollm2 \
+    --format=orbax
+  python scripts/convert.py --source=runs/mine/grpo --target=out \
+    --format=safetensors
+
+The source is a folder of safetensors, a .gguf file, `smollm2`, or a stage that
+trained a model. `orbax` makes a folder that init_from, agent and user of a
+config take; `safetensors` one that transformers loads, tokenizer and chat
+template included. Needs the extra `hf`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import pathlib
+import shutil
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+from absl import logging
+import jax
+import ml_collections
+
+from agentrl import bundle
+from agentrl import metrics
+from agentrl import resolve
+from agentrl import runs
+from agentrl import sharding
+from agentrl import sources
+from agentrl.models import config as model_config
+from agentrl.models import families
+from agentrl.models import weights
+from agentrl.tokenizer import formats
+from agentrl.tokenizer import hf
+
+SOURCE = flags.DEFINE_string('source', None, 'What to convert.', required=True)
+TARGET = flags.DEFINE_string('target', None, 'A new folder.', required=True)
+FORMAT = flags.DEFINE_enum('format', None, ('orbax', 'safetensors'),
+                           'Of the target.', required=True)
+DTYPE = flags.DEFINE_enum(
+    'dtype', None, model_config.DTYPES,
+    'Of the parameters; by default that of the source.')
+FSDP = flags.DEFINE_integer(
+    'fsdp', 1, 'Devices that share the parameters.', lower_bound=1)
+
+# Copied from a source that has them.
+_ABOUT = ('tokenizer_config.json', 'special_tokens_map.json',
+          'added_tokens.json', 'chat_template.jinja', 'generation_config.json')
+_TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
+
+
+def convert(source: str, target: pathlib.Path, kind: str, *,
+            dtype: str | None = None, fsdp: int = 1) -> None:
+  """Reads `source` and writes `target`, whole or not at all.
+
+  Raises:
+    ValueError: the target exists, or the source cannot be read or written so.
+  """
+  if target.exists():
+    raise ValueError(f'{target} exists: delete it, or choose another.')
+  path = sources.locate(source)
+  dtype = dtype or _dtype(path)
+  changes = {'param_dtype': dtype} if dtype else {}
+  model, vocab = bundle.describe(source, 'source', changes)
+  if kind == 'safetensors':
+    families.to_hf(model)
+    if not isinstance(vocab, hf.Vocab):
+      raise ValueError('Its vocabulary was trained here, and has no '
+                       'tokenizer.json for other libraries: keep such a model '
+                       'as a bundle.')
+  mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp})
+  found = bundle.load(source, mesh, 'source', changes)
+  temporary = target.with_name(target.name + '.tmp')
+  shutil.rmtree(temporary, ignore_errors=True)
+  write = {'orbax': _orbax, 'safetensors': _safetensors}[kind]
+  write(temporary, found, path)
+  temporary.rename(target)
+  files = [p for p in target.rglob('*') if p.is_file()]
+  count = sum(x.size for x in jax.tree.leaves(found.params))
+  print(f'{target}: {count:,} parameters ({found.model.param_dtype}), '
+        f'{vocab.size:,} ids, {sum(p.stat().st_size for p in files):,} bytes '
+        f'in {len(files)} files.')
+
+
+def _dtype(path: pathlib.Path) -> str | None:
+  """What published parameters are stored in; None: whatever reads them
+  decides."""
+  if path.is_file() or not sources.published(path):
+    return None
+  fields = metrics.read_json(path / 'config.json')
+  found = fields.get('dtype') or fields.get('torch_dtype')
+  return found if found in model_config.DTYPES else None
+
+
+def _orbax(folder: pathlib.Path, found: bundle.Bundle,
+           source: pathlib.Path) -> None:
+  """A stage like those that train."""
+  config = ml_collections.ConfigDict(dict(source=str(source)))
+  run = runs.start(folder, 'convert', config, {'source': str(source)})
+  run.finish(bundle.save(folder, found.model, found.vocab, found.params))
+
+
+def _safetensors(folder: pathlib.Path, found: bundle.Bundle,
+                 source: pathlib.Path) -> None:
+  """What `transformers` loads."""
+  vocab = found.vocab
+  tokens = {'eos_token_id': vocab.end, 'pad_token_id': vocab.pad}
+  if source.is_dir() and sources.published(source):
+    about = metrics.read_json(source / 'config.json')
+    tokens |= {k: about[k] for k in _TOKENS if about.get(k) is not None}
+  weights.write(folder, found.model, found.params, fields=tokens)
+  vocab.save(folder / 'tokenizer.json')
+  metrics.write_json(folder / 'generation_config.json', tokens)
+  metrics.write_json(folder / 'tokenizer_config.json', {
+      'tokenizer_class': 'PreTrainedTokenizerFast',
+      'eos_token': vocab.piece(vocab.end), 'pad_token': vocab.piece(vocab.pad),
+      'clean_up_tokenization_spaces': False,
+      'model_max_length': found.model.max_length, **_template(source, vocab)})
+  for name in _ABOUT:
+    if source.is_dir() and (source / name).exists():
+      shutil.copy(source / name, folder / name)
+
+
+def _template(source: pathlib.Path, vocab: hf.Vocab) -> dict[str, Any]:
+  """The chat template: the source's own, else that of what we render."""
+  template = formats.template(vocab)
+  if source.suffix == '.gguf':
+    field = resolve.extra('gguf', 'hf').GGUFReader(source).fields.get(
+        'tokenizer.chat_template')
+    template = field.contents() if field else template
+  return {'chat_template': template} if template else {}
+
+
+def main(argv: Sequence[str]) -> None:
+  if argv[1:]:
+    sys.exit(f'Unexpected arguments {argv[1:]}: give --source and --target.')
+  logging.set_verbosity(logging.WARNING)
+  try:
+    convert(SOURCE.value, pathlib.Path(TARGET.value), FORMAT.value,
+            dtype=DTYPE.value, fsdp=FSDP.value)
+  except (ValueError, OSError) as e:
+    sys.exit(f'Error: {e}')
+
+
+if __name__ == '__main__':
+  app.run(main)
