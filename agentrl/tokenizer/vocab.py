@@ -91,8 +91,7 @@ AnyVocab = Vocab | hf.Vocab | spm.Vocab
 
 
 def load(path: str | os.PathLike) -> AnyVocab:
-  """The vocabulary of a file: one of ours, a tokenizer.json, or a
-  tokenizer.model of Gemma.
+  """The vocabulary of a file: one of ours, a tokenizer.json, or Gemma's.
 
   Raises:
     ValueError: no such file, or not a vocabulary.
@@ -104,7 +103,7 @@ def load(path: str | os.PathLike) -> AnyVocab:
   proto = path.read_bytes()
   if proto.startswith(b'{'):
     return hf.Vocab(proto)
-  return (spm.Vocab if spm.START.encode() in proto else Vocab)(proto)
+  return spm.Vocab(proto) if spm.START.encode() in proto else Vocab(proto)
 
 
 def train(texts: Iterable[str], size: int) -> Vocab:

@@ -1,5 +1,6 @@
 """Gemma's vocabulary in three kinds of file, and the ids of its template."""
 
+import dataclasses
 import functools
 import io
 import itertools
@@ -13,6 +14,7 @@ import pytest
 import sentencepiece
 
 from agentrl import types
+from agentrl.tokenizer import formats
 from agentrl.tokenizer import gemma
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
@@ -137,11 +139,14 @@ def naive(text):
   return [own().bos_id(), *own().EncodeAsIds(text.removeprefix('<bos>'))]
 
 
-def as_text(messages, generate=True):
+def as_text(messages, generate=True, template=TEMPLATE, tools=()):
   env = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
-  return env.from_string(TEMPLATE).render(
-      messages=[dict(role=m.role, content=m.content) for m in messages],
-      add_generation_prompt=generate)
+  env.filters['tojson'] = lambda x: json.dumps(x, ensure_ascii=False)
+  return env.from_string(template).render(
+      messages=[dict(role=m.role, content=m.content, tool_calls=[
+          dict(name=c.name, arguments=c.arguments) for c in m.tool_calls])
+                for m in messages],
+      add_generation_prompt=generate, tools=tools)
 
 
 def as_string(ids):
@@ -152,13 +157,9 @@ def as_string(ids):
 
 
 def render_all(vocab, messages, tools=()):
-  ids, authors, after = [], [], None
-  for message in messages:
-    new, by = gemma.render(vocab, message, after=after,
-                           tools=() if after else tools)
-    assert len(new) == len(by)
-    ids, authors, after = ids + new, authors + by, message
-  return ids, authors
+  first, *rest = messages
+  return formats.render_all(
+      vocab, [dataclasses.replace(first, tools=tuple(tools)), *rest])
 
 
 def ours(vocab, messages, **kw):
@@ -215,8 +216,9 @@ def test_parts_are_told_apart(vocab):
 def test_saved_and_read_is_the_same(vocab, tmp_path):
   name = 'tokenizer.json' if isinstance(vocab, hf.Vocab) else 'tokenizer.model'
   vocab.save(tmp_path / name)
-  again = hf.read(tmp_path)
-  assert again.digest == vocab.digest and again.marks == vocab.marks
+  for again in (hf.read(tmp_path), vocab_lib.load(tmp_path / name)):
+    assert again.digest == vocab.digest and again.marks == vocab.marks
+    assert formats.of(again) is gemma
 
 
 def test_what_is_no_vocabulary_of_gemma():
@@ -280,6 +282,21 @@ def test_tools_calls_and_results(vocab):
   assert said[A.TOOL] == '12.'  # its break is one id with the next
   assert said[A.SYSTEM].startswith('Be good.\n\n# Tools')
   assert said[A.SELF].endswith('</tool_call><end_of_turn>done<end_of_turn>')
+
+
+def test_our_template_is_the_published_one_and_what_we_render(vocab):
+  ours_ = formats.template(vocab)
+  assert as_text(TALK, template=ours_) == as_text(TALK)
+  talk = [M('system', 'Be good.'), M('assistant', ' Hi '), M('user', 'ok '),
+          M('assistant', 'ok', CALLS), M('tool', '12.'), M('tool', ''),
+          M('assistant', None, CALLS), M('tool', 'x')]
+  for tools in ((), TOOLS):
+    for n in range(1, len(talk) + 1):
+      assert as_string(ours(vocab, talk[:n], tools=tools)) == as_text(
+          talk[:n], template=ours_, tools=tools)
+  without = [M('system', None), *talk[1:]]
+  assert as_string(ours(vocab, without, tools=TOOLS)) == as_text(
+      without[1:], template=ours_, tools=TOOLS)
 
 
 def test_a_model_may_speak_first(vocab):
