@@ -168,9 +168,9 @@ def batch(mesh: jax.sharding.Mesh, micro_rows: int
   ways = math.prod(mesh.shape[axis] for axis in mesh_lib.ROWS)
   if micro_rows % ways:
     axes = ', '.join(mesh_lib.ROWS)
-    raise ValueError(f'config.micro_rows={micro_rows} does not divide over the '
-                     f'{ways} devices of mesh axes {axes}: set it to a multiple '
-                     f'of {ways}.')
+    raise ValueError(
+        f'config.micro_rows={micro_rows} does not divide over the {ways} '
+        f'devices of mesh axes {axes}: set it to a multiple of {ways}.')
   return jax.sharding.NamedSharding(mesh, PARTS)
 
 
