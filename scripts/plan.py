@@ -37,8 +37,11 @@ def plan(config, workdir: str | None) -> None:
   chip, devices = chips.devices(_TOPOLOGY.value)
   found = []
   for program in programs.of(config, devices):
-    print(f'{program.name} on {program.devices} devices ..', flush=True)
+    print(f'{program.name} on {program.devices} devices ..', end=' ',
+          flush=True)
     found.append(measure.needs(program, chip))
+    print(f'{found[-1].peak / 1e9:.1f} GB a device, compiled in '
+          f'{found[-1].compile_s:.0f} s', flush=True)
   fit = measure.fit(found, chip)
   print(f'\n{_TOPOLOGY.value}, {len(devices)} devices')
   print('\n'.join(text.lines(found, fit, chip, config)))

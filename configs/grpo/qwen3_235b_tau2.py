@@ -4,7 +4,8 @@ model, which plays the user.
   python scripts/plan.py --config=configs/grpo/qwen3_235b_tau2.py \
     --topology=v5p:8x8x16
 
-Figures: BUILD.md, "Planned for the pod".
+Rollouts fit, the update beside its engines does not yet: BUILD.md, "Planned
+for the pod".
 """
 
 import ml_collections

@@ -8,7 +8,7 @@ Without a TPU, what it needs of one:
   python scripts/plan.py --config=configs/grpo/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Figures: BUILD.md, "Planned for the pod".
+Not compiled yet; figures of its sisters: BUILD.md, "Planned for the pod".
 """
 
 import ml_collections
