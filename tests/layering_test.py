@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parent.parent / 'agentrl'
 ROWS = (
     ('types', 'resolve', 'shapes'), ('metrics',), ('sources',),
     ('runs',),
-    ('tokenizer', 'models', 'sharding', 'checkpoint', 'llm', 'envs'),
+    ('tokenizer', 'models', 'checkpoint', 'llm', 'envs'), ('sharding',),
     ('train', 'bundle'), ('data',), ('rollout',), ('eigendata', 'eval'),
     ('sft', 'rl'), ('report', 'plan'), ('testing',))
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}

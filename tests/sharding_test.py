@@ -22,7 +22,7 @@ SHAPES = {
                       norm_topk=True, router_aux_coef=0.5),
     'qwen3_moe, scanned': dict(
         qk_norm=True, num_experts=8, experts_per_token=2, scan_layers=True,
-        remat=True)}
+        remat='full')}
 
 # In a process of its own, because the number of devices is fixed at start.
 PROGRAM = '''

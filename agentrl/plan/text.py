@@ -88,7 +88,7 @@ def advice(all_needs: Sequence[measure.Needs], found: measure.Fit,
            f'device: {2 * mesh["fsdp"]} would hold {state / 2 / _GB:.1f}')
   if update.temporary > found.hbm / 4:
     if not config['model']['remat']:
-      yield 'model.remat=True keeps one state a layer in place of all'
+      yield 'model.remat=full keeps one state a layer in place of all'
     ways = mesh['data'] * mesh['fsdp'] * mesh.get('expert', 1)
     rows, now = config['micro_rows'], update.temporary / _GB
     if rows > ways:
