@@ -87,7 +87,7 @@ def advice(all_needs: Sequence[measure.Needs], found: measure.Fit,
     yield (f'mesh.fsdp={mesh["fsdp"]} holds {state / _GB:.1f} GB of state a '
            f'device: {2 * mesh["fsdp"]} would hold {state / 2 / _GB:.1f}')
   if update.temporary > found.hbm / 4:
-    if not config['model']['remat']:
+    if config['model'].get('remat', 'none') == 'none':
       yield 'model.remat=full keeps one state a layer in place of all'
     ways = mesh['data'] * mesh['fsdp'] * mesh.get('expert', 1)
     rows, now = config['micro_rows'], update.temporary / _GB
