@@ -79,8 +79,8 @@ def test_bfloat16_is_near():
 @functools.partial(jax.jit, static_argnames='ways')
 @functools.partial(jax.value_and_grad, argnums=(0, 1, 2), has_aux=True)
 def total(x_BTD, weight_BTC, kernels, expert_BTC, first, ways):
-  out_BTD = moe._run((x_BTD, weight_BTC, expert_BTC), kernels, ways=ways,
-                     first=first)
+  out_BTD = moe._run(CONFIG, (x_BTD, weight_BTC, expert_BTC), kernels,
+                     ways=ways, first=first)
   return (out_BTD * jnp.arange(6)).sum(), out_BTD
 
 
