@@ -29,8 +29,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.eval_grpo = evaluation.get_config()
   for name in ('data', 'user_sft', 'agent_sft', 'grpo'):
     c[name].seed = arg.seed
-  c.expected_s = dict(data=75, tokenizer=5, user_sft=170, agent_sft=165,
-                      eval_sft=50, grpo=290, eval_grpo=20)
+  c.expected_s = dict(data=80, tokenizer=5, user_sft=170, agent_sft=160,
+                      eval_sft=50, grpo=300, eval_grpo=20)
   if arg.domain:
     for name, stage in c.items():
       if name not in ('synthesize', 'expected_s'):

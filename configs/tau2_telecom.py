@@ -17,15 +17,21 @@ from configs import quickstart
 DOMAINS = ('tau2:telecom',)
 
 
+def data(domains: tuple[str, ...]) -> ml_collections.ConfigDict:
+  """Dialogues for tasks of the train split; the test split judges."""
+  return ml_collections.ConfigDict(dict(
+      seed=0, domains=domains, env=dict(prompt='brief'), per_task=12,
+      splits_train=('train',), num_new=0, judged_on='test'))
+
+
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   arg = common.parse_arg(arg, tiny=True, seed=0)
   if not arg.tiny:
     raise ValueError('configs/tau2_telecom.py has the size `tiny` only.')
   c = quickstart.get_config(f'seed={arg.seed}')
   c.synthesize = 'agentrl.eigendata.tau2_writer:synthesize'
-  c.data = ml_collections.ConfigDict(dict(
-      seed=arg.seed, domains=DOMAINS, env=dict(prompt='brief'), per_task=12,
-      splits_train=('train',), num_new=0, judged_on='test'))
+  c.data = data(DOMAINS)
+  c.data.seed = arg.seed
   c.expected_s = dict(data=10, tokenizer=5, user_sft=180, agent_sft=180,
                       eval_sft=60, grpo=70, eval_grpo=15)
   for name in ('tokenizer', 'user_sft', 'agent_sft', 'eval_sft', 'grpo',

@@ -25,7 +25,7 @@ from agentrl.report import text
 FRESH = flags.DEFINE_bool('fresh', False, 'Delete the workdir first.')
 
 # Stage -> what runs it, and which config field names the folder of which
-# stage before.
+# stage before. A config without `tokenizer` is of published models.
 STAGES = {
     'data': ('', {}),  # named by the config
     'tokenizer': ('agentrl.data.vocabulary:train', {'data': 'data'}),
@@ -53,14 +53,14 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
   jax.config.update('jax_compilation_cache_dir', str(root / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
   stages = {name: resolve.name(path or config.synthesize)
-            for name, (path, _) in STAGES.items()}
+            for name, (path, _) in STAGES.items() if name in config}
   for name, stage in stages.items():
     common.check_fields(stage, config[name])
   _print_plan(config, root)
-  for name, (_, wires) in STAGES.items():
+  for name in stages:
     if _done(root, name):
       continue
-    for field, stage in wires.items():
+    for field, stage in _wires(config, name).items():
       config[name][field] = str(root / stage)
     began = time.monotonic()
     stages[name](config[name], str(root / name))
@@ -70,15 +70,25 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
   print(page)
 
 
+def _wires(config: ml_collections.ConfigDict, name: str) -> dict[str, str]:
+  wires = STAGES[name][1]
+  if 'tokenizer' in config:
+    return wires
+  # A published model brings its vocabulary, and both sides start from it.
+  own = ('tokenizer', 'tokenizer'), ('init_from', 'user_sft')
+  return dict(wire for wire in wires.items() if wire not in own)
+
+
 def _done(root: pathlib.Path, name: str) -> bool:
   return (root / name / 'manifest.json').exists()
 
 
 def _print_plan(config: ml_collections.ConfigDict, root: pathlib.Path) -> None:
   """What will run, and about how long it takes."""
-  print(f'The plan, in {root} (times on two CPU cores):')
+  where = config.get('expected_on', 'two CPU cores')
+  print(f'The plan, in {root} (times on {where}):')
   total = 0
-  for name in STAGES:
+  for name in (name for name in STAGES if name in config):
     seconds = config.expected_s[name]
     total += 0 if _done(root, name) else seconds
     state = 'done' if _done(root, name) else f'about {seconds} s'

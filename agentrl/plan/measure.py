@@ -127,15 +127,16 @@ class Fit:
 def fit(all_needs: list[Needs], chip: chips.Chip) -> Fit:
   """Adds up what is held at the same time.
 
-  Engines keep weights and cache while the update runs, the update its state
-  while they do; both sides sample at once.
+  While the update runs its engines rest: of them only the weights of the user
+  are left. While they run, the update keeps its state; both sides sample at
+  once.
   """
   update, *steps = all_needs
   engines = {step.name.split()[0]: step for step in steps}
-  kept = sum(sum(x.held.values()) for x in engines.values())
-  peaks = {'update': update.peak + kept}
   if not steps:
-    return Fit(chip.hbm, peaks)
+    return Fit(chip.hbm, {'update': update.peak})
+  peaks = {'update': update.peak + engines['user'].held['parameters']}
+  kept = sum(sum(x.held.values()) for x in engines.values())
   state = sum(update.held.values()) - update.held['batch']
   peaks['rollout'] = state + kept + sum(
       max(x.temporary for x in steps if x.name.startswith(side))

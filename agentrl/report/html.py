@@ -120,7 +120,7 @@ def _cases(workdir: pathlib.Path,
         episodes.setdefault(task, []).append(episode)
   if not (runs and tasks):
     return []
-  return viewer.choose(tasks, runs, piece=_piece(workdir / 'tokenizer'))
+  return viewer.choose(tasks, runs, piece=_piece(workdir / 'agent_sft'))
 
 
 def _piece(folder: pathlib.Path) -> viewer.Piece:

@@ -83,6 +83,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
         play_all, tasks, jax.random.fold_in(root_key, step),
         num_tasks=config.tasks, group=config.group, wave=config.wave,
         max_waves=config.max_waves, keep=keep)
+    agent.rest(forget=True)  # the update has their memory
+    user.rest()
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
                      length=config.sampler.length, buckets=row_buckets(config))

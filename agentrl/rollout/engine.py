@@ -30,42 +30,10 @@ from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.rollout import prefixes
 from agentrl.rollout import sizes
+from agentrl.rollout import slot as slot_lib
 from agentrl.rollout import steps
 
 Step = functools.partial  # a call on the device, ready to be made
-
-_NONE = np.empty(0, np.int32)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Turn:
-  """One sampled turn.
-
-  Attributes:
-    slot: whose.
-    ids: int32, the stop id included if it was reached.
-    logps: float32 [nats], of the distribution they were sampled from.
-    full: it ended by `max_new` or the length of the slot instead. Without any
-      ids: what was fed did not fit, and nothing of it was read.
-  """
-
-  slot: int
-  ids: np.ndarray
-  logps: np.ndarray
-  full: bool
-
-
-@dataclasses.dataclass(slots=True)
-class _Slot:
-  """The host's side of a dialogue."""
-
-  seed: int
-  cached: int = 0  # ids whose keys and values are in the cache
-  # Ids fed or sampled that are not there yet.
-  waiting: np.ndarray = dataclasses.field(default_factory=lambda: _NONE)
-  left: int = 0  # ids that this turn may still have; 0: nobody is speaking
-  ids: list[np.ndarray] = dataclasses.field(default_factory=list)
-  logps: list[np.ndarray] = dataclasses.field(default_factory=list)
 
 
 class Engine:
@@ -108,9 +76,9 @@ class Engine:
     self._spans = sizes.growing(length)
     self._temperature = np.float32(temperature)
     self._params = self._cache = None
-    self._open: dict[int, _Slot] = {}
+    self._open: dict[int, slot_lib.Slot] = {}
     self._prefixes = prefixes.Prefixes()
-    self._refused: list[Turn] = []
+    self._refused: list[slot_lib.Turn] = []
 
   @property
   def burst(self) -> int:
@@ -131,19 +99,41 @@ class Engine:
     if self._open:
       raise RuntimeError(f'{len(self._open)} dialogues are still open: close '
                          'them before loading other weights.')
-    empty = self._take(params)
-    if self._cache is None:  # born where it lives: it may fill many devices
-      self._cache = jax.jit(empty, out_shardings=self._spec.place)()
+    self._take(params)
+    self._wake()
     self._cache = jax.device_put(self._cache, self._spec.place)
 
   def _take(self, params: Any) -> Callable[[], cache_lib.Cache]:
     """Takes weights, or their shapes; returns what makes an empty cache."""
     empty = functools.partial(cache_lib.empty, self._spec.model, self._slots,
                               self._length)
-    self._spec = dataclasses.replace(
-        self._spec, place=steps.place(jax.eval_shape(empty), params))
+    place = steps.place(jax.eval_shape(empty), params)
+    if place != self._spec.place:
+      self._spec = dataclasses.replace(self._spec, place=place)
+      # Born where it lives: it may fill many devices.
+      self._empty = jax.jit(empty, out_shardings=place)
     self._params = params
     return empty
+
+  def _wake(self) -> None:
+    if self._cache is None:
+      self._cache = self._empty()
+
+  def rest(self, forget: bool = False) -> None:
+    """Gives the memory of the cache back until a dialogue is opened.
+
+    Args:
+      forget: that of the weights too; others must be loaded first.
+
+    Raises:
+      RuntimeError: a dialogue is open.
+    """
+    if self._open:
+      raise RuntimeError(f'{len(self._open)} dialogues are still open: close '
+                         'them first.')
+    self._cache = None
+    if forget:
+      self._params = None
 
   def lower(self, params: Any) -> tuple[Any, dict[str, jax.stages.Lowered]]:
     """The cache's shapes, and the largest step of each kind, for weights of
@@ -188,8 +178,9 @@ class Engine:
     if not self.free:
       raise RuntimeError(f'All {self._slots} slots are open: close one first, '
                          'or make the engine with more slots.')
+    self._wake()
     slot = min(set(range(self._slots)) - set(self._open))
-    self._open[slot] = _Slot(seed)
+    self._open[slot] = slot_lib.Slot(seed)
     self._prefixes.drop(slot)
     return slot
 
@@ -211,7 +202,8 @@ class Engine:
                        f'{vocab_size}). Is this the model\'s vocabulary?')
     room = self._length - s.cached - s.waiting.size - ids.size
     if room < 1:
-      self._refused.append(Turn(slot, _NONE, np.empty(0, np.float32), True))
+      self._refused.append(slot_lib.Turn(
+          slot, slot_lib.NONE, np.empty(0, np.float32), True))
       return
     s.waiting = np.concatenate([s.waiting, ids])
     s.left = min(room, self._max_new)
@@ -230,7 +222,7 @@ class Engine:
     if not 0 <= length <= s.cached:
       raise ValueError(f'Slot {slot} has {s.cached} ids in its cache, and '
                        f'cannot be rewound to {length}.')
-    s.cached, s.waiting = length, _NONE
+    s.cached, s.waiting = length, slot_lib.NONE
     # Noise goes by position, and these positions have had theirs.
     s.seed = int(np.random.SeedSequence([s.seed, length]).generate_state(1)[0])
     self._prefixes.drop(slot, length)
@@ -244,7 +236,7 @@ class Engine:
       # depend on what the engine did before.
       self._prefixes = prefixes.Prefixes()
 
-  def step(self) -> list[Turn]:
+  def step(self) -> list[slot_lib.Turn]:
     """Reads all that waits and decodes one burst; the turns that ended."""
     turns, self._refused = self._refused, []
     busy = [i for i, s in sorted(self._open.items()) if s.left]
@@ -295,7 +287,7 @@ class Engine:
               chunk, self._open[i].waiting.size - 1) for i in group)
           self._prefill_rows(group, rows, chunk, self._span(need))
 
-  def _decode(self, busy: list[int]) -> list[Turn]:
+  def _decode(self, busy: list[int]) -> list[slot_lib.Turn]:
     ordered = sorted(busy, key=lambda i: self._open[i].cached)
     drawn = []
     for group, rows in sizes.groups(ordered, self._width):
@@ -311,7 +303,7 @@ class Engine:
     return [turn for _, turn in sorted(ended.items())]
 
   def _record(self, slot: int, ids_T: np.ndarray,
-              logp_T: np.ndarray) -> Turn | None:
+              logp_T: np.ndarray) -> slot_lib.Turn | None:
     s = self._open[slot]
     n = int((ids_T != self._spec.pad_id).sum())
     s.ids.append(ids_T[:n])
@@ -322,7 +314,7 @@ class Engine:
     s.left = 0 if stopped else s.left - n
     if s.left:
       return None
-    turn = Turn(slot, np.concatenate(s.ids), np.concatenate(s.logps),
+    turn = slot_lib.Turn(slot, np.concatenate(s.ids), np.concatenate(s.logps),
                 full=not stopped)
     s.ids, s.logps = [], []
     return turn

@@ -116,6 +116,10 @@ class ModelPolicy:
     """Speaks with these weights from now on; no dialogue may be open."""
     self._engine.load(self._cast(params))
 
+  def rest(self, forget: bool = False) -> None:
+    """Gives memory back until the next dialogue; see `Engine.rest`."""
+    self._engine.rest(forget)
+
   def open(self, key: int, seed: int, task: types.Task) -> bool:
     del task  # all a model knows of it is in its prompt
     if not self._engine.free:

@@ -17,6 +17,7 @@ import numpy as np
 
 from agentrl import sharding
 from agentrl.rollout import engine as engine_lib
+from agentrl.rollout import slot as slot_lib
 
 
 class Pool:
@@ -36,6 +37,10 @@ class Pool:
   def load(self, params: Any) -> None:
     for engine, mesh in zip(self._engines, self._meshes):
       engine.load(jax.device_put(params, sharding.shardings(params, mesh)))
+
+  def rest(self, forget: bool = False) -> None:
+    for engine in self._engines:
+      engine.rest(forget)
 
   def warmup(self) -> None:
     list(self._threads.map(lambda engine: engine.warmup(), self._engines))
@@ -59,7 +64,7 @@ class Pool:
     i, own = self._at.pop(slot)
     self._engines[i].close(own)
 
-  def step(self) -> list[engine_lib.Turn]:
+  def step(self) -> list[slot_lib.Turn]:
     """A step of each engine at the same time; turns in the order of slots."""
     ended = self._threads.map(lambda engine: engine.step(), self._engines)
     slot_of = {at: slot for slot, at in self._at.items()}

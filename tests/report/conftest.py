@@ -128,8 +128,6 @@ def make_chain(folder: pathlib.Path, dialogues: Sequence[Dialogue],
   vocab = vocab_lib.train(
       [m.content for _, messages in dialogues for m in messages if m.content]
       + [t.scenario for t, _ in dialogues], 700)
-  (folder / 'tokenizer').mkdir(parents=True)
-  vocab.save(folder / 'tokenizer' / 'vocab.model')
   _manifest(folder / 'tokenizer', size=vocab.size)
   metrics.write_lines(folder / 'data' / 'tasks_test.jsonl',
                       (types.dumps(task) for task, _ in dialogues))
@@ -139,6 +137,7 @@ def make_chain(folder: pathlib.Path, dialogues: Sequence[Dialogue],
   for stage in ('user_sft', 'agent_sft'):
     _learning(folder / stage, 120, rng, train__loss=(4.1, 0.31),
               train__entropy_nats=(3.9, 0.28), train__grad_norm=(6.0, 0.7))
+    vocab.save(folder / stage / 'vocab.model')
   _learning(
       folder / 'grpo', 30, rng, train__loss=(0.02, -0.01),
       train__reward_mean=(0.42, 0.63), train__entropy_nats=(0.30, 0.21),

@@ -228,12 +228,30 @@ def test_max_new():
     assert turn.full == (STOP not in turn.ids)
 
 
+def test_after_a_rest_it_samples_the_same_and_compiles_nothing():
+  engine = make(slots=2, width=2, chunks=(8,))
+  engine.warmup()
+  want = say(engine, 3, prompt(0, 20))
+  held = lambda: sum(x.nbytes for x in jax.live_arrays())
+  cache, before = sum(x.nbytes for x in engine._cache.k), held()
+  with testing.count_compiles() as compiled:
+    engine.rest()
+    assert before - held() > cache
+    np.testing.assert_array_equal(say(engine, 3, prompt(0, 20)), want)
+    engine.rest(forget=True)
+    engine.load(PARAMS)
+    np.testing.assert_array_equal(say(engine, 3, prompt(0, 20)), want)
+  assert not compiled
+
+
 def test_misuse(engine):
   slots = [engine.open(seed) for seed in range(6)]
   with pytest.raises(RuntimeError, match='All 6 slots are open'):
     engine.open(0)
   with pytest.raises(RuntimeError, match='6 dialogues are still open'):
     engine.load(PARAMS)
+  with pytest.raises(RuntimeError, match='6 dialogues are still open'):
+    engine.rest()
   with pytest.raises(ValueError, match=r'\[0, 265\)'):
     engine.feed(slots[0], [265])
   with pytest.raises(ValueError, match='no ids'):

@@ -11,6 +11,7 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import policy as policy_lib
+from agentrl.rollout import slot as slot_lib
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import chatml
 from agentrl.tokenizer import formats
@@ -95,7 +96,7 @@ class ToldEngine:
   def step(self):
     ids = np.array(self._turns.pop(0), np.int32)
     self.held = [*self.held, *map(int, ids)]
-    return [engine_lib.Turn(0, ids, -np.ones(ids.size, np.float32), False)]
+    return [slot_lib.Turn(0, ids, -np.ones(ids.size, np.float32), False)]
 
   def close(self, slot):
     pass
