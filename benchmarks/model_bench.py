@@ -66,6 +66,9 @@ NEW = flags.DEFINE_integer('new', 128, 'Tokens that are sampled.')
 REPEATS = flags.DEFINE_integer('repeats', 5, 'The median of so many.')
 SET = flags.DEFINE_multi_string(
     'set', [], 'A field of the model, as remat=full.')
+DATA = flags.DEFINE_integer(
+    'data', 1, 'Devices that share the rows of a step; a CPU is split into '
+    'them, as the scripts do.')
 TORCH = flags.DEFINE_bool('torch', True, 'Measure torch beside.')
 TRACE = flags.DEFINE_string('trace', '', 'Folder for a profile of our step.')
 OUT = flags.DEFINE_string('out', '', 'Where to write the figures as JSON.')
@@ -115,7 +118,8 @@ def ours(config: model_config.ModelConfig, params: Any) -> dict[str, float]:
 
 def _our_step(config: model_config.ModelConfig, params: Any
               ) -> dict[str, float]:
-  mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
+  mesh = sharding.make_mesh(
+      {**dict.fromkeys(sharding.AXES, 1), 'data': DATA.value})
   tx = optimizer.make(
       name='adamw', peak_lr=LR, norm_lr=1.0, warmup_steps=1, total_steps=10**6,
       schedule='constant', clip_norm=1.0, weight_decay=0.0, b1=0.9, b2=0.999)
@@ -234,6 +238,8 @@ def show(name: str, seconds: dict[str, float], flops: float, peak: float
 def main(argv: Sequence[str]) -> None:
   if argv[1:]:
     raise app.UsageError(f'Unexpected arguments {argv[1:]}.')
+  if DATA.value > 1:
+    jax.config.update('jax_num_cpu_devices', DATA.value)
   longest = max(LENGTH.value, PROMPT.value + NEW.value)
   more = dict(text.split('=', 1) for text in SET.value)
   config = model_config.make(
