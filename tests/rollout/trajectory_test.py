@@ -79,8 +79,10 @@ WIDE = dict(smear=2, num_kv_heads=2, rope_theta=100.0)
 
 
 @pytest.mark.parametrize('fields, history', [
-    ({}, 'keep'), (WIDE, 'keep'), (dict(scan_layers=True), 'keep'),
-    (WIDE, 'strip')], ids=['plain', 'wide', 'scan', 'strip'])
+    ({}, 'keep'), (WIDE, 'strip'),
+    pytest.param(WIDE, 'keep', marks=pytest.mark.slow),
+    pytest.param(dict(scan_layers=True), 'keep', marks=pytest.mark.slow)],
+    ids=['plain', 'strip', 'wide', 'scan'])
 def test_sampler_and_trainer_agree(fields, history):
   """At f32 within 1e-4, for both sides, over several turns and chunks."""
   config, vocab = testing.tiny_model(**fields), testing.ByteVocab()

@@ -50,6 +50,7 @@ def test_parts_of_any_size_give_the_update_of_the_whole():
     assert_close(step(batch(), micro_rows, tx), whole)
 
 
+@pytest.mark.slow
 def test_the_loss_of_routers_does_not_grow_with_the_number_of_parts():
   tx = optax.sgd(0.1)
   model = dataclasses.replace(MODEL, num_experts=3, experts_per_token=2,
