@@ -12,13 +12,17 @@ from typing import Any
 Path = str | os.PathLike
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
   """Writes under a temporary name, then renames."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(path.name + '.tmp')
-  temporary.write_text(text)
+  temporary.write_bytes(data)
   temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+  write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agentrl import resolve
 from agentrl import types
@@ -48,6 +49,16 @@ class ByteVocab:
 
   def is_markup(self, i: int) -> bool:
     return i < _FIRST_BYTE
+
+
+def packed_rows(rows: int = 4, length: int = 8, vocab_size: int = 11
+               ) -> dict[str, np.ndarray]:
+  """A batch of full rows, about half of whose tokens are targets."""
+  rng = np.random.default_rng(0)
+  return {'ids_BT': rng.integers(1, vocab_size, (rows, length)),
+          'positions_BT': np.tile(np.arange(length), (rows, 1)),
+          'segments_BT': np.ones((rows, length), int),
+          'target_BT': rng.random((rows, length)) < 0.5}
 
 
 def chatml_vocab() -> hf.Vocab:

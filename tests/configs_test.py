@@ -45,7 +45,7 @@ def load(path, arg):
   return get(arg) if arg else get()
 
 
-def check(config, scripts, stage):
+def assert_taken(config, scripts, stage):
   """All that can be said of a stage's config without its data."""
   scripts[0].check_fields(resolve.name(stage), config)
   if 'optimizer' in config:
@@ -67,7 +67,7 @@ def test_all_files_are_among_these():
 
 @pytest.mark.parametrize('path, arg', ONE)
 def test_a_stage_takes_its_config(path, arg, scripts):
-  check(load(path, arg), scripts, STAGES[path.split('/')[0]])
+  assert_taken(load(path, arg), scripts, STAGES[path.split('/')[0]])
 
 
 @pytest.mark.parametrize('path, arg', CHAINS)
@@ -77,5 +77,5 @@ def test_stages_of_a_chain_take_theirs(path, arg, scripts):
   assert {*config.expected_s} == {*stages}
   assert {*config} - {*stages} <= {'synthesize', 'expected_s', 'expected_on'}
   for name in stages:
-    check(config[name], scripts,
-          scripts[1].STAGES[name][0] or config.synthesize)
+    assert_taken(config[name], scripts,
+                 scripts[1].STAGES[name][0] or config.synthesize)

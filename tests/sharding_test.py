@@ -105,7 +105,7 @@ print('same')
 '''
 
 
-def run(meshes, shapes):
+def assert_same(meshes, shapes):
   env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
          # Compiling is what takes the time here.
          'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
@@ -117,13 +117,13 @@ def run(meshes, shapes):
 
 
 def test_experts_on_several_devices_are_those_of_one():
-  run([dict(tensor=2, expert=2)], {'moe': SHAPES['qwen3_moe, scanned']})
+  assert_same([dict(tensor=2, expert=2)], {'moe': SHAPES['qwen3_moe, scanned']})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('shape', SHAPES)
 def test_every_mesh_gives_the_update_and_samples_of_one_device(shape):
-  run(MESHES, {shape: SHAPES[shape]})
+  assert_same(MESHES, {shape: SHAPES[shape]})
 
 
 def mesh(**sizes):

@@ -83,9 +83,7 @@ def render(vocab: hf.Vocab, message: types.Message, *,
     ValueError: tools or thinking in a message of another role, or a vocabulary
       without ChatML.
   """
-  if tools and message.role != 'system':
-    raise ValueError('Tools stand in the system message, got them with one of '
-                     f'role {message.role!r}.')
+  check_tools(message, tools)
   if message.role == 'assistant':
     head = opener(vocab, after, quiet=thinking == '')
     ids, authors = _encode(vocab, [*own(vocab, message, thinking),
@@ -101,6 +99,15 @@ def render(vocab: hf.Vocab, message: types.Message, *,
       Piece(message.content or '', author),
       *tools_block(message, tools),
       Piece(hf.END, author, True)])
+
+
+def check_tools(message: types.Message,
+                tools: Sequence[Mapping[str, Any]]) -> None:
+  """Raises ValueError if there are tools for a message that shows none."""
+  if tools and message.role != 'system':
+    raise ValueError(f'Got {len(tools)} tools with a message of role '
+                     f'{message.role!r}, but a prompt shows them in its system '
+                     'message: put them there.')
 
 
 def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,

@@ -53,9 +53,7 @@ def render(vocab: Vocab, message: types.Message, *,
     ValueError: tools in a message of another role, a system message that is
       not the first, or a vocabulary that is not Gemma's.
   """
-  if tools and message.role != 'system':
-    raise ValueError('Tools stand in the system message, got them with one of '
-                     f'role {message.role!r}.')
+  chatml.check_tools(message, tools)
   text = message.content or ''
   match message.role:
     case 'assistant':

@@ -16,6 +16,7 @@ import pathlib
 import re
 from typing import Any
 
+from agentrl import metrics
 from agentrl import resolve
 from agentrl.tokenizer import spm
 
@@ -139,10 +140,7 @@ class Vocab:
     return int(i) in self._mark_of
 
   def save(self, path: str | os.PathLike) -> None:
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_bytes(self.proto)
-    temporary.rename(path)
+    metrics.write_bytes(path, self.proto)
 
 
 def _is_mark(token: Mapping[str, Any]) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import hashlib
 import os
-import pathlib
 import re
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as pb
 from sentencepiece import sentencepiece_pb2 as pb_text
+
+from agentrl import metrics
 
 BOS, START, END = '<bos>', '<start_of_turn>', '<end_of_turn>'
 PAD = '<pad>'
@@ -102,10 +103,7 @@ class Vocab:
     return int(i) in self._markup
 
   def save(self, path: str | os.PathLike) -> None:
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_bytes(self.proto)
-    temporary.rename(path)
+    metrics.write_bytes(path, self.proto)
 
 
 def _is_mark(piece: pb.ModelProto.SentencePiece) -> bool:

@@ -10,6 +10,7 @@ import pathlib
 
 import sentencepiece
 
+from agentrl import metrics
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
 
@@ -81,10 +82,7 @@ class Vocab:
     return int(i) in self._markup
 
   def save(self, path: str | os.PathLike) -> None:
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_bytes(self.proto)
-    temporary.rename(path)
+    metrics.write_bytes(path, self.proto)
 
 
 AnyVocab = Vocab | hf.Vocab | spm.Vocab

@@ -14,13 +14,13 @@ Not compiled yet; figures of its sisters: BUILD.md, "Planned for the pod".
 import ml_collections
 
 from configs import models
+from configs.grpo import builtin
 
 
 def get_config() -> ml_collections.ConfigDict:
-  c = ml_collections.ConfigDict()
-  c.seed = 0
+  c = builtin.get_config()
   c.domains = ('tau2:airline', 'tau2:retail', 'tau2:telecom')
-  c.env = dict(prompt='full')
+  c.env.prompt = 'full'
   c.data = 'runs/qwen3_30b/data'
   c.init_from = 'runs/qwen3_30b/agent_sft'
   c.user = 'runs/qwen3_30b/user_sft'
@@ -29,25 +29,17 @@ def get_config() -> ml_collections.ConfigDict:
   c.mesh = dict(data=2, fsdp=4, tensor=2, expert=4)
   c.sampler_mesh = dict(data=16, fsdp=1, tensor=4, expert=1)
   c.total_steps = 200
-  c.tasks = 8
   c.group = 64
   c.wave = 12  # more than `tasks`, because groups of one reward are dropped
-  c.max_waves = 10
   c.limits = dict(max_steps=200, max_errors=10)
   # Their template drops earlier thinking, so each turn is a sequence.
   c.sampler = dict(slots=16, length=32_768, max_new=8192, temperature=1.0,
                    history_thinking='strip')
   c.user_sampler = dict(c.sampler)
-  c.advantage = 'agentrl.rl.advantages:group_normalized'
-  c.filter = 'agentrl.rl.filters:mixed'
-  c.loss = 'agentrl.rl.losses:clipped_surrogate'
   c.loss_kw = dict(clip_low=0.4, clip_high=0.4)
   c.micro_rows = 32
-  c.optimizer = dict(
-      name='adamw', peak_lr=5e-6, norm_lr=1.0, warmup_steps=0,
-      total_steps=c.total_steps, schedule='constant', clip_norm=1.0,
-      master=False, weight_decay=0.01, b1=0.9, b2=0.999)
-  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out)/kernel$')
-  c.save_every = 20
+  c.optimizer.update(
+      peak_lr=5e-6, norm_lr=1.0, warmup_steps=0, total_steps=c.total_steps,
+      schedule='constant', weight_decay=0.01, b2=0.999)
+  c.lora.targets = r'(qkv|out)/kernel$'  # experts have no adapters
   return c

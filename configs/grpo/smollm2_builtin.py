@@ -13,43 +13,26 @@ Figures: LOG.md.
 import ml_collections
 
 from configs import common
+from configs.grpo import builtin
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   arg = common.parse_arg(arg, tiny=False)
-  c = ml_collections.ConfigDict()
-  c.seed = 0
-  c.domains = ('orders', 'router')
-  c.env = dict(prompt='full')
-  c.data = 'runs/quickstart/data'
+  c = builtin.get_config()
+  c.env.prompt = 'full'
   c.init_from = 'runs/smol/agent_sft'
   c.user = 'runs/smol/user_sft'
   c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full')
   c.user_model = dict(dtype='bfloat16')
-  c.mesh = dict(data=1, fsdp=1, tensor=1)
-  c.sampler_mesh = dict(data=1, fsdp=1, tensor=1)
-  c.total_steps = 100
-  c.tasks = 8  # groups of a batch, at least
-  c.group = 16  # dialogues of a task
-  c.wave = 12  # tasks played at once; refilled until the batch is full
-  c.max_waves = 10
-  c.limits = dict(max_steps=60, max_errors=4)
+  c.mesh.data = 1
+  c.group = 16
+  c.wave = 12
   c.sampler = dict(slots=128, length=4096, max_new=256, width=128,
                    chunks=(32, 128, 512), temperature=1.0)
   c.user_sampler = dict(slots=128, length=4096, max_new=128, width=128,
                         chunks=(32, 128, 512), temperature=0.5)
-  c.advantage = 'agentrl.rl.advantages:group_normalized'
-  c.filter = 'agentrl.rl.filters:mixed'
-  c.loss = 'agentrl.rl.losses:clipped_surrogate'
-  c.loss_kw = dict(clip_low=0.2, clip_high=0.28)
-  c.micro_rows = 4  # rows of a forward and backward pass
-  c.optimizer = dict(
-      name='adamw', peak_lr=1e-5, norm_lr=1.0, warmup_steps=5,
-      total_steps=c.total_steps, schedule='constant', clip_norm=1.0,
-      master=False, weight_decay=0.01, b1=0.9, b2=0.999)
-  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
-  c.save_every = 20
+  c.optimizer.update(peak_lr=1e-5, norm_lr=1.0, warmup_steps=5,
+                     schedule='constant', weight_decay=0.01, b2=0.999)
   if arg.tiny:
     shrink(c)
   return c

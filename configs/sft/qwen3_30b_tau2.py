@@ -13,31 +13,23 @@ Figures: BUILD.md, "Planned for the pod".
 
 import ml_collections
 
-from configs import common
 from configs import models
+from configs.sft import builtin
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  arg = common.parse_arg(arg, side='assistant')
-  c = ml_collections.ConfigDict()
-  c.seed = 0
-  c.side = common.one_of('side', arg.side, ('assistant', 'user'))
+  c = builtin.get_config(arg)
   c.domains = ('tau2:airline', 'tau2:retail', 'tau2:telecom')
-  c.env = dict(prompt='full')
+  c.env.prompt = 'full'
   c.data = 'runs/qwen3_30b/data'
-  c.tokenizer = ''  # that of init_from
+  c.tokenizer = ''
   c.init_from = 'runs/qwen3_30b/published'
   c.model = models.MODELS['qwen3_30b_a3b'] | models.LONG
   c.mesh = dict(data=1, fsdp=4, tensor=2, expert=8)
-  c.batch_size = 32
+  c.batch_size = c.micro_rows = 32
   c.length = 32_768
-  c.micro_rows = 32
   c.total_steps = 10_480  # 10 epochs of 33,531 turns
-  c.optimizer = dict(
-      name='adamw', peak_lr=1e-5, norm_lr=1.0, warmup_steps=100,
-      total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
-      master=False, weight_decay=0.05, b1=0.9, b2=0.95)
-  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out)/kernel$')
-  c.save_every = 500
+  c.optimizer.update(name='adamw', peak_lr=1e-5, warmup_steps=100,
+                     total_steps=c.total_steps)
+  c.lora.targets = r'(qkv|out)/kernel$'  # experts have no adapters
   return c

@@ -13,31 +13,22 @@ of the user, who is not shown the tools of its side here. Figures: LOG.md.
 import ml_collections
 
 from configs import common
+from configs.sft import builtin
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   arg = common.parse_arg(arg, side='assistant', tiny=False)
-  c = ml_collections.ConfigDict()
-  c.seed = 0
-  c.side = common.one_of('side', arg.side, ('assistant', 'user'))
-  c.domains = ('orders', 'router')
-  c.env = dict(prompt='full')
-  c.data = 'runs/quickstart/data'
-  c.tokenizer = ''  # that of init_from
+  c = builtin.get_config(f'side={arg.side}')
+  c.env.prompt = 'full'
+  c.tokenizer = ''
   c.init_from = 'smollm2'
   c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full',
                  scan_layers=False)
-  c.mesh = dict(data=1, fsdp=1, tensor=1)
-  c.batch_size = 8  # packed rows
-  c.length = 8192  # tokens of a row
-  c.micro_rows = 2  # rows of a forward and backward pass
+  c.mesh.data = 1
+  c.batch_size = 8
+  c.length = 8192
   c.total_steps = 300 if c.side == 'user' else 600
-  c.optimizer = dict(
-      name='adamw', peak_lr=3e-4, norm_lr=1.0, warmup_steps=20,
-      total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
-      master=False, weight_decay=0.05, b1=0.9, b2=0.95)
-  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
+  c.optimizer.update(name='adamw', peak_lr=3e-4, total_steps=c.total_steps)
   c.save_every = 100
   if arg.tiny:
     shrink(c)

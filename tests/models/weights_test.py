@@ -393,8 +393,9 @@ print('same')
 def test_read_onto_eight_devices(tmp_path, change):
   config = dataclasses.replace(CONFIG, vocab_size=32, **change)
   weights.write(tmp_path / 'x', config, params_of(config))
-  env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
-         'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
-  found = subprocess.run([sys.executable, '-c', PROGRAM, str(tmp_path / 'x')],
-                         env=env, capture_output=True, text=True, check=False)
+  flags = dict(JAX_PLATFORMS='cpu',
+               XLA_FLAGS='--xla_force_host_platform_device_count=8')
+  found = subprocess.run(
+      [sys.executable, '-c', PROGRAM, str(tmp_path / 'x')], check=False,
+      env=os.environ | flags, capture_output=True, text=True)
   assert found.stdout.strip() == 'same', found.stderr[-3000:]

@@ -346,7 +346,7 @@ def test_what_is_rendered_is_parsed_back(vocab, message):
 
 
 def test_what_is_refused(vocab):
-  with pytest.raises(ValueError, match='Tools stand in the system message'):
+  with pytest.raises(ValueError, match='put them there'):
     gemma.render(vocab, TALK[1], tools=TOOLS)
   with pytest.raises(ValueError, match='put the system message first'):
     gemma.render(vocab, TALK[0], after=TALK[1])

@@ -10,6 +10,7 @@ import pytest
 
 from agentrl import checkpoint
 from agentrl import sharding
+from agentrl import testing
 from agentrl.models import config as model_config
 from agentrl.models import lora
 from agentrl.models import transformer
@@ -31,14 +32,6 @@ def make_params():
   return transformer.init(MODEL, jax.random.key(0))
 
 
-def batch(rows=4, length=8):
-  rng = np.random.default_rng(0)
-  return {'ids_BT': rng.integers(1, 11, (rows, length)),
-          'positions_BT': np.tile(np.arange(length), (rows, 1)),
-          'segments_BT': np.ones((rows, length), int),
-          'target_BT': rng.random((rows, length)) < 0.5}
-
-
 @functools.cache
 def made(name):
   """The loop of a kind of fine-tuning: (tuning, first, like, update)."""
@@ -56,7 +49,7 @@ def run(name, state, steps):
   tuned, _, _, update = made(name)
   frozen = tuned.frozen(make_params())
   for _ in range(steps):
-    state, found = update(state, batch(), frozen)
+    state, found = update(state, testing.packed_rows(), frozen)
   return state, frozen, found
 
 
@@ -87,14 +80,15 @@ def test_adapters_have_the_gradients_of_the_merged_model_in_parts_too():
   params = jax.jit(lambda: transformer.init(model, jax.random.key(0)))()
   adapters = jax.tree.map(lambda x: np.array(x) + 0.1, lora.init(
       params, jax.random.key(1), rank=2, targets='kernel$'))
-  data = {**batch(), 'total': batch()['target_BT'].sum()}
+  data = testing.packed_rows()
+  data['total'] = data['target_BT'].sum()
   grads = jax.jit(jax.grad(lambda a: sft_loss.next_token(
       lora.merge(params, a, 2.0), data, model=model)[0]))(adapters)
   update = jax.jit(update_lib.make_update(
       functools.partial(sft_loss.next_token, model=model), optax.sgd(1.0),
       lambda adapters, params: lora.join(params, adapters, 2.0)))
   state, _ = update(update_lib.init(adapters, optax.sgd(1.0)),
-                    update_lib.split(batch(), 1), params)
+                    update_lib.split(testing.packed_rows(), 1), params)
   jax.tree.map(lambda x, y, g: np.testing.assert_allclose(x - y, g, atol=1e-5),
                adapters, state.params, grads)
   assert optax.tree.norm(grads) > 0.1

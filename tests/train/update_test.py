@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from agentrl import testing
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.sft import loss as sft_loss
@@ -19,14 +20,6 @@ MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16)
 KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10,
           schedule='constant',
           clip_norm=1e9, weight_decay=0.0, b1=0.9, b2=0.95)
-
-
-def batch(rows=4, length=8):
-  rng = np.random.default_rng(0)
-  return {'ids_BT': rng.integers(1, 11, (rows, length)),
-          'positions_BT': np.tile(np.arange(length), (rows, 1)),
-          'segments_BT': np.ones((rows, length), int),
-          'target_BT': rng.random((rows, length)) < 0.5}
 
 
 def fresh(tx, model=MODEL):
@@ -45,9 +38,9 @@ def assert_close(a, b):
 
 def test_parts_of_any_size_give_the_update_of_the_whole():
   tx = optax.sgd(0.1)
-  whole = step(batch(), 4, tx)
+  whole = step(testing.packed_rows(), 4, tx)
   for micro_rows in (1, 2):
-    assert_close(step(batch(), micro_rows, tx), whole)
+    assert_close(step(testing.packed_rows(), micro_rows, tx), whole)
 
 
 @pytest.mark.slow
@@ -56,7 +49,7 @@ def test_the_loss_of_routers_does_not_grow_with_the_number_of_parts():
   model = dataclasses.replace(MODEL, num_experts=3, experts_per_token=2,
                               router_aux_coef=1.0)
   # All rows are the same, so that each part is balanced as the whole is.
-  data = {k: np.repeat(v[:1], 4, 0) for k, v in batch().items()}
+  data = {k: np.repeat(v[:1], 4, 0) for k, v in testing.packed_rows().items()}
   whole = step(data, 4, tx, model)
   for micro_rows in (1, 2):
     assert_close(step(data, micro_rows, tx, model), whole)
@@ -70,8 +63,8 @@ def test_the_loss_of_routers_does_not_grow_with_the_number_of_parts():
 def test_empty_rows_change_nothing():
   tx = optax.sgd(0.1)
   padded = {k: np.concatenate([v, np.zeros((4, 8), v.dtype)])
-            for k, v in batch().items()}
-  assert_close(step(padded, 2, tx), step(batch(), 2, tx))
+            for k, v in testing.packed_rows().items()}
+  assert_close(step(padded, 2, tx), step(testing.packed_rows(), 2, tx))
 
 
 def test_worked_example():
@@ -92,7 +85,7 @@ def test_worked_example():
 
 def test_rows_must_divide():
   with pytest.raises(ValueError, match='4 rows does not divide .* 3'):
-    step(batch(), 3, optax.sgd(0.1))
+    step(testing.packed_rows(), 3, optax.sgd(0.1))
 
 
 @pytest.mark.parametrize('name', ['adamw', 'muon'])
@@ -102,7 +95,7 @@ def test_each_optimiser_learns(name):
       functools.partial(sft_loss.next_token, model=MODEL), tx))
   state, losses = fresh(tx), []
   for _ in range(15):
-    state, found = update(state, update_lib.split(batch(), 4))
+    state, found = update(state, update_lib.split(testing.packed_rows(), 4))
     losses.append(float(found['loss']))
   assert losses[-1] < 0.6 * losses[0]
 
