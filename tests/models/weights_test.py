@@ -25,8 +25,6 @@ pytest.importorskip('safetensors')
 CONFIG = model_config.ModelConfig(
     vocab_size=31, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2,
     head_dim=8, d_ff=24, max_length=32, tie_embeddings=False)
-
-
 MOE = dict(qk_norm=True, num_experts=4, experts_per_token=2)
 
 
