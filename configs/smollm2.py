@@ -9,7 +9,7 @@
 split, pass^k on its test split beside the floors) or builtin. For one
 accelerator of 80 GB; stopped and started again it goes on, so GRPO runs for as
 long as there is one. `:tiny` is a smoke test on a CPU. What prompts leave out:
-configs/sft/smollm2_tau2.py. Figures: LOG.md.
+configs/sft/smollm2_tau2.py.
 """
 
 import ml_collections

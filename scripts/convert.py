@@ -69,9 +69,9 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
   if kind == 'safetensors':
     families.to_hf(model)
     if not isinstance(vocab, hf.Vocab):
-      raise ValueError('Its vocabulary was trained here, and has no '
-                       'tokenizer.json for other libraries: keep such a model '
-                       'as a bundle.')
+      raise ValueError(f'The vocabulary of {source} is a SentencePiece model, '
+                       'and transformers is given a tokenizer.json: convert '
+                       'from a folder that has one, or to --format=orbax.')
   mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp})
   found = bundle.load(source, mesh, 'source', changes)
   temporary = target.with_name(target.name + '.tmp')

@@ -32,6 +32,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.user = 'runs/quickstart/user_sft'
   c.model = {}  # fields that shall be others than they were trained with
   c.mesh = dict(data=2, fsdp=1, tensor=1)
-  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0)
-  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5)
+  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0,
+                   history_thinking='keep')
+  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5,
+                        history_thinking='keep')
   return c

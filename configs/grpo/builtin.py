@@ -30,8 +30,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.wave = 16  # tasks played at once; refilled until the batch is full
   c.max_waves = 10
   c.limits = dict(max_steps=60, max_errors=4)
-  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0)
-  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5)
+  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0,
+                   history_thinking='keep')
+  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5,
+                        history_thinking='keep')
   c.advantage = 'agentrl.rl.advantages:group_normalized'
   c.filter = 'agentrl.rl.filters:mixed'
   c.loss = 'agentrl.rl.losses:clipped_surrogate'

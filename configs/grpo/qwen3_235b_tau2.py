@@ -1,11 +1,11 @@
-"""GRPO of Qwen3-235B-A22B on tau2-bench, for 1,024 TPU v5p: as the smaller
-model, which plays the user.
+"""GRPO of Qwen3-235B-A22B on tau2-bench, for 1,024 TPU v5p; the user is played
+by the 30B model. Otherwise as `qwen3_30b_tau2`.
 
   python scripts/plan.py --config=configs/grpo/qwen3_235b_tau2.py \
     --topology=v5p:8x8x16
 
-Rollouts fit, the update beside its engines does not yet: BUILD.md, "Planned
-for the pod".
+It fits, with 92.3 of 95 GB a device: BUILD.md, "Planned for the pod". No script
+joins several hosts yet.
 """
 
 import ml_collections

@@ -3,12 +3,13 @@
   python scripts/train_grpo.py --config=configs/grpo/qwen3_30b_tau2.py \
     --workdir=runs/qwen3_30b/grpo
 
-Without a TPU, what it needs of one:
+What it needs of TPUs, without one:
 
   python scripts/plan.py --config=configs/grpo/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Not compiled yet; figures of its sisters: BUILD.md, "Planned for the pod".
+Not compiled yet, and no script joins several hosts yet; figures of its sisters:
+BUILD.md, "Planned for the pod".
 """
 
 import ml_collections

@@ -7,7 +7,6 @@
 For one accelerator of 80 GB, of which the caches of agent and user take 12 GB
 each (23 kB a token). `:tiny` is a smoke test on a CPU, with brief prompts;
 it starts from the published weights as well: --config.init_from=smollm2.
-Figures: LOG.md.
 """
 
 import ml_collections
@@ -28,9 +27,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.group = 16
   c.wave = 12
   c.sampler = dict(slots=128, length=4096, max_new=256, width=128,
-                   chunks=(32, 128, 512), temperature=1.0)
+                   chunks=(32, 128, 512), temperature=1.0,
+                   history_thinking='keep')
   c.user_sampler = dict(slots=128, length=4096, max_new=128, width=128,
-                        chunks=(32, 128, 512), temperature=0.5)
+                        chunks=(32, 128, 512), temperature=0.5,
+                        history_thinking='keep')
   c.optimizer.update(peak_lr=1e-5, norm_lr=1.0, warmup_steps=5,
                      schedule='constant', weight_decay=0.01, b2=0.999)
   if arg.tiny:

@@ -3,7 +3,7 @@
   python scripts/train_sft.py --workdir=runs/qwen3_30b/agent_sft \
     --config=configs/sft/qwen3_30b_tau2.py:side=assistant
 
-`side=user` trains the user model. Without a TPU, what it needs of one:
+`side=user` trains the user model. What it needs of TPUs, without one:
 
   python scripts/plan.py --config=configs/sft/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
@@ -28,7 +28,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.mesh = dict(data=1, fsdp=4, tensor=2, expert=8)
   c.batch_size = c.micro_rows = 32
   c.length = 32_768
-  c.total_steps = 10_480  # 10 epochs of 33,531 turns
+  c.total_steps = 10_480  # the paper's 10 epochs, in which a row was one turn
   c.optimizer.update(name='adamw', peak_lr=1e-5, warmup_steps=100,
                      total_steps=c.total_steps)
   c.lora.targets = r'(qkv|out)/kernel$'  # experts have no adapters

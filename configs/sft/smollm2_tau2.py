@@ -11,7 +11,7 @@ show their tools but not their policy (telecom's prompt with it has 7,918
 tokens; its dialogues without have at most 3,773), retail shows neither, for
 its longest dialogues have 8.7k tokens besides. The user's prompt is whole in
 telecom and airline. Dialogues that are too long all the same are left out, and
-their number is printed. Figures: LOG.md.
+their number is printed.
 """
 
 import ml_collections
