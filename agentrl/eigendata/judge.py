@@ -17,7 +17,6 @@ from agentrl.eigendata import prompts
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import reward
-from agentrl.llm import llm as llm_lib
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,13 +34,13 @@ class Verdict:
   critique: str
 
 
-def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
             played: tuple[domain.World, dialogue.End], *, plan: planner.Plan,
             seed: int) -> Verdict:
   """Whether a dialogue is kept, and if not, why and whose fault it is.
 
   Args:
-    llm: the judge.
+    author: the judge.
     env: of the task.
     task: with its checker.
     played: the world that the dialogue left behind, and its end.
@@ -51,8 +50,7 @@ def verdict(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
   world, end = played
   outcome, score, note = reward.judge(env, task, world, end)
   payload = _payload(env, task, end.messages, score.clauses, plan)
-  opinion = llm.complete([prompts.system('judge', payload)],
-                         schema=prompts.SCHEMAS['judge'], seed=seed).value
+  opinion = author.write('judge', payload, seed)
   if fault := env.fault(task, end.messages):
     return Verdict('user fault', 'trajectory', fault)
   if outcome == types.Outcome.CHECKER_ERROR:

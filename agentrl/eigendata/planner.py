@@ -1,10 +1,11 @@
-"""The workflow planner: non-overlapping pairs of plans, by enumeration.
+"""The workflow planner: pairs of a synthesis plan and an evaluation plan.
 
 A synthesis plan says what to write: which combinations of demand families, how
 many demands, which style of user. Its evaluation plan says what to look for in
-what was written. No two plans share a (domain, number, style), and no
-combination of two or more families is in both splits. Single demands may be in
-both, on other entities.
+what was written. An LLM writes the pairs one after another, each seeing those
+before (arXiv:2601.22607); what a plan shares with an earlier one is counted and
+taken out, so no two overlap. No combination of two or more families is in both
+splits. Single demands may be in both, on other entities.
 """
 
 from __future__ import annotations
@@ -13,19 +14,15 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import itertools
+from typing import Any
+
+from agentrl.eigendata import prompts
 
 HELD_OUT = 0.3  # of the combinations, for the split `test`
 STYLES = {'polite': 'You are polite.', 'chatty': 'You are chatty.',
           'hurried': 'You are in a hurry.', 'brief': 'You are brief.'}
-RUBRIC = (
-    'Every demand was met, or refused or handed over for the true reason.',
-    'Every call has the right arguments; none is needless.',
-    'Each change was named to the user and agreed to before it was made.',
-    'All that the user was told is true.')
-FAILURES = (
-    'wrong argument', 'skipped confirmation', 'forgotten demand',
-    'doubled write', 'wrong fact', 'premature refusal', 'user forgot a demand',
-    'user made something up', 'user left early')
+TRIES = 2  # for each plan
+MOST_OVERLAP = 0.5  # of a plan with all earlier ones, or it is asked for again
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +37,7 @@ class Plan:
     style: of the user, a key of `STYLES`.
     rubric: what a good dialogue keeps to.
     failures: kinds of mistakes to watch for.
+    overlap: share of the combinations it came with that an earlier plan had.
   """
 
   id: str
@@ -47,8 +45,21 @@ class Plan:
   split: str
   combinations: tuple[tuple[str, ...], ...]
   style: str
-  rubric: tuple[str, ...] = RUBRIC
-  failures: tuple[str, ...] = FAILURES
+  rubric: tuple[str, ...] = ()
+  failures: tuple[str, ...] = ()
+  overlap: float = 0.0
+
+  @property
+  def demands(self) -> int:
+    """Demands of a task."""
+    return len(self.combinations[0])
+
+
+def from_json(record: Mapping[str, Any]) -> Plan:
+  return Plan(**{
+      **record, 'combinations': tuple(map(tuple, record['combinations'])),
+      'rubric': tuple(record['rubric']),
+      'failures': tuple(record['failures'])})
 
 
 def held_out(combination: Sequence[str]) -> bool:
@@ -58,27 +69,97 @@ def held_out(combination: Sequence[str]) -> bool:
   return len(combination) > 1 and number < HELD_OUT * 2**32
 
 
-def plans(families: Mapping[str, Sequence[str]], split: str,
-          weights: Sequence[float]) -> dict[Plan, float]:
-  """Every plan of a split, and how often it is drawn.
+class Unfit(ValueError):
+  """A plan that cannot be written for; the text is a critique."""
+
+
+def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
+          split: str, weights: Sequence[float], *, pairs: int,
+          seed: int) -> list[Plan]:
+  """Has up to `pairs` plans written, each in view of those before.
 
   Args:
+    author: the planner.
     families: domain -> names of its demand families.
     split: `train` or `test`.
-    weights: of tasks with 1, 2, .. demands.
+    weights: of tasks with 1, 2, .. demands; those of weight 0 are not planned.
+    pairs: the most plans.
+    seed: of the planner.
+
+  Returns:
+    The plans, in an order that does not depend on when they were thought of.
 
   Raises:
-    ValueError: no plan has a weight.
+    ValueError: no plan was fit.
   """
-  found = {}
-  for domain, names in families.items():
-    for number, weight in enumerate(weights, 1):
-      sets = tuple(c for c in itertools.combinations(sorted(names), number)
-                   if number == 1 or held_out(c) == (split == 'test'))
-      for style in STYLES if sets and weight else ():
-        plan = Plan(f'{domain}/{number}/{style}', domain, split, sets, style)
-        found[plan] = weight / len(STYLES) / len(families)
+  sizes = [n for n, weight in enumerate(weights, 1) if weight]
+  found: list[Plan] = []
+  critique = 'there was none'
+  for i in range(pairs * TRIES):
+    payload = {
+        'domains': {k: list(v) for k, v in families.items()}, 'split': split,
+        'styles': STYLES, 'demands': sizes, 'critique': critique if i else '',
+        'earlier': [{'domain': p.domain, 'demands': p.demands,
+                     'style': p.style, 'families': _names(p)} for p in found]}
+    record = author.write('planner', payload, seed + i)['plan']
+    if record is None:
+      break
+    try:
+      found.append(_plan(record, families, split, sizes, found))
+      critique = ''
+    except Unfit as e:
+      critique = str(e)
+    if len(found) == pairs:
+      break
   if not found:
     raise ValueError(f'No plan is left for split {split!r}: demand weights '
-                     f'{tuple(weights)} over families {dict(families)}.')
-  return found
+                     f'{tuple(weights)} over families {dict(families)}; the '
+                     f'last critique: {critique}.')
+  return sorted(found, key=lambda p: (
+      list(families).index(p.domain), p.demands, list(STYLES).index(p.style),
+      p.combinations))
+
+
+def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
+          split: str, sizes: Sequence[int], earlier: Sequence[Plan]) -> Plan:
+  """The plan of an answer, less what earlier ones have.
+
+  Raises:
+    Unfit: it asks for what there is not, or for nothing new.
+  """
+  for what, value, known in (('domain', record['domain'], families),
+                             ('style', record['style'], STYLES),
+                             ('number of demands', record['demands'], sizes)):
+    if value not in known:
+      raise Unfit(f'there is no {what} {value!r}, but {list(known)}')
+  domain, number = record['domain'], record['demands']
+  if unknown := set(record['families']) - set(families[domain]):
+    raise Unfit(f'{domain} has no families {sorted(unknown)}')
+  sets = [c for c in itertools.combinations(
+      sorted(set(record['families'])), number)
+          if number == 1 or held_out(c) == (split == 'test')]
+  taken = {c for p in earlier if (p.domain, p.style) == (
+      domain, record['style']) for c in p.combinations}
+  overlap = sum(c in taken for c in sets) / max(1, len(sets))
+  fresh = tuple(c for c in sets if c not in taken)
+  if not fresh or overlap > MOST_OVERLAP:
+    raise Unfit(f'{overlap:.0%} of its {len(sets)} combinations of families '
+                'are those of earlier plans')
+  name = f'{domain}/{number}/{record["style"]}'
+  same = sum(p.id.startswith(name) for p in earlier)
+  return Plan(f'{name}/{same + 1}' if same else name, domain, split, fresh,
+              record['style'], tuple(record['rubric']),
+              tuple(record['failures']), round(overlap, 4))
+
+
+def _names(plan: Plan) -> list[str]:
+  return sorted({name for c in plan.combinations for name in c})
+
+
+def weigh(plans: Sequence[Plan], weights: Sequence[float]) -> list[float]:
+  """How often each plan is drawn, so that domains are drawn alike, and tasks
+  with 1, 2, .. demands as their weights say."""
+  peers = [sum((p.domain, p.demands) == (q.domain, q.demands) for q in plans)
+           for p in plans]
+  domains = len({p.domain for p in plans})
+  return [weights[p.demands - 1] / n / domains for p, n in zip(plans, peers)]

@@ -1,65 +1,122 @@
-"""The prompts of the workers: an instruction, and one line of JSON."""
+"""The prompts of planner, critic, engineer and workers: templates and schemas.
+
+A prompt is a jinja2 template in `templates/`, and below it one line of JSON
+with all that the job is about. Prompts are values: a revision makes new ones,
+known by the hash of their texts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+import dataclasses
+import functools
 import hashlib
 import json
+import pathlib
 from typing import Any
 
+import jinja2
+import jinja2.meta
+import jinja2.sandbox
+
 from agentrl import types
+from agentrl.llm import llm as llm_lib
 
-INSTRUCTIONS = {
-    'intent': (
-        'Write the scenario of a simulated customer: who they are, how they '
-        'talk, and what they want, as numbered demands with every detail they '
-        'may be asked for, so that exactly one outcome is right. Use only '
-        'what the drafts below contain. Answer with the scenario and the '
-        'demands.'),
-    'user': (
-        'Play the customer. Ask for one thing at a time, in your own words and '
-        'in the style given; answer what you are asked; invent nothing. The '
-        'script below is how the talk may go. End with ###STOP###, or with '
-        '###TRANSFER### once you are handed over to a human.'),
-    'agent': (
-        'Play the assistant by the policy of this domain. The script below is '
-        'how a good assistant handles this very customer: word it freely, keep '
-        'to its calls.'),
-    'checker': (
-        'Write a Python function check(changes, events) that returns a dict '
-        'from a clause in words to a bool; all are true only if the task was '
-        'solved. `changes` is {table.key.field: new value} of the final state '
-        'against the first; `events` lists [side, text] and [call, side, name, '
-        'arguments, ok]. At hand are said(events, fact), called(events, name), '
-        'before(events, first, then) and confirmed(events, name, about). Below '
-        'is what a right run changes, tells and keeps to; if there is a '
-        'critique, mend what it names.'),
-    'judge': (
-        'Judge the dialogue below by the rubric. Say whether it succeeds; if '
-        'not, or if the checker disagrees, whether the fault lies with the '
-        'trajectory or with the task and its checker; and why.'),
+# Role -> what its template may use.
+FIELDS = {
+    'planner': ('domains', 'styles', 'split', 'demands', 'earlier',
+                'critique'),
+    'intent': ('knowledge', 'style', 'drafts', 'others'),
+    'checker': ('changes', 'tell', 'before', 'confirmed', 'times', 'words',
+                'code', 'critique'),
+    'agent': ('script', 'style', 'others', 'entity'),
+    'user': ('script', 'style', 'others', 'entity'),
+    'judge': ('rubric', 'failures', 'policy', 'scenario', 'transcript',
+              'entity', 'tell', 'writes', 'clauses'),
+    'critic': ('plan', 'rejected', 'examples'),
+    'engineer': ('prompted', 'text', 'variables', 'critiques', 'tried'),
 }
+# What evolves. The judge does not: it belongs to the referee.
+EVOLVING = ('intent', 'checker', 'agent', 'user')
+_TEXT = {'type': 'string'}
+_TEXTS = {'type': 'array', 'items': _TEXT}
+
+
+def _object(**fields: Any) -> dict[str, Any]:
+  return {'type': 'object', 'required': list(fields), 'properties': fields}
+
+
 SCHEMAS: dict[str, dict[str, Any]] = {
-    'intent': {'type': 'object', 'required': ['scenario', 'demands'],
-               'properties': {'scenario': {'type': 'string'},
-                              'demands': {'type': 'array'}}},
-    'checker': {'type': 'object', 'required': ['code'],
-                'properties': {'code': {'type': 'string'}}},
-    'judge': {'type': 'object', 'required': ['success', 'fault', 'critique'],
-              'properties': {
-                  'success': {'type': 'boolean'},
-                  'fault': {'enum': ['none', 'task', 'trajectory']},
-                  'critique': {'type': 'string'}}},
+    'planner': _object(plan={'anyOf': [{'type': 'null'}, _object(
+        domain=_TEXT, demands={'type': 'integer'}, families=_TEXTS,
+        style=_TEXT, rubric=_TEXTS, failures=_TEXTS)]}),
+    'intent': _object(scenario=_TEXT, demands={'type': 'array'}),
+    'checker': _object(code=_TEXT),
+    'judge': _object(success={'type': 'boolean'},
+                     fault={'enum': ['none', 'task', 'trajectory']},
+                     critique=_TEXT),
+    'critic': _object(critiques={'type': 'array', 'items': _object(
+        role={'enum': list(EVOLVING)}, problem=_TEXT, evidence=_TEXT,
+        advice=_TEXT)}),
+    'engineer': _object(text=_TEXT, failures=_TEXTS),
 }
+_JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_template = functools.lru_cache(maxsize=512)(_JINJA.from_string)
 
 
-def system(role: str, payload: Mapping[str, Any]) -> types.Message:
-  """The system prompt of a worker for one job."""
-  line = json.dumps({'role': role, **payload}, ensure_ascii=False)
-  return types.Message('system', f'{INSTRUCTIONS[role]}\n{line}')
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+  """The texts of all roles; see `load`."""
+
+  texts: Mapping[str, str]
+
+  @functools.cached_property
+  def version(self) -> str:
+    """Hash of every text and schema: what was written with it."""
+    text = json.dumps([dict(self.texts), SCHEMAS], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+  def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
+    """The system prompt of a role for one job."""
+    text = _template(self.texts[role]).render(payload)
+    line = json.dumps({'role': role, **payload}, ensure_ascii=False)
+    return types.Message('system', f'{text}\n{line}')
+
+  def revised(self, role: str, text: str) -> Prompts:
+    """The same prompts with another text for a role.
+
+    Raises:
+      ValueError: it is empty, no template, or uses what the job has not.
+    """
+    if not text.strip():
+      raise ValueError(f'The new prompt for {role} is empty.')
+    try:
+      used = jinja2.meta.find_undeclared_variables(_JINJA.parse(text))
+    except jinja2.TemplateSyntaxError as e:
+      raise ValueError(f'The new prompt for {role} is no template: {e}.') from e
+    if unknown := sorted(used - set(FIELDS[role])):
+      raise ValueError(f'The new prompt for {role} uses {unknown}; there are '
+                       f'{list(FIELDS[role])}.')
+    return Prompts({**self.texts, role: text})
 
 
-def version() -> str:
-  """Hash of every instruction and schema: what was written with it."""
-  text = json.dumps([INSTRUCTIONS, SCHEMAS], sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
+@functools.cache
+def load() -> Prompts:
+  """The prompts that every run starts from."""
+  folder = pathlib.Path(__file__).parent / 'templates'
+  return Prompts({role: (folder / f'{role}.j2').read_text()
+                  for role in FIELDS})
+
+
+@dataclasses.dataclass(frozen=True)
+class Author:
+  """An LLM, and the prompts it works by."""
+
+  llm: llm_lib.LLM
+  prompts: Prompts
+
+  def write(self, role: str, payload: Mapping[str, Any], seed: int) -> Any:
+    """What a role answers to one job, in the form of its schema."""
+    return self.llm.complete([self.prompts.system(role, payload)],
+                             schema=SCHEMAS[role], seed=seed).value

@@ -1,12 +1,12 @@
 """One sample, from random seeds to a certified task with its dialogue.
 
-Sample `i` of a split is a pure function of (config, split, i), so samples can
-be made anywhere, in any order.
+Sample `i` of a split is a pure function of (config, streams, split, i), so
+samples can be made anywhere, in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +19,8 @@ from agentrl import types
 from agentrl.eigendata import certify
 from agentrl.eigendata import judge
 from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
+from agentrl.eigendata import streams as streams_lib
 from agentrl.eigendata import workers
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
@@ -38,6 +40,7 @@ class Sample:
     repaired: what Modify sent back, in words.
     draft: score of the certificate of the first checker, None without one.
     usage: calls and tokens of the LLM by worker.
+    stream: name of the plan that it was written by.
   """
 
   task: types.Task | None = None
@@ -48,6 +51,7 @@ class Sample:
   repaired: tuple[str, ...] = ()
   draft: float | None = None
   usage: Mapping[str, llm_lib.Usage] = dataclasses.field(default_factory=dict)
+  stream: str = ''
 
 
 @dataclasses.dataclass
@@ -56,7 +60,6 @@ class Maker:
 
   envs: Mapping[str, domain.Domain]
   llm: llm_lib.Meter
-  plans: Mapping[str, Mapping[planner.Plan, float]]  # split -> plan -> weight
   seed: int
   databases: int
   other_share: float
@@ -67,14 +70,9 @@ def maker(config: str) -> Maker:
   """The maker of a config, given as JSON text; one for each process."""
   c = json.loads(config)
   envs = {name: env_lib.load(name, c['env']) for name in c['domains']}
-  families = {name: [f.__name__ for f in env.drafts.FAMILIES]
-              for name, env in envs.items()}
-  demands = {'train': c['demands_train'], 'test': c['demands_test']}
-  plans = {split: planner.plans(families, split, weights)
-           for split, weights in demands.items()}
   writer = resolve.call(resolve.name(c['llm']), c['llm_kw'])
-  return Maker(envs, llm_lib.Meter(writer), plans, c['seed'],
-               c['databases'], c['other_share'])
+  return Maker(envs, llm_lib.Meter(writer), c['seed'], c['databases'],
+               c['other_share'])
 
 
 def seed_of(*parts: Any) -> int:
@@ -83,13 +81,28 @@ def seed_of(*parts: Any) -> int:
   return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big')
 
 
-def make(m: Maker, split: str, i: int) -> Sample:
-  """Sample `i` of a split."""
-  m.llm.usage.clear()
+def make(m: Maker, streams: Sequence[streams_lib.Stream], split: str,
+         i: int) -> Sample:
+  """Sample `i` of a split, by one of its streams."""
   seed = functools.partial(seed_of, m.seed, split, i)
-  plan = random.Random(seed('plan')).choices(
-      list(m.plans[split]), list(m.plans[split].values()))[0]
-  job = _Job(m.llm, m.envs[plan.domain], plan, seed)
+  stream = random.Random(seed('plan')).choices(
+      streams, [s.weight for s in streams])[0]
+  return _sample(m, stream, seed, i)
+
+
+def trial(m: Maker, stream: streams_lib.Stream, purpose: str,
+          i: int) -> Sample:
+  """Sample `i` of a stream, for a purpose that is no part of the data."""
+  seed = functools.partial(seed_of, m.seed, stream.plan.id, purpose, i)
+  return _sample(m, stream, seed, i)
+
+
+def _sample(m: Maker, stream: streams_lib.Stream, seed: Callable[..., int],
+            i: int) -> Sample:
+  m.llm.usage.clear()
+  plan = stream.plan
+  job = _Job(prompts.Author(m.llm, stream.prompts), m.envs[plan.domain], plan,
+             seed)
   # Many databases: where each customer had the same orders in every dialogue,
   # a small model would learn these by heart instead of reading them.
   database = m.seed * m.databases + i % m.databases
@@ -97,18 +110,19 @@ def make(m: Maker, split: str, i: int) -> Sample:
   try:
     seeds = workers.random_pool(job.env, plan, seed('pool'), database=database,
                                 other_share=m.other_share)
-    task, messages = _write(job, seeds, f'{plan.domain}-{split}-{i:05d}')
+    task, messages = _write(job, seeds, f'{plan.domain}-{plan.split}-{i:05d}')
+    task.meta['plan'] |= {'prompts': stream.prompts.version, 'sample': i}
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
-                usage=dict(m.llm.usage), **why)
+                usage=dict(m.llm.usage), stream=plan.id, **why)
 
 
 @dataclasses.dataclass
 class _Job:
   """One sample under way."""
 
-  llm: llm_lib.Meter
+  author: prompts.Author
   env: domain.Domain
   plan: planner.Plan
   seed: Callable[..., int]  # of anything that has a name
@@ -123,19 +137,19 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
   Raises:
     workers.Rejected: by any of the workers.
   """
-  job.llm.stage = 'UserIntent'
-  intent = workers.user_intent(job.llm, seeds, job.seed('intent'))
+  job.author.llm.stage = 'UserIntent'
+  intent = workers.user_intent(job.author, seeds, job.seed('intent'))
   task = workers.validate_task(job.env, seeds, intent, name=name,
                                seed=job.seed('gold'))
   task = _certified(job, task, intent, '')
   if job.plan.split == 'test':
     return task, ()
   for attempt in range(REPAIRS + 1):
-    job.llm.stage = 'DialogSynthesis'
-    played = workers.synthesize(job.llm, job.env, task, intent, seeds,
+    job.author.llm.stage = 'DialogSynthesis'
+    played = workers.synthesize(job.author, job.env, task, intent, seeds,
                                 seed=job.seed('dialogue', attempt))
-    job.llm.stage = 'TrajectoryValidation'
-    verdict = judge.verdict(job.llm, job.env, task, played, plan=job.plan,
+    job.author.llm.stage = 'TrajectoryValidation'
+    verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', attempt))
     if not verdict.reason:
       return task, played[1].messages
@@ -155,9 +169,9 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
     workers.Rejected: it did not, and mending it did not help.
   """
   for attempt in range(REPAIRS + 1):
-    job.llm.stage = 'ValidationFunction'
+    job.author.llm.stage = 'ValidationFunction'
     task = workers.write_checker(
-        job.llm, job.env, task, intent, critique=critique,
+        job.author, job.env, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))
     found = certify.certify(job.env, task, intent.script, job.seed('certify'))
     if job.draft is None:

@@ -22,7 +22,6 @@ from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.envs import dialogue
 from agentrl.envs import domain
-from agentrl.llm import llm as llm_lib
 
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {
@@ -132,7 +131,7 @@ def kind(demands: Sequence[domain.Demand]) -> str:
   return others[-1] if others else 'do'
 
 
-def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
+def user_intent(author: prompts.Author, seeds: Seeds, seed: int) -> Intent:
   """Has the scenario written.
 
   Raises:
@@ -142,8 +141,7 @@ def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
              'style': planner.STYLES[seeds.plan.style],
              'drafts': [dataclasses.asdict(d) for d in seeds.drafts],
              'others': seeds.others}
-  value = llm.complete([prompts.system('intent', payload)],
-                       schema=prompts.SCHEMAS['intent'], seed=seed).value
+  value = author.write('intent', payload, seed)
   try:
     demands = tuple(_demand(d) for d in value['demands'])
     return Intent(value['scenario'], demands, _script(seeds.opening, demands))
@@ -249,17 +247,17 @@ def _criteria(env: domain.Domain, task: types.Task,
   return types.Criteria(actions, communicate_info=facts)
 
 
-def write_checker(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
                   intent: Intent, *, critique: str, seed: int) -> types.Task:
   """ValidationFunction: has the checker written, or mended.
 
   Args:
-    llm: the author.
+    author: who writes it.
     env: of the task.
     task: as TaskValidation gave it, or with the checker to mend.
     intent: what the task was made from.
     critique: what was wrong with the last one.
-    seed: of the author.
+    seed: of what is written.
   """
   moves = list(map(types.message_from_json, task.meta['gold']))
   world, played = replay.replay(env, task, moves)
@@ -276,12 +274,11 @@ def write_checker(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
       'words': [b['say'][0] for b in intent.script
                 if b['by'] == 'assistant' and b['say']],
       'code': task.checker, 'critique': critique}
-  value = llm.complete([prompts.system('checker', payload)],
-                       schema=prompts.SCHEMAS['checker'], seed=seed).value
-  return dataclasses.replace(task, checker=value['code'])
+  return dataclasses.replace(
+      task, checker=author.write('checker', payload, seed)['code'])
 
 
-def synthesize(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
+def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: Intent, seeds: Seeds, *, seed: int
                ) -> tuple[domain.World, dialogue.End]:
   """DialogSynthesis: agent and user talk, with real tools."""
@@ -289,7 +286,7 @@ def synthesize(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
              'others': seeds.others, 'entity': mutants.entity(env)}
   prompt = {
       side: types.Message('system', f'{env.system(side, task)}\n\n'
-                          + prompts.system(role, payload).content)
+                          + author.prompts.system(role, payload).content)
       for side, role in (('assistant', 'agent'), ('user', 'user'))}
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
@@ -300,8 +297,8 @@ def synthesize(llm: llm_lib.LLM, env: domain.Domain, task: types.Task,
     while True:
       ask = game.send(reply)
       seen[ask.side] += [m for _, m in ask.new]
-      reply = llm.complete(seen[ask.side], tools=env.tools(ask.side, task),
-                           seed=seed).message
+      reply = author.llm.complete(
+          seen[ask.side], tools=env.tools(ask.side, task), seed=seed).message
       seen[ask.side].append(reply)
   except StopIteration as stop:
     return world, stop.value

@@ -47,7 +47,7 @@ class World:
 
 
 def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
-        seed: int, wrong: bool) -> types.Message:
+        seed: int, wrong: frozenset[str] | None) -> types.Message:
   """The next message of `side`, seen from itself.
 
   Args:
@@ -56,7 +56,7 @@ def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
     messages: the dialogue as that side sees it, system prompt first.
     side: who speaks.
     seed: of the dialogue; fixes the mistake made in it.
-    wrong: whether one is made.
+    wrong: None if none is made, else those that do not happen after all.
   """
   world = World(payload['entity'], tuple(payload['others']))
   script = _script(json.dumps(payload['script']), world, side, seed, wrong)
@@ -137,17 +137,17 @@ def _bag(text: str) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=64)
 def _script(script: str, world: World, side: types.Side, seed: int,
-            wrong: bool) -> Script:
+            wrong: frozenset[str] | None) -> Script:
   """The script as this side will play it, with its mistake built in."""
   beats = json.loads(script)
-  if not wrong:
+  if wrong is None:
     return beats
   rng = random.Random(f'flaw/{side}/{seed}')
   flaws = list(FLAWS[side])
   rng.shuffle(flaws)
   for flaw in flaws:  # not every mistake can be made in every dialogue
     if (flawed := flaw(beats, world, rng)) is not None:
-      return flawed
+      return beats if flaw.__name__[1:] in wrong else flawed
   return beats
 
 

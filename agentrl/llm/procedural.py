@@ -10,8 +10,10 @@ do, so that validation has real work to do.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Mapping, Sequence
 import functools
+import itertools
 import json
 import random
 import re
@@ -20,6 +22,7 @@ from typing import Any
 from agentrl import resolve
 from agentrl import types
 from agentrl.llm import actor
+from agentrl.llm import habits
 from agentrl.llm import llm
 
 Payload = Mapping[str, Any]
@@ -30,19 +33,22 @@ class Procedural:
   """`llm.LLM` by rules.
 
   Args:
-    mistakes: for each role (intent, user, agent, checker, judge) the share of
-      its answers, or for user and agent of its dialogues, with a mistake.
+    mistakes: for each role (intent, user, agent, checker, judge, engineer) the
+      share of its answers, or for user and agent of its dialogues, with a
+      mistake.
+    heeds: whether instructions switch mistakes off, or bring more; see
+      `habits`, a simulation.
 
   Raises:
     ValueError: a rate is missing, of no role, or not within 0 .. 1.
   """
 
-  def __init__(self, mistakes: Mapping[str, float]):
-    self._rates = dict(mistakes)
-    if unknown := sorted(set(mistakes) - set(ROLES)):
+  def __init__(self, mistakes: Mapping[str, float], heeds: bool = False):
+    self._rates, self._heeds = dict(mistakes), heeds
+    if unknown := sorted(set(mistakes) - set(MISTAKEN)):
       raise ValueError(f'mistakes has no role {unknown[0]!r}.'
-                       + resolve.hint(unknown[0], ROLES))
-    for role in ROLES:
+                       + resolve.hint(unknown[0], MISTAKEN))
+    for role in MISTAKEN:
       if not 0 <= self._rates.get(role, -1) <= 1:
         raise ValueError(f'mistakes.{role} must be within 0 .. 1, got '
                          f'{mistakes.get(role)!r}.')
@@ -53,10 +59,14 @@ class Procedural:
                seed: int) -> llm.Reply:
     del tools  # the script has the calls
     text = [m.content for m in messages if m.role == 'system'][-1]
-    payload = _payload(text)
+    instructions, payload = _parts(text)
     role = payload['role']
     rng = random.Random(f'{role}/{seed}')
-    wrong = rng.random() < self._rates[role]
+    rate, avoided = self._rates.get(role, 0.0), frozenset()
+    if self._heeds:
+      rate += habits.harm(instructions)
+      avoided = habits.avoided(instructions, role)
+    wrong = avoided if rng.random() < rate else None
     if schema is None:
       side = {'agent': 'assistant', 'user': 'user'}[role]
       message = actor.act(payload, messages, side, seed, wrong)
@@ -70,8 +80,9 @@ class Procedural:
 
 
 @functools.lru_cache(maxsize=64)
-def _payload(system: str) -> Payload:
-  return json.loads(system.rpartition('\n')[2])
+def _parts(system: str) -> tuple[str, Payload]:
+  instructions, _, line = system.rpartition('\n')
+  return instructions, json.loads(line)
 
 
 def _words(messages: Sequence[types.Message]) -> int:
@@ -79,31 +90,37 @@ def _words(messages: Sequence[types.Message]) -> int:
   return sum(len((m.content or '').split()) for m in messages)
 
 
-def _intent(payload: Payload, rng: random.Random, wrong: bool) -> Value:
+# Of the roles below: None for no mistake, else the mistakes that do not happen
+# where they would.
+Wrong = frozenset[str] | None
+
+
+def _intent(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
   """The drafts of a domain as one scenario."""
   demands = [dict(d) for d in payload['drafts']]
-  if wrong:
-    _spoil(demands, payload['others'], rng)
+  if wrong is not None:
+    _spoil(demands, payload['others'], rng, wrong)
   goals = ' '.join(f'{i}. {d["goal"]}' for i, d in enumerate(demands, 1))
   return {'scenario': f'{payload["knowledge"]} {payload["style"]} {goals}',
           'demands': demands}
 
 
-def _spoil(demands: list[Value], others: Sequence[str],
-           rng: random.Random) -> None:
+def _spoil(demands: list[Value], others: Sequence[str], rng: random.Random,
+           avoided: frozenset[str]) -> None:
   """A wrong entity, a missing detail, or a demand that is taken back."""
   details = [(d, word) for d in demands for word in d['about']
              if word in d['goal']]
   if details and rng.random() < 0.7:
     demand, word = rng.choice(details)
     instead = rng.choice(('it', rng.choice(others)))
-    demand['goal'] = demand['goal'].replace(word, instead)
-  else:
+    if 'vague' not in avoided:
+      demand['goal'] = demand['goal'].replace(word, instead)
+  elif 'contradiction' not in avoided:
     demand = rng.choice(demands)
     demands.append({**demand, 'goal': f'Do not do this: {demand["goal"]}'})
 
 
-def _checker(payload: Payload, rng: random.Random, wrong: bool) -> Value:
+def _checker(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
   """A checker from what the gold run changed, said and kept to."""
   clauses = [(f'{path} is {value}', f'changes.get({path!r}) == {value!r}')
              for path, value in payload['changes'].items()]
@@ -120,9 +137,10 @@ def _checker(payload: Payload, rng: random.Random, wrong: bool) -> Value:
                f"[e[0] == 'call' and e[2] == {name!r} and e[4] "
                f'for e in events].count(True) == {n}')
               for name, n in payload['times'].items()]
-  if wrong:
+  if wrong is not None:
     flaw = rng.choice((_omitted, _wrong_value, _too_strict))
-    flaw(clauses, payload, rng)
+    if flaw.__name__[1:] not in wrong:
+      flaw(clauses, payload, rng)
   lines = ''.join(f'      {label!r}:\n          {test},\n'
                   for label, test in clauses)
   return {'code': f'def check(changes, events):\n  return {{\n{lines}  }}\n'}
@@ -150,7 +168,7 @@ def _too_strict(clauses: Clauses, payload: Payload,
   clauses.append((f'said: {words}', f'said(events, {words.lower()!r})'))
 
 
-def _judge(payload: Payload, rng: random.Random, wrong: bool) -> Value:
+def _judge(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
   """Looks over a dialogue without running anything."""
   del rng
   done, told, found = [], '', []
@@ -174,7 +192,7 @@ def _judge(payload: Payload, rng: random.Random, wrong: bool) -> Value:
             if call not in done]
   found += [f'{fact!r} was not told' for fact in payload['tell']
             if fact.lower() not in told]
-  if wrong:
+  if wrong is not None:
     found = [] if found else ['the wording is off']
   failed = [c for c, ok in payload['clauses'].items() if not ok]
   fault = 'trajectory' if found else 'task' if failed else 'none'
@@ -187,6 +205,67 @@ def _facts(text: str, payload: Payload) -> set[str]:
   return set(re.findall(rf'\b\d+\b|{payload["entity"]}', text))
 
 
-ROLES: dict[str, Callable[[Payload, random.Random, bool], Value] | None] = {
-    'intent': _intent, 'checker': _checker, 'judge': _judge,
+def _planner(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+  """The (domain, demands, style) that is least like those planned before."""
+  del rng, wrong
+  taken = [(p['domain'], p['demands'], p['style']) for p in payload['earlier']]
+  cells = [c for c in itertools.product(
+      payload['domains'], payload['demands'], payload['styles'])
+           if c not in taken and c[1] <= len(payload['domains'][c[0]])]
+  if not cells:
+    return {'plan': None}
+  domain, demands, style = max(cells, key=lambda c: min(
+      (sum(a != b for a, b in zip(c, t)) for t in taken), default=0))
+  return {'plan': {
+      'domain': domain, 'demands': demands, 'style': style,
+      'families': payload['domains'][domain], 'rubric': RUBRIC,
+      'failures': FAILURES}}
+
+
+RUBRIC = [
+    'Every demand was met, or refused or handed over for the true reason.',
+    'Every call has the right arguments; none is needless.',
+    'Each change was named to the user and agreed to before it was made.',
+    'All that the user was told is true.']
+FAILURES = [
+    'wrong argument', 'skipped confirmation', 'forgotten demand',
+    'doubled write', 'wrong fact', 'premature refusal', 'user forgot a demand',
+    'user made something up', 'user left early']
+
+
+def _critic(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+  """Who is at fault, by who turned a sample down; worst first."""
+  del rng, wrong
+  counts: collections.Counter[str] = collections.Counter()
+  evidence = collections.defaultdict(list)
+  for e in payload['examples']:
+    role = habits.role_of(e['worker'], e['reason'], e['detail'])
+    counts[role] += payload['rejected'][f'{e["worker"]}: {e["reason"]}']
+    evidence[role].append(f'{e["reason"]}: {e["detail"]}')
+  return {'critiques': [
+      {'role': role, 'problem': f'{count} samples speak against it',
+       'evidence': '; '.join(evidence[role]),
+       'advice': 'Rule this out in words.'}
+      for role, count in counts.most_common()]}
+
+
+LESSONS = 3  # that a revision adds at most
+
+
+def _engineer(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+  """Adds the lessons that the evidence speaks for, or advice that harms."""
+  role, text = payload['prompted'], payload['text']
+  signs = ' '.join(c['evidence'] for c in payload['critiques'])
+  if wrong is not None:
+    return {'text': f'{text}\n{rng.choice(habits.HARMFUL)}', 'failures': []}
+  found = habits.lessons(role, signs, habits.avoided(text, role))
+  rng.shuffle(found)
+  return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}
+
+
+ROLES: dict[str, Callable[[Payload, random.Random, Wrong], Value] | None] = {
+    'planner': _planner, 'intent': _intent, 'checker': _checker,
+    'judge': _judge, 'critic': _critic, 'engineer': _engineer,
     'agent': None, 'user': None}  # these two act: see `actor`
+# Those that make mistakes; the other two only look.
+MISTAKEN = ('intent', 'user', 'agent', 'checker', 'judge', 'engineer')

@@ -21,8 +21,14 @@ def get_config() -> ml_collections.ConfigDict:
   c.demands_test = (0.0, 0.6, 0.4)
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
+  c.plan_pairs = 64  # synthesis and evaluation plans, at most
+  # Rounds in which each plan's prompts are revised; 0 for none.
+  c.evolve = dict(rounds=0, pilot=10, audit=20, patience=3, target=0.95)
+  # A plan stops if its acceptance falls below this share of its first.
+  c.monitor = dict(window=40, floor=0.5)
   c.processes = 2
   c.llm = 'agentrl.llm.procedural:Procedural'
   c.llm_kw = dict(mistakes=dict(
-      intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02))
+      intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02,
+      engineer=0.0), heeds=False)
   return c

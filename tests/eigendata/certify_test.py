@@ -9,21 +9,23 @@ from agentrl.data import replay
 from agentrl.eigendata import certify
 from agentrl.eigendata import mutants
 from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
 from agentrl.eigendata import workers
 
 
 def drafted(maker, *families, kind='do', split='train'):
   """(env, task, intent) of the families, in this order."""
   env = maker.envs['lamp_shop']
+  author = prompts.Author(maker.llm, prompts.load())
   plan = planner.Plan('x', 'lamp_shop', split, (families,), 'brief')
   for seed in range(500):
     seeds = workers.random_pool(env, plan, seed, database=0,
                                 other_share=float(kind != 'do'))
     if tuple(d.family for d in seeds.drafts) == families:
-      intent = workers.user_intent(maker.llm, seeds, 0)
+      intent = workers.user_intent(author, seeds, 0)
       task = workers.validate_task(env, seeds, intent, name='t', seed=0)
       return env, workers.write_checker(
-          maker.llm, env, task, intent, critique='', seed=0), intent
+          author, env, task, intent, critique='', seed=0), intent
   raise AssertionError(f'No task of {families}.')
 
 

@@ -6,12 +6,15 @@ Not called `lamps`, as the domain of README.md: one process imports both.
 import json
 import pathlib
 
+import ml_collections
 import pytest
 
+from agentrl.eigendata import prompts
+from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.llm import procedural
 
-ROLES = tuple(procedural.ROLES)
+ROLES = procedural.MISTAKEN
 
 
 @pytest.fixture
@@ -25,6 +28,9 @@ def config(monkeypatch):
         'env': {'prompt': 'brief'},
         'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
         'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,
+        'plan_pairs': 64, 'monitor': {'window': 40, 'floor': 0.5},
+        'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
+                   'target': 0.95},
         'processes': 1, 'llm': 'agentrl.llm.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields})
@@ -34,3 +40,15 @@ def config(monkeypatch):
 @pytest.fixture
 def maker(config):
   return sample_lib.maker(config())
+
+
+@pytest.fixture
+def author(maker):
+  return prompts.Author(maker.llm, prompts.load())
+
+
+@pytest.fixture
+def streams(config):
+  """`streams(maker, split)`: as a run of the config starts with them."""
+  fields = ml_collections.ConfigDict(json.loads(config()))
+  return lambda maker, split='train': run.plan(maker, fields, split)

@@ -9,6 +9,7 @@ from agentrl import types
 from agentrl.data import replay
 from agentrl.eigendata import judge
 from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
 from agentrl.eigendata import workers
 from agentrl.llm import llm as llm_lib
 
@@ -26,20 +27,21 @@ class Opinion:
 
 
 @pytest.fixture
-def gold(maker):
+def gold(maker, author):
   """(env, task, moves) of a task that dims a lamp."""
   env = maker.envs['lamp_shop']
   seeds = workers.random_pool(env, PLAN, 1, database=0, other_share=0.0)
-  intent = workers.user_intent(maker.llm, seeds, 0)
+  intent = workers.user_intent(author, seeds, 0)
   task = workers.validate_task(env, seeds, intent, name='t', seed=0)
-  task = workers.write_checker(maker.llm, env, task, intent, critique='',
+  task = workers.write_checker(author, env, task, intent, critique='',
                                seed=0)
   return env, task, replay.render(intent.script, random.Random(0))
 
 
 def verdict(env, task, moves, success=True, fault='none'):
   played = replay.enact(env, task, moves)
-  return judge.verdict(Opinion(success, fault), env, task, played, plan=PLAN,
+  return judge.verdict(
+      prompts.Author(Opinion(success, fault), prompts.load()), env, task, played, plan=PLAN,
                        seed=0)
 
 

@@ -1,13 +1,39 @@
 """Plans do not overlap, and the splits share no combination."""
 
 import itertools
+import types as types_lib
 
 import pytest
 
 from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
 from agentrl.llm import actor
+from agentrl.llm import procedural
 
 FAMILIES = {'orders': [f'f{i}' for i in range(12)], 'router': list('abcdef')}
+RULES = procedural.Procedural(dict.fromkeys(procedural.MISTAKEN, 0.0))
+
+
+def write(weights, split='train', families=FAMILIES, pairs=64, llm=RULES):
+  return planner.write(prompts.Author(llm, prompts.load()), families, split,
+                       weights, pairs=pairs, seed=0)
+
+
+class Scripted:
+  """A planner that answers what it is told to, and remembers its prompts."""
+
+  def __init__(self, *records):
+    self.records, self.asked = list(records), []
+
+  def complete(self, messages, *, schema, tools=(), seed):
+    self.asked.append(messages[0].content)
+    plan = self.records.pop(0) if self.records else None
+    return types_lib.SimpleNamespace(value={'plan': plan})
+
+
+def record(**fields):
+  return {'domain': 'router', 'demands': 1, 'families': list('abc'),
+          'style': 'brief', 'rubric': [], 'failures': [], **fields}
 
 
 def combinations(plans):
@@ -15,8 +41,8 @@ def combinations(plans):
 
 
 def test_splits_share_no_combination_and_leave_none_out():
-  train = combinations(planner.plans(FAMILIES, 'train', (0, 1, 1)))
-  test = combinations(planner.plans(FAMILIES, 'test', (0, 1, 1)))
+  train = combinations(write((0, 1, 1)))
+  test = combinations(write((0, 1, 1), 'test'))
   every = {(d, c) for d, names in FAMILIES.items() for n in (2, 3)
            for c in itertools.combinations(sorted(names), n)}
   assert train | test == every and not train & test
@@ -26,7 +52,7 @@ def test_splits_share_no_combination_and_leave_none_out():
 def test_single_demands_are_in_both_splits():
   singles = {(d, (f,)) for d, names in FAMILIES.items() for f in names}
   for split in ('train', 'test'):
-    assert combinations(planner.plans(FAMILIES, split, (1,))) == singles
+    assert combinations(write((1,), split)) == singles
 
 
 def test_a_combination_is_held_out_whatever_its_order():
@@ -35,16 +61,52 @@ def test_a_combination_is_held_out_whatever_its_order():
 
 
 def test_plans_do_not_overlap_and_weigh_what_was_asked():
-  plans = planner.plans(FAMILIES, 'train', (0.5, 0.3, 0.2))
+  weights = (0.5, 0.3, 0.2)
+  plans = write(weights)
   assert len({p.id for p in plans}) == len(plans) == 2 * 3 * 4
-  assert sum(plans.values()) == pytest.approx(1)
-  pairs = sum(w for p, w in plans.items() if '/2/' in p.id)
+  assert all(p.overlap == 0 for p in plans)
+  found = planner.weigh(plans, weights)
+  assert sum(found) == pytest.approx(1)
+  pairs = sum(w for p, w in zip(plans, found) if p.demands == 2)
   assert pairs == pytest.approx(0.3)
+
+
+def test_few_plans_lie_far_apart():
+  plans = write((1, 1, 1), pairs=4)
+  assert len(plans) == 4
+  assert {p.domain for p in plans} == set(FAMILIES)
+  for a, b in itertools.combinations(plans, 2):
+    assert sum((a.domain != b.domain, a.demands != b.demands,
+                a.style != b.style)) >= 2
+
+
+def test_what_an_earlier_plan_has_is_counted_and_taken_out():
+  llm = Scripted(record(), record(families=list('cdef')))
+  first, second = sorted(write((1,), llm=llm), key=lambda p: p.overlap)
+  assert first.overlap == 0 and second.overlap == 0.25
+  assert second.combinations == (('d',), ('e',), ('f',))
+  assert first.id == 'router/1/brief' and second.id == 'router/1/brief/2'
+
+
+@pytest.mark.parametrize('fields, critique', [
+    ({'domain': 'bank'}, "there is no domain 'bank', but"),
+    ({'style': 'rude'}, "there is no style 'rude', but"),
+    ({'demands': 2}, 'there is no number of demands 2, but'),
+    ({'families': ['a', 'z']}, "router has no families ['z']"),
+    ({'families': list('abc')}, '100% of its 3 combinations'),
+])
+def test_an_unfit_plan_is_turned_down_with_a_critique(fields, critique):
+  llm = Scripted(record(), record(**fields), record(style='polite'))
+  plans = write((1,), llm=llm)
+  assert [p.style for p in plans] == ['polite', 'brief']
+  assert 'turned down' not in llm.asked[1]
+  told = llm.asked[2].partition('turned down: ')[2]
+  assert told.startswith(critique)
 
 
 def test_no_plan_at_all_is_an_error():
   with pytest.raises(ValueError, match='No plan is left'):
-    planner.plans({'orders': ['a']}, 'train', (0, 1))
+    write((0, 1), families={'orders': ['a']})
 
 
 def test_the_stand_in_has_words_for_every_style():

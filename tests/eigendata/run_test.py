@@ -32,8 +32,9 @@ def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
       t.id for t in episodes.tasks(tmp_path, 'train')]
   manifest = metrics.read_json(tmp_path / 'manifest.json')
   assert manifest['train']['rejected'] == found['train']['rejected']
-  assert set(manifest['made']) == {'episodes', 'stats.json',
-                                   'tasks_test.jsonl', 'tasks_train.jsonl'}
+  assert set(manifest['made']) == {
+      'episodes', 'stats.json', 'streams.json', 'rounds.jsonl',
+      'tasks_test.jsonl', 'tasks_train.jsonl'}
 
 
 def test_splits_share_no_entity_and_no_combination(settings, tmp_path):

@@ -11,29 +11,36 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.envs import dialogue
 
 
-def make(maker, count, split='train'):
-  return [sample_lib.make(maker, split, i) for i in range(count)]
+@pytest.fixture
+def make(streams):
+  def found(maker, count, split='train'):
+    known = streams(maker, split)
+    return [sample_lib.make(maker, known, split, i) for i in range(count)]
+  return found
 
 
-def test_a_sample_is_a_function_of_config_split_and_number(config):
+def test_a_sample_is_a_function_of_config_split_and_number(
+    config, make, streams):
   wrong = dict.fromkeys(('intent', 'user', 'agent', 'checker', 'judge'), 0.3)
   text = config(mistakes=wrong)
   first = make(sample_lib.maker(text), 20)
   sample_lib.maker.cache_clear()
   again = sample_lib.maker(text)
   order = random.Random(0).sample(range(20), 20)
-  assert all(sample_lib.make(again, 'train', i) == first[i] for i in order)
+  known = streams(again)
+  assert all(sample_lib.make(again, known, 'train', i) == first[i]
+             for i in order)
   assert first != make(sample_lib.maker(config(mistakes=wrong, seed=1)), 20)
 
 
-def test_without_mistakes_all_that_fits_is_kept(maker):
+def test_without_mistakes_all_that_fits_is_kept(maker, make):
   found = make(maker, 40)
   assert {s.reason for s in found} <= {'', 'no caller fits'}
   assert not any(s.repaired for s in found)
   assert all(s.draft == 1 for s in found if s.task)
 
 
-def test_what_is_kept_is_whole(maker):
+def test_what_is_kept_is_whole(maker, make):
   env = maker.envs['lamp_shop']
   for sample in make(maker, 30):
     if not sample.task:
@@ -51,7 +58,7 @@ def test_what_is_kept_is_whole(maker):
     episodes.verify(env, [task])
 
 
-def test_test_tasks_are_certified_and_have_no_dialogue(maker):
+def test_test_tasks_are_certified_and_have_no_dialogue(maker, make):
   kept = [s for s in make(maker, 20, 'test') if s.task]
   assert kept and all(s.messages == () for s in kept)
   assert all(s.task.initial_state['split'] == 'test' for s in kept)
@@ -66,7 +73,7 @@ def test_test_tasks_are_certified_and_have_no_dialogue(maker):
     ('judge', {'TrajectoryValidation'}),
 ])
 def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
-    config, role, workers):
+    config, role, workers, make):
   found = make(sample_lib.maker(config(mistakes={role: 1.0})), 40)
   rejected = collections.Counter(
       s.worker for s in found if s.reason and s.reason != 'no caller fits')
@@ -74,21 +81,21 @@ def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
   assert rejected.total() > 8
 
 
-def test_a_dialogue_that_fails_is_tried_once_more(config):
+def test_a_dialogue_that_fails_is_tried_once_more(config, make):
   found = make(sample_lib.maker(config(mistakes={'agent': 0.5})), 40)
   mended = [s for s in found if s.task and s.repaired]
   assert mended
   assert all(s.repaired[0].startswith('dialogue: ') for s in mended)
 
 
-def test_databases_take_turns(config):
+def test_databases_take_turns(config, make):
   found = make(sample_lib.maker(config(seed=3)), 12)
   for i, sample in enumerate(found):
     if sample.task:
       assert sample.task.initial_state['seed'] == 6 + i % 2
 
 
-def test_usage_is_counted_by_worker(maker):
+def test_usage_is_counted_by_worker(maker, make):
   sample = next(s for s in make(maker, 5) if s.task)
   assert set(sample.usage) == {'UserIntent', 'ValidationFunction',
                                'DialogSynthesis', 'TrajectoryValidation'}
@@ -102,7 +109,7 @@ def test_no_llm_of_that_name(config):
     sample_lib.maker(config(llm='agentrl.llm.procedural:Procedure'))
 
 
-def test_kinds_are_mixed_as_asked(config):
+def test_kinds_are_mixed_as_asked(config, make):
   always = make(sample_lib.maker(config(other_share=1.0)), 20)
   never = make(sample_lib.maker(config(other_share=0.0)), 20)
   assert all(s.task.kind != 'do' for s in always if s.task)

@@ -39,7 +39,7 @@ def act(side, *seen, seed=0, wrong=False, style='brief'):
   payload = {'script': SCRIPT, 'style': style,
              'entity': WORLD.entity, 'others': WORLD.others}
   said = actor.act(payload, [message(text) for text in seen], side, seed,
-                   wrong)
+                   frozenset() if wrong else None)
   if said.tool_calls:
     return said.tool_calls[0].name, dict(said.tool_calls[0].arguments)
   return said.content

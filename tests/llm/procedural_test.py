@@ -8,7 +8,7 @@ from agentrl import types
 from agentrl.envs import checkers
 from agentrl.llm import procedural
 
-ROLES = tuple(procedural.ROLES)
+ROLES = procedural.MISTAKEN
 SCHEMA = {'type': 'object'}
 CHECKER = {
     'role': 'checker', 'changes': {'orders.a-b.status': 'cancelled'},

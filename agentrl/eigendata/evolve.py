@@ -1,0 +1,203 @@
+"""Self-evolution: a stream rewrites its prompts, and a referee lets it or not.
+
+A round writes a few pilot samples, has what was turned down criticised, and
+revises the prompt that is most at fault. The referee then writes its audit
+samples with the old prompts and with the new: the same seeds, which nobody who
+revises ever sees, judged by execution and by a judge that does not evolve. The
+revision stays only if more of them earn their certificates, and if these are
+not won by easier tasks. Source: arXiv:2601.22607, section on self-evolution;
+the referee is ours.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from agentrl.eigendata import prompts
+from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import streams as streams_lib
+from agentrl.llm import llm as llm_lib
+
+EXAMPLES = 3  # of each way to be turned down, shown to the critic
+LEAST_DEPTH = 0.8  # of the audit's mutants a task, or its tasks became easier
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Audit:
+  """What the referee saw.
+
+  Attributes:
+    acceptance: share of the samples that were kept, of those for which there
+      was a caller at all.
+    depth: mean number of mutants that a kept task was tested with.
+    distinct: share of different ones among all runs of three words in what
+      was kept (distinct-3, arXiv:1510.03055): how varied it is.
+  """
+
+  acceptance: float
+  depth: float
+  distinct: float
+
+  def beats(self, other: Audit) -> bool:
+    return (self.acceptance > other.acceptance
+            and self.depth >= LEAST_DEPTH * other.depth)
+
+
+def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
+           pilot: int, audit: int, patience: int, target: float
+           ) -> tuple[streams_lib.Stream, list[dict[str, Any]]]:
+  """Improves the prompts and the evaluation plan of a stream.
+
+  Args:
+    m: what all samples share.
+    stream: to start from.
+    rounds: at most; 0 leaves everything as it is.
+    pilot: samples that a round looks at.
+    audit: samples of the referee.
+    patience: rounds without a better revision, until it ends.
+    target: acceptance of pilot and audit at which it ends.
+
+  Returns:
+    The stream as it became, and a record of each round, see `_record`.
+  """
+  history: list[dict[str, Any]] = []
+  tried: dict[str, list[str]] = collections.defaultdict(list)
+  best, spent, idle = None, collections.Counter(), 0
+  for number in range(rounds):
+    if best is None:
+      best = _audit(m, stream, audit, spent)
+    samples = [sample_lib.trial(m, stream, f'pilot/{number}', i)
+               for i in range(pilot)]
+    _spend(spent, samples)
+    record = _record(number, stream, samples, best)
+    history.append(record)
+    if min(record['pilot'], best.acceptance) >= target:
+      record['spent'] = dict(spent)
+      break
+    change = _revise(m, stream, samples, tried,
+                     sample_lib.seed_of(m.seed, stream.plan.id, number))
+    _spend(spent, [change])
+    record |= change.facts
+    if change.stream:
+      after = _audit(m, change.stream, audit, spent)
+      record |= {'after': dataclasses.asdict(after),
+                 'accepted': after.beats(best)}
+    if record['accepted']:
+      stream, best, idle = change.stream, after, 0
+    else:
+      idle += 1
+      if change.stream:
+        tried[change.facts['role']].append(change.facts['text'])
+    record['spent'], spent = dict(spent), collections.Counter()
+    if idle == patience:
+      break
+  return stream, history
+
+
+def _record(number: int, stream: streams_lib.Stream,
+            samples: Sequence[sample_lib.Sample], best: Audit
+            ) -> dict[str, Any]:
+  """A round as it starts: `stream`, `version` of its prompts, `pilot`
+  acceptance, what was `rejected`, and the `audit` so far. A revision adds
+  `role`, `critiques`, `text`, `candidate` (its version), `after` (its audit)
+  and whether it was `accepted`."""
+  return {'round': number, 'stream': stream.plan.id,
+          'version': stream.prompts.version, 'pilot': acceptance(samples),
+          'rejected': rejections(samples), 'audit': dataclasses.asdict(best),
+          'accepted': False}
+
+
+def acceptance(samples: Sequence[sample_lib.Sample]) -> float:
+  """Share that was kept, of those for which there was a caller at all."""
+  counted = [s for s in samples if s.worker != 'RandomPool']
+  return sum(s.task is not None for s in counted) / max(1, len(counted))
+
+
+def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
+  """How many were turned down by whom, the callers aside; the most first."""
+  return dict(collections.Counter(
+      f'{s.worker}: {s.reason}' for s in samples
+      if s.worker not in ('', 'RandomPool')).most_common())
+
+
+def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
+           spent: collections.Counter) -> Audit:
+  samples = [sample_lib.trial(m, stream, 'audit', i) for i in range(count)]
+  _spend(spent, samples)
+  kept = [s for s in samples if s.task]
+  depth = sum(s.task.certificate['mutants'] for s in kept) / max(1, len(kept))
+  return Audit(acceptance(samples), round(depth, 3), distinct(kept))
+
+
+def distinct(kept: Sequence[sample_lib.Sample], n: int = 3) -> float:
+  """Distinct-n of scenarios and dialogues; see `Audit`."""
+  runs = collections.Counter()
+  for s in kept:
+    texts = [s.task.scenario, *(x.content or '' for x in s.messages
+                                if x.role in ('assistant', 'user'))]
+    for words in (text.lower().split() for text in texts):
+      runs.update(zip(*(words[i:] for i in range(n))))
+  return round(len(runs) / max(1, runs.total()), 4)
+
+
+def _spend(spent: collections.Counter, made: Sequence[Any]) -> None:
+  total = sum((u for s in made for u in s.usage.values()), llm_lib.Usage())
+  spent.update(calls=total.calls,
+               tokens=total.prompt_tokens + total.completion_tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Change:
+  """What the engineer came to; `stream` is None if nothing of use."""
+
+  facts: Mapping[str, Any]
+  usage: Mapping[str, llm_lib.Usage]
+  stream: streams_lib.Stream | None = None
+
+
+def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
+            samples: Sequence[sample_lib.Sample],
+            tried: Mapping[str, Sequence[str]], seed: int) -> _Change:
+  """Critique, and the revision of the prompt that is most at fault."""
+  m.llm.usage.clear()
+  author = prompts.Author(m.llm, stream.prompts)
+  m.llm.stage = 'Critic'
+  critiques = author.write('critic', {
+      'plan': dataclasses.asdict(stream.plan),
+      'rejected': rejections(samples), 'examples': _examples(samples),
+  }, seed)['critiques']
+  if not critiques:
+    return _Change({'note': 'nothing was criticised'}, dict(m.llm.usage))
+  role = critiques[0]['role']
+  own = [c for c in critiques if c['role'] == role]
+  m.llm.stage = 'PromptEngineer'
+  answer = author.write('engineer', {
+      'prompted': role, 'text': stream.prompts.texts[role],
+      'variables': prompts.FIELDS[role], 'critiques': own,
+      'tried': list(tried[role])}, seed)
+  facts = {'role': role, 'critiques': own, 'text': answer['text']}
+  usage = dict(m.llm.usage)
+  try:
+    revised = stream.prompts.revised(role, answer['text'])
+    if revised == stream.prompts:
+      raise ValueError('The new prompt is the old one.')
+  except ValueError as e:
+    return _Change({**facts, 'note': str(e)}, usage)
+  failures = dict.fromkeys((*stream.plan.failures, *answer['failures']))
+  changed = dataclasses.replace(
+      stream, prompts=revised,
+      plan=dataclasses.replace(stream.plan, failures=tuple(failures)))
+  return _Change({**facts, 'candidate': revised.version}, usage, changed)
+
+
+def _examples(samples: Sequence[sample_lib.Sample]) -> list[dict[str, str]]:
+  """A few of each way to be turned down."""
+  ways = collections.defaultdict(list)
+  for s in samples:
+    if s.worker not in ('', 'RandomPool'):
+      ways[s.worker, s.reason].append(
+          {'worker': s.worker, 'reason': s.reason, 'detail': s.detail})
+  return [e for examples in ways.values() for e in examples[:EXAMPLES]]

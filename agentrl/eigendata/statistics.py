@@ -1,0 +1,79 @@
+"""The figures of a split: the funnel, and what was kept."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Sequence
+import re
+from typing import Any
+
+from agentrl.eigendata import sample as sample_lib
+
+
+def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
+  """See the top."""
+  kept = [s for s in samples if s.task]
+  rejected = [s for s in samples if not s.task]
+  usage = collections.Counter()
+  for s in samples:
+    for worker, use in s.usage.items():
+      usage[worker, 'calls'] += use.calls
+      usage[worker, 'words'] += use.prompt_tokens + use.completion_tokens
+  tasks = [s.task for s in kept]
+  return {
+      'tried': len(samples), 'kept': len(kept),
+      'rejected': _counts(f'{s.worker}: {s.reason}' for s in rejected),
+      'examples': {f'{s.worker}: {s.reason}': s.detail for s in rejected},
+      'repaired': _counts(r for s in kept for r in s.repaired),
+      'mutants': _mutants(samples),
+      'floors': {name: sum(t.certificate['floors'].get(name, 0)
+                           for t in tasks)
+                 for name in sorted({n for t in tasks
+                                     for n in t.certificate['floors']})},
+      'domains': _counts(t.domain for t in tasks),
+      'kinds': _counts(t.kind for t in tasks),
+      'demands': _counts(str(len(t.families)) for t in tasks),
+      'families': _counts(f for t in tasks for f in t.families),
+      'combinations': len({tuple(sorted(t.families)) for t in tasks}),
+      'lengths': _lengths(kept), 'vocabulary': _vocabulary(kept),
+      'usage': {f'{worker}/{unit}': n
+                for (worker, unit), n in sorted(usage.items())}}
+
+
+def _counts(names: Iterable[str]) -> dict[str, int]:
+  return dict(collections.Counter(names).most_common())
+
+
+def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
+  """Killed, equivalent and all mutants of what was kept; and how good the
+  checkers were before any was mended."""
+  found = [s.task.certificate for s in samples if s.task]
+  total, killed, equivalent = (
+      sum(c[k] for c in found) for k in ('mutants', 'killed', 'equivalent'))
+  drafts = [s.draft for s in samples if s.draft is not None]
+  return {'total': total, 'killed': killed, 'equivalent': equivalent,
+          'score': round(killed / max(1, total - equivalent), 4),
+          'score_of_drafts': round(sum(drafts) / max(1, len(drafts)), 4)}
+
+
+def _lengths(kept: Sequence[sample_lib.Sample]) -> dict[str, list[int]]:
+  """Lengths of every kept sample."""
+  return {
+      'scenario_words': [len(s.task.scenario.split()) for s in kept],
+      'dialogue_messages': [len(s.messages) for s in kept if s.messages],
+      'dialogue_words': [sum(len((m.content or '').split())
+                             for m in s.messages) for s in kept if s.messages]}
+
+
+def _vocabulary(kept: Sequence[sample_lib.Sample]) -> dict[str, int]:
+  """Different words by who used them."""
+  words = collections.defaultdict(set)
+  for s in kept:
+    words['scenario'].update(_words(s.task.scenario))
+    for m in s.messages:
+      words[m.role].update(_words(m.content or ''))
+  return {role: len(found) for role, found in sorted(words.items())}
+
+
+def _words(text: str) -> list[str]:
+  return re.findall(r'\w+', text.lower())

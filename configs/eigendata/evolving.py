@@ -1,0 +1,30 @@
+"""Does the closed loop help? A stand-in that errs in about every sample unless
+its prompts tell it not to (`agentrl/llm/habits.py`, a simulation), with prompts
+that are rewritten, or without:
+
+  python scripts/synthesize.py --config=configs/eigendata/evolving.py:seed=0 \
+    --workdir=runs/evolving0
+  python scripts/synthesize.py --workdir=runs/fixed0 \
+    --config=configs/eigendata/evolving.py:seed=0,rounds=0
+
+One revision in four is bad advice. Figures: LOG.md.
+"""
+
+import ml_collections
+
+from configs import common
+from configs.eigendata import builtin
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, seed=0, rounds=16, domain='orders')
+  c = builtin.get_config()
+  c.seed = arg.seed
+  c.domains = (arg.domain,)
+  c.num_train, c.num_test = 300, 0
+  c.max_tries = 40
+  c.evolve.rounds = arg.rounds
+  c.llm_kw = dict(mistakes=dict(
+      intent=0.5, user=0.5, agent=0.6, checker=0.5, judge=0.02,
+      engineer=0.25), heeds=True)
+  return c

@@ -1,0 +1,165 @@
+"""Prompts get better in the loop, and only where the referee sees it."""
+
+import dataclasses
+import json
+
+import ml_collections
+import pytest
+
+from agentrl import metrics
+from agentrl.data import episodes
+from agentrl.eigendata import evolve
+from agentrl.eigendata import monitor
+from agentrl.eigendata import prompts
+from agentrl.eigendata import run
+from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import streams as streams_lib
+from agentrl.llm import actor
+from agentrl.llm import habits
+from agentrl.llm import procedural
+
+MISTAKES = dict(intent=0.5, checker=0.5, agent=0.6, user=0.5)
+OPTIONS = dict(rounds=8, pilot=6, audit=12, patience=3, target=0.95)
+
+
+@pytest.fixture
+def clumsy(config):
+  """A maker whose stand-in errs often, as long as no prompt tells it not to."""
+  def make(engineer=0.0, heeds=True):
+    rates = {**dict.fromkeys(procedural.MISTAKEN, 0.0), **MISTAKES,
+             'engineer': engineer}
+    return sample_lib.maker(config(
+        llm_kw={'mistakes': rates, 'heeds': heeds}))
+  return make
+
+
+def test_acceptance_rises_where_prompts_are_heeded(clumsy, streams):
+  maker = clumsy()
+  stream, history = evolve.evolve(maker, streams(maker)[0], **OPTIONS)
+  assert history[-1]['audit']['acceptance'] > (
+      history[0]['audit']['acceptance'] + 0.3)
+  assert stream.prompts.version != prompts.load().version
+  assert stream.prompts.texts['judge'] == prompts.load().texts['judge']
+
+
+def test_where_prompts_do_nothing_they_stay_as_they_are(clumsy, streams):
+  maker = clumsy(heeds=False)
+  before = streams(maker)[0]
+  stream, history = evolve.evolve(maker, before, **OPTIONS)
+  assert stream == before
+  assert not any(record['accepted'] for record in history)
+  assert len(history) == OPTIONS['patience']
+
+
+def test_what_does_harm_is_rolled_back(clumsy, streams):
+  maker = clumsy(engineer=1.0)
+  before = streams(maker)[0]
+  stream, history = evolve.evolve(maker, before, **OPTIONS)
+  assert stream.prompts == before.prompts
+  tried = [r for r in history if 'after' in r]
+  assert tried and all(any(h in r['text'] for h in habits.HARMFUL)
+                       for r in tried)
+
+
+def test_every_version_leads_back_to_the_first(clumsy, streams):
+  maker = clumsy(engineer=0.3)
+  stream, history = evolve.evolve(maker, streams(maker)[1], **OPTIONS)
+  version = prompts.load().version
+  for record in history:
+    assert record['version'] == version
+    version = record['candidate'] if record['accepted'] else version
+  assert version == stream.prompts.version
+  assert all(record['spent']['calls'] > 0 for record in history)
+
+
+class Broken:
+  """A prompt engineer who writes no templates."""
+
+  def __init__(self, llm, text):
+    self.llm, self.text = llm, text
+    self.usage, self.stage = llm.usage, ''
+
+  def complete(self, messages, **kw):
+    reply = self.llm.complete(messages, **kw)
+    if '"role": "engineer"' in messages[0].content:
+      return dataclasses.replace(
+          reply, value={'text': self.text, 'failures': []})
+    return reply
+
+
+@pytest.mark.parametrize('text, note', [
+    ('', 'is empty'), ('{% if %}', 'is no template'),
+    ('{{ password }}', r"uses \['password'\]"),
+])
+def test_a_revision_that_is_no_prompt_is_not_tried(
+    clumsy, streams, text, note):
+  maker = clumsy()
+  maker = dataclasses.replace(maker, llm=Broken(maker.llm, text))
+  before = streams(maker)[0]
+  stream, history = evolve.evolve(maker, before, **OPTIONS)
+  assert stream == before
+  for record in history:
+    assert 'after' not in record
+    pytest.raises(ValueError, before.prompts.revised, record['role'],
+                  text).match(note)
+
+
+def test_easier_tasks_are_no_improvement():
+  hard = evolve.Audit(0.5, 10.0, 0.5)
+  assert evolve.Audit(0.6, 9.0, 0.5).beats(hard)
+  assert not evolve.Audit(0.9, 7.0, 0.5).beats(hard)
+  assert not evolve.Audit(0.5, 10.0, 0.9).beats(hard)
+
+
+def test_distinct_n_by_hand():
+  words = lambda text: sample_lib.Sample(
+      task=dataclasses.make_dataclass('T', ['scenario'])(text))
+  assert evolve.distinct([words('a b c d')]) == 1
+  assert evolve.distinct([words('a b c'), words('A b c')]) == 0.5
+
+
+def test_a_stream_whose_acceptance_falls_is_stopped():
+  def samples(name, flags):
+    return [sample_lib.Sample(task=object() if f == '1' else None,
+                              worker='' if f == '1' else 'x', stream=name)
+            for f in flags]
+  found = [*samples('steady', '1101' * 4), *samples('falls', '1101' '0010'),
+           *samples('poor', '0100' * 4), *samples('unfinished', '1101' '000')]
+  assert monitor.stopped(found, window=4, floor=0.5) == {'falls'}
+
+
+def test_no_lesson_stands_in_the_first_prompts_and_each_has_its_mistake():
+  texts = prompts.load().texts
+  for habit in habits.HABITS:
+    assert habits.avoided(habit.lesson, habit.role) == {habit.mistake}
+  assert not any(habits.avoided(texts[role], role)
+                 or habits.harm(texts[role]) for role in prompts.EVOLVING)
+
+
+def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
+    config, tmp_path):
+  rates = {**dict.fromkeys(procedural.MISTAKEN, 0.0), **MISTAKES}
+  fields = dict(
+      llm_kw={'mistakes': rates, 'heeds': True}, num_train=8, num_test=2,
+      plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
+  for name, processes in (('a', 1), ('b', 2)):
+    run.synthesize(ml_collections.ConfigDict(json.loads(
+        config(processes=processes, **fields))), tmp_path / name)
+  made = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
+          for n in 'ab']
+  assert made[0] == made[1]
+  streams = streams_lib.loads((tmp_path / 'a/streams.json').read_text())
+  versions = {s.plan.id: s.prompts.version for s in streams['train']}
+  rounds = [json.loads(line) for line in
+            (tmp_path / 'a/rounds.jsonl').read_text().splitlines()]
+  assert {r['stream'] for r in rounds} == set(versions)
+  assert len(versions) == 2
+  for task in episodes.tasks(tmp_path / 'a', 'train'):
+    assert task.meta['plan']['prompts'] == versions[task.meta['plan']['id']]
+
+
+def test_habits_are_the_mistakes_of_the_stand_in():
+  of = lambda role: {h.mistake for h in habits.HABITS if h.role == role}
+  for role, side in (('agent', 'assistant'), ('user', 'user')):
+    assert of(role) == {f.__name__[1:] for f in actor.FLAWS[side]}
+  assert all(hasattr(procedural, f'_{name}') for name in of('checker'))
