@@ -22,7 +22,7 @@ from agentrl.eigendata import streams as streams_lib
 from agentrl.llm import llm as llm_lib
 
 EXAMPLES = 3  # of each way to be turned down, shown to the critic
-LEAST_DEPTH = 0.8  # of the audit's mutants a task, or its tasks became easier
+LEAST_DEPTH = 0.8  # of the mutants of tasks before, or they became easier
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,18 +32,22 @@ class Audit:
   Attributes:
     acceptance: share of the samples that were kept, of those for which there
       was a caller at all.
-    depth: mean number of mutants that a kept task was tested with.
     distinct: share of different ones among all runs of three words in what
       was kept (distinct-3, arXiv:1510.03055): how varied it is.
+    mutants: of the task of each sample, None where none was kept.
   """
 
   acceptance: float
-  depth: float
   distinct: float
+  mutants: tuple[int | None, ...]
 
   def beats(self, other: Audit) -> bool:
+    """More was kept, and tasks that both kept are tested by as much."""
+    both = [(a, b) for a, b in zip(self.mutants, other.mutants)
+            if a is not None and b is not None]
     return (self.acceptance > other.acceptance
-            and self.depth >= LEAST_DEPTH * other.depth)
+            and sum(a for a, _ in both) >= LEAST_DEPTH * sum(
+                b for _, b in both))
 
 
 def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
@@ -127,9 +131,10 @@ def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
            spent: collections.Counter) -> Audit:
   samples = [sample_lib.trial(m, stream, 'audit', i) for i in range(count)]
   _spend(spent, samples)
-  kept = [s for s in samples if s.task]
-  depth = sum(s.task.certificate['mutants'] for s in kept) / max(1, len(kept))
-  return Audit(acceptance(samples), round(depth, 3), distinct(kept))
+  return Audit(
+      acceptance(samples), distinct([s for s in samples if s.task]),
+      tuple(s.task.certificate['mutants'] if s.task else None
+            for s in samples))
 
 
 def distinct(kept: Sequence[sample_lib.Sample], n: int = 3) -> float:

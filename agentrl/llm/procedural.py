@@ -256,8 +256,10 @@ def _engineer(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
   """Adds the lessons that the evidence speaks for, or advice that harms."""
   role, text = payload['prompted'], payload['text']
   signs = ' '.join(c['evidence'] for c in payload['critiques'])
-  if wrong is not None:
-    return {'text': f'{text}\n{rng.choice(habits.HARMFUL)}', 'failures': []}
+  bad = [advice for advice in habits.HARMFUL
+         if f'{text}\n{advice}' not in payload['tried']]
+  if wrong is not None and bad:
+    return {'text': f'{text}\n{rng.choice(bad)}', 'failures': []}
   found = habits.lessons(role, signs, habits.avoided(text, role))
   rng.shuffle(found)
   return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}

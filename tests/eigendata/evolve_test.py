@@ -105,10 +105,10 @@ def test_a_revision_that_is_no_prompt_is_not_tried(
 
 
 def test_easier_tasks_are_no_improvement():
-  hard = evolve.Audit(0.5, 10.0, 0.5)
-  assert evolve.Audit(0.6, 9.0, 0.5).beats(hard)
-  assert not evolve.Audit(0.9, 7.0, 0.5).beats(hard)
-  assert not evolve.Audit(0.5, 10.0, 0.9).beats(hard)
+  hard = evolve.Audit(0.5, 0.5, (10, None, 20, None))
+  assert evolve.Audit(0.6, 0.5, (9, 1, None, 1)).beats(hard)
+  assert not evolve.Audit(0.9, 0.5, (7, 90, 15, 1)).beats(hard)
+  assert not evolve.Audit(0.5, 0.9, (10, None, 20, None)).beats(hard)
 
 
 def test_distinct_n_by_hand():

@@ -40,9 +40,8 @@ def gold(maker, author):
 
 def verdict(env, task, moves, success=True, fault='none'):
   played = replay.enact(env, task, moves)
-  return judge.verdict(
-      prompts.Author(Opinion(success, fault), prompts.load()), env, task, played, plan=PLAN,
-                       seed=0)
+  author = prompts.Author(Opinion(success, fault), prompts.load())
+  return judge.verdict(author, env, task, played, plan=PLAN, seed=0)
 
 
 def test_all_agree(gold):
