@@ -54,7 +54,8 @@ def test_where_prompts_do_nothing_they_stay_as_they_are(clumsy, streams):
 def test_what_does_harm_is_rolled_back(clumsy, streams):
   maker = clumsy(engineer=1.0)
   before = streams(maker)[0]
-  stream, history = evolve.evolve(maker, before, **OPTIONS)
+  stream, history = evolve.evolve(
+      maker, before, **{**OPTIONS, 'rounds': len(habits.HARMFUL)})
   assert stream.prompts == before.prompts
   tried = [r for r in history if 'after' in r]
   assert tried and all(any(h in r['text'] for h in habits.HARMFUL)
