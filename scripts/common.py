@@ -33,8 +33,11 @@ TRACEBACK = flags.DEFINE_bool('traceback', False,
                               'Show where an error came from.')
 
 
-def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
+def run(stage: Stage, required: Sequence[str] = ('config', 'workdir'),
+        page: Callable[[str], Any] | None = None) -> None:
   """Runs `stage(config, workdir)` as the command line says, and exits.
+
+  `page(workdir)` then writes a page about it, whose path is printed.
 
   What a user can mend (a wrong value, a missing file, a full disk) ends in a
   message and exit code 1, Ctrl-C in 130; a bug keeps its traceback.
@@ -51,6 +54,8 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir')) -> None:
       if stage.__module__ != '__main__':  # else it is many stages
         check_fields(stage, CONFIG.value)
       stage(CONFIG.value, WORKDIR.value)
+      if page:
+        print(page(WORKDIR.value))
     except (ValueError, OSError) as e:
       if TRACEBACK.value:
         raise

@@ -3,6 +3,7 @@
 import common
 
 from agentrl.eigendata import run
+from agentrl.report import html
 
 if __name__ == '__main__':
-  common.run(run.synthesize)
+  common.run(run.synthesize, page=html.write_data)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
+import itertools
 from typing import Any
 
 from agentrl.eigendata import prompts
@@ -32,13 +33,12 @@ class Audit:
   Attributes:
     acceptance: share of the samples that were kept, of those for which there
       was a caller at all.
-    distinct: share of different ones among all runs of three words in what
-      was kept (distinct-3, arXiv:1510.03055): how varied it is.
+    variety: see `variety`, of what was kept; None of fewer than two.
     mutants: of the task of each sample, None where none was kept.
   """
 
   acceptance: float
-  distinct: float
+  variety: float | None
   mutants: tuple[int | None, ...]
 
   def beats(self, other: Audit) -> bool:
@@ -105,13 +105,23 @@ def _record(number: int, stream: streams_lib.Stream,
             samples: Sequence[sample_lib.Sample], best: Audit
             ) -> dict[str, Any]:
   """A round as it starts: `stream`, `version` of its prompts, `pilot`
-  acceptance, what was `rejected`, and the `audit` so far. A revision adds
-  `role`, `critiques`, `text`, `candidate` (its version), `after` (its audit)
-  and whether it was `accepted`."""
+  acceptance, `first_try` of its dialogues, what was `rejected`, and the `audit`
+  so far. A revision adds `role`, `critiques`, `before` and `text` (its
+  prompt), `candidate` (its version), `after` (its audit) and whether it was
+  `accepted`."""
   return {'round': number, 'stream': stream.plan.id,
           'version': stream.prompts.version, 'pilot': acceptance(samples),
-          'rejected': rejections(samples), 'audit': dataclasses.asdict(best),
-          'accepted': False}
+          'first_try': first_try(samples), 'rejected': rejections(samples),
+          'audit': dataclasses.asdict(best), 'accepted': False}
+
+
+def first_try(samples: Sequence[sample_lib.Sample]) -> float | None:
+  """Share of dialogues that passed when first played: how hard the tasks are
+  for the agent that plays them. None without a dialogue."""
+  played = [s for s in samples if s.task or s.worker == 'TrajectoryValidation']
+  passed = sum(not any(r.startswith('dialogue') for r in s.repaired)
+               for s in played if s.task)
+  return passed / len(played) if played else None
 
 
 def acceptance(samples: Sequence[sample_lib.Sample]) -> float:
@@ -132,20 +142,26 @@ def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
   samples = [sample_lib.trial(m, stream, 'audit', i) for i in range(count)]
   _spend(spent, samples)
   return Audit(
-      acceptance(samples), distinct([s for s in samples if s.task]),
+      acceptance(samples), variety([s for s in samples if s.task]),
       tuple(s.task.certificate['mutants'] if s.task else None
             for s in samples))
 
 
-def distinct(kept: Sequence[sample_lib.Sample], n: int = 3) -> float:
-  """Distinct-n of scenarios and dialogues; see `Audit`."""
-  runs = collections.Counter()
-  for s in kept:
-    texts = [s.task.scenario, *(x.content or '' for x in s.messages
-                                if x.role in ('assistant', 'user'))]
-    for words in (text.lower().split() for text in texts):
-      runs.update(zip(*(words[i:] for i in range(n))))
-  return round(len(runs) / max(1, runs.total()), 4)
+def variety(kept: Sequence[sample_lib.Sample]) -> float | None:
+  """How different two samples are in their runs of three words: 1 less the
+  Jaccard index, mean over pairs. Unlike distinct-n it does not hang on how
+  many samples there are."""
+  runs = [_runs(s) for s in kept]
+  apart = [1 - len(a & b) / max(1, len(a | b))
+           for a, b in itertools.combinations(runs, 2)]
+  return round(sum(apart) / len(apart), 4) if apart else None
+
+
+def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
+  texts = [s.task.scenario, *(m.content or '' for m in s.messages
+                              if m.role in ('assistant', 'user'))]
+  words = [text.lower().split() for text in texts]
+  return {run for w in words for run in zip(w, w[1:], w[2:])}
 
 
 def _spend(spent: collections.Counter, made: Sequence[Any]) -> None:
@@ -183,7 +199,8 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
       'prompted': role, 'text': stream.prompts.texts[role],
       'variables': prompts.FIELDS[role], 'critiques': own,
       'tried': list(tried[role])}, seed)
-  facts = {'role': role, 'critiques': own, 'text': answer['text']}
+  facts = {'role': role, 'critiques': own,
+           'before': stream.prompts.texts[role], 'text': answer['text']}
   usage = dict(m.llm.usage)
   try:
     revised = stream.prompts.revised(role, answer['text'])

@@ -12,18 +12,16 @@ import jinja2
 import markupsafe
 
 from agentrl import metrics
+from agentrl import runs as runs_lib
 from agentrl import types
 from agentrl.eval import results
+from agentrl.report import data as data_lib
 from agentrl.report import plots
 from agentrl.report import summary as summary_lib
 from agentrl.report import text
 from agentrl.report import viewer
 from agentrl.tokenizer import vocab as vocab_lib
 
-# In the order in which a draft passes them, see eigendata/workers.py.
-WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
-           'Certificate', 'DialogSynthesis', 'TrajectoryValidation',
-           'Duplicates')
 CURVES = {
     'user_sft': 'User model, SFT', 'agent_sft': 'Agent, SFT',
     'grpo': 'Agent, GRPO'}
@@ -76,14 +74,7 @@ def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
   found = summary_lib.evaluations(workdir)
   runs = [(text.LABELS[name], values) for name, values in found.items()]
   tasks = _tasks(workdir)
-  data = workdir / 'data' / 'stats.json'
-  environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-      autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-      lstrip_blocks=True)
-  environment.globals |= dict(
-      text=text, funnel=funnel, outcome_class=outcome_class)
-  return environment.get_template('report.html.j2').render(
+  return template('report.html.j2').render(
       name=workdir.resolve().name, summary=summary, runs=runs,
       headline=text.headline(summary), sentences=text.sentences(summary),
       ks=[key for key in runs[0][1] if key.startswith('pass^')
@@ -92,11 +83,35 @@ def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
                 if any(values['outcomes'][o] for _, values in runs)],
       plots={'reliability': plots.reliability(runs),
              'breakdown': plots.breakdown(runs)} if runs else {},
-      data=metrics.read_json(data) if data.exists() else {},
-      sample=next((t for t in tasks.values() if t.certificate), None),
+      data=data_lib.read(workdir / 'data'),
       curves=[(stage, title, _curves(workdir / stage))
               for stage, title in CURVES.items()],
       cases=_cases(workdir, tasks))
+
+
+def template(name: str) -> jinja2.Template:
+  """A template of this folder, with what all of them use."""
+  environment = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+      autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+      lstrip_blocks=True)
+  environment.globals |= dict(
+      text=text, funnel=data_lib.funnel, outcome_class=outcome_class)
+  return environment.get_template(name)
+
+
+def write_data(folder: str | os.PathLike) -> pathlib.Path:
+  """Writes `report.html` of a data stage into its folder; returns its path.
+
+  Raises:
+    ValueError: the stage has not finished.
+  """
+  folder = pathlib.Path(folder)
+  facts = runs_lib.manifest(folder)
+  path = folder / 'report.html'
+  metrics.write_text(path, template('data_page.html.j2').render(
+      name=folder.resolve().name, facts=facts, data=data_lib.read(folder)))
+  return path
 
 
 def _tasks(workdir: pathlib.Path) -> dict[str, types.Task]:
@@ -143,28 +158,6 @@ def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:
     if series:
       found.append((title, plots.curves(title, series, percent=percent_)))
   return found
-
-
-def funnel(split: Mapping[str, Any]
-           ) -> list[tuple[str, int, list[tuple[str, int]]]]:
-  """(worker, drafts that pass it, [(reason, drafts that it rejects)]).
-
-  Only workers that rejected something; all drafts come first.
-  """
-  lost: dict[str, list[tuple[str, int]]] = {}
-  for name, count in split['rejected'].items():
-    worker, _, reason = name.partition(': ')
-    lost.setdefault(worker, []).append((reason, count))
-  left = split['tried']
-  rows = [('Drafts', left, [])]
-  for worker in sorted(lost, key=_place):
-    left -= sum(count for _, count in lost[worker])
-    rows.append((worker, left, lost[worker]))
-  return rows
-
-
-def _place(worker: str) -> int:
-  return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
 
 
 def outcome_class(outcome: types.Outcome) -> str:

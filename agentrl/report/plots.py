@@ -79,13 +79,14 @@ def _percent(axis: matplotlib.axis.Axis) -> None:
 
 def curves(title: str, series: Mapping[str, tuple[Sequence[int],
                                                    Sequence[float]]], *,
-           percent: bool = False) -> markupsafe.Markup:
+           percent: bool = False, over: str = 'step') -> markupsafe.Markup:
   """Lines over steps.
 
   Args:
     title: for those who cannot see; the page shows its own.
     series: legend -> (steps, values); at most three.
     percent: values are shares.
+    over: what the other axis counts.
   """
   with _canvas(340, 190) as (figure, axes):
     for color, (name, (steps, values)) in zip((AFTER, FLOOR, BEFORE),
@@ -102,7 +103,7 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
       axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     else:
       axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
-    axes.set_xlabel('step', loc='right')
+    axes.set_xlabel(over, loc='right')
     if percent:
       _percent(axes.yaxis)
       axes.set_ylim(bottom=0)

@@ -112,11 +112,14 @@ def test_easier_tasks_are_no_improvement():
   assert not evolve.Audit(0.5, 0.9, (10, None, 20, None)).beats(hard)
 
 
-def test_distinct_n_by_hand():
-  words = lambda text: sample_lib.Sample(
-      task=dataclasses.make_dataclass('T', ['scenario'])(text))
-  assert evolve.distinct([words('a b c d')]) == 1
-  assert evolve.distinct([words('a b c'), words('A b c')]) == 0.5
+def test_variety_by_hand():
+  def said(text):
+    return sample_lib.Sample(
+        task=dataclasses.make_dataclass('T', ['scenario'])(text))
+  assert evolve.variety([said('a b c d')]) is None
+  assert evolve.variety([said('a b c d'), said('A b c d')]) == 0
+  # abc bcd | bcd cde: one of three is shared.
+  assert evolve.variety([said('a b c d'), said('b c d e')]) == 0.6667
 
 
 def test_a_stream_whose_acceptance_falls_is_stopped():

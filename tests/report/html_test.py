@@ -1,12 +1,14 @@
 """The report as a reader gets it."""
 
 import html.parser
+import json
 import re
 import shutil
 
 import pytest
 
 from agentrl import metrics
+from agentrl.report import data
 from agentrl.report import html as report
 from agentrl.report import summary
 
@@ -99,7 +101,7 @@ def test_a_broken_file_is_named(chain):
 
 
 def test_the_funnel_loses_what_was_rejected():
-  rows = report.funnel({'tried': 10, 'rejected': {
+  rows = data.funnel({'tried': 10, 'rejected': {
       'Certificate: untold': 2, 'Strangers: odd': 1, 'TaskValidation: x': 3,
       'Certificate: doubled': 1}})
   assert rows == [
@@ -113,3 +115,37 @@ def test_a_run_that_goes_on_shows_its_curves(chain):
   assert 'Mean reward' in _only(chain, 'data', 'grpo')
   metrics.write_text(chain / 'grpo' / 'metrics.jsonl', '')
   assert 'Mean reward' not in report.write(chain).read_text()
+
+
+ROUND = {
+    'round': 0, 'stream': 'orders/1/brief', 'version': 'a', 'pilot': 0.2,
+    'first_try': None, 'rejected': {'Certificate: untold': 3},
+    'audit': {'acceptance': 0.25, 'variety': None, 'mutants': [3, None]},
+    'role': 'checker', 'before': 'Write it.\nBe brief.\n',
+    'text': 'Write it.\nLeave <nothing> out.\n', 'candidate': 'b',
+    'critiques': [{'role': 'checker', 'problem': 'It forgets',
+                   'evidence': 'untold: 5 EUR', 'advice': 'Say it'}],
+    'after': {'acceptance': 0.75, 'variety': 0.5, 'mutants': [3, 4]},
+    'accepted': True, 'spent': {'calls': 9, 'tokens': 900}}
+
+
+def test_a_page_of_the_data_alone_shows_how_prompts_evolved(chain):
+  later = {**ROUND, 'round': 1, 'audit': ROUND['after'], 'accepted': False}
+  metrics.write_lines(chain / 'data' / 'rounds.jsonl',
+                      map(json.dumps, (ROUND, later)))
+  page = report.write_data(chain / 'data').read_text()
+  checker = Checker()
+  checker.feed(page)
+  assert not checker.open and not checker.fetched
+  told = _text(page)
+  assert 'kept orders/1/brief, round 0: the prompt of checker, 25.0 %' in told
+  assert 'rolled back orders/1/brief, round 1' in told
+  assert '1 of 2' in told
+  assert re.search(r'class="no">- Be brief\.<', page)
+  assert re.search(r'class="yes">\+ Leave &lt;nothing&gt; out\.<', page)
+  assert 'How the prompts evolved' in report.write(chain).read_text()
+
+
+def test_a_data_stage_without_rounds_shows_none(chain):
+  page = report.write_data(chain / 'data').read_text()
+  assert 'How the prompts evolved' not in page and 'Drafts' in page

@@ -1,0 +1,130 @@
+"""What the report shows of a data stage: funnel, certificates, evolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import difflib
+import json
+import pathlib
+from typing import Any
+
+from agentrl import metrics
+from agentrl import types
+from agentrl.report import plots
+
+# In the order in which a draft passes them, see eigendata/workers.py.
+WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
+           'Certificate', 'DialogSynthesis', 'TrajectoryValidation',
+           'Duplicates')
+SHOWN = 12  # revisions whose text is shown
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+  """All that is shown of a stage; {} if it has not finished.
+
+  Returns:
+    splits: the figures of each; sample: a task with its certificate, or None;
+    evolution: see `evolution`, {} without rounds.
+  """
+  if not (folder / 'stats.json').exists():
+    return {}
+  tasks = map(types.task_from_json, _lines(folder / 'tasks_test.jsonl'))
+  return {'splits': {split: found for split, found in metrics.read_json(
+              folder / 'stats.json').items() if found['tried']},
+          'sample': next((t for t in tasks if t.certificate), None),
+          'evolution': evolution(list(_lines(folder / 'rounds.jsonl')))}
+
+
+def _lines(path: pathlib.Path) -> Iterator[Any]:
+  if path.exists():
+    yield from map(json.loads, path.read_text().splitlines())
+
+
+def funnel(split: Mapping[str, Any]
+           ) -> list[tuple[str, int, list[tuple[str, int]]]]:
+  """(worker, drafts that pass it, [(reason, drafts that it rejects)]).
+
+  Only workers that rejected something; all drafts come first.
+  """
+  lost: dict[str, list[tuple[str, int]]] = {}
+  for name, count in split['rejected'].items():
+    worker, _, reason = name.partition(': ')
+    lost.setdefault(worker, []).append((reason, count))
+  left = split['tried']
+  rows = [('Drafts', left, [])]
+  for worker in sorted(lost, key=_place):
+    left -= sum(count for _, count in lost[worker])
+    rows.append((worker, left, lost[worker]))
+  return rows
+
+
+def _place(worker: str) -> int:
+  return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
+
+
+def evolution(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """How the streams evolved; see `eigendata.evolve` for a round's record.
+
+  Returns:
+    plots: (title, plot) by round, each a mean over streams of which those that
+    have ended keep their last value; streams: (name, first audit, last audit,
+    rounds, revisions kept, revisions tried); revisions: a choice, with diffs.
+  """
+  if not rounds:
+    return {}
+  streams: dict[str, list[Mapping[str, Any]]] = {}
+  for record in rounds:
+    streams.setdefault(record['stream'], []).append(record)
+  rows = []
+  for name, found in streams.items():
+    tried = [r for r in found if 'after' in r]
+    kept = [r for r in tried if r['accepted']]
+    last = kept[-1]['after'] if kept else found[-1]['audit']
+    rows.append((name, found[0]['audit']['acceptance'], last['acceptance'],
+                 len(found), len(kept), len(tried)))
+  return {'plots': list(_curves(list(streams.values()))), 'streams': rows,
+          'revisions': _choose([r for r in rounds if 'after' in r])}
+
+
+def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
+            ) -> Iterator[tuple[str, Any]]:
+  most = max(map(len, streams))
+  def mean(value: Any) -> tuple[Sequence[int], list[float]]:
+    means = []
+    for i in range(most):
+      found = [value(s[min(i, len(s) - 1)]) for s in streams]
+      found = [x for x in found if x is not None]
+      means.append(sum(found) / max(1, len(found)))
+    return range(most), means
+  def depth(record: Mapping[str, Any]) -> float | None:
+    found = [n for n in record['audit']['mutants'] if n is not None]
+    return sum(found) / len(found) if found else None
+  for title, series, percent in (
+      ('Samples kept', {
+          'audit': mean(lambda r: r['audit']['acceptance']),
+          'pilot': mean(lambda r: r['pilot'])}, True),
+      ('Dialogues that pass at first try',
+       {'first try': mean(lambda r: r['first_try'])}, True),
+      ('Variety: runs of three words not shared by two samples',
+       {'variety': mean(lambda r: r['audit']['variety'])}, True),
+      ('Mutants a task is tested by', {'mutants': mean(depth)}, False),
+      ('Tokens a round and stream',
+       {'tokens': mean(lambda r: r['spent']['tokens'])}, False)):
+    yield title, plots.curves(title, series, percent=percent, over='round')
+
+
+def _choose(tried: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """Some revisions, kept and rolled back ones in turn, with their diffs."""
+  kept = [r for r in tried if r['accepted']]
+  rest = [r for r in tried if not r['accepted']]
+  some = [r for pair in zip(kept, rest) for r in pair]
+  some += kept[len(rest):] + rest[len(kept):]
+  return [{**r, 'diff': _diff(r['before'], r['text'])} for r in sorted(
+      some[:SHOWN], key=lambda r: (r['stream'], r['round']))]
+
+
+def _diff(before: str, after: str) -> list[tuple[str, str]]:
+  """(sign, line) of what was changed and the lines around it."""
+  lines = difflib.unified_diff(before.splitlines(), after.splitlines(),
+                               n=2, lineterm='')
+  return [(line[:1], line[1:]) for line in list(lines)[3:]]
