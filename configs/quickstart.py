@@ -43,8 +43,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 def _shrink(c: ml_collections.ConfigDict) -> None:
   """Every stage in seconds; enough for a domain of a few words."""
-  c.data.update(num_train=8, num_test=4, databases=2, max_tries=20,
-                processes=1)
+  c.data.update(num_train=8, num_test=4, databases=2, max_tries=20, workers=1)
   c.tokenizer.vocab_size = 512
   for stage in (c.user_sft, c.agent_sft):
     stage.model.update(num_layers=2, d_model=32, num_heads=2, num_kv_heads=1,

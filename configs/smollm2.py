@@ -65,7 +65,7 @@ def _evaluation(grpo: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 def _shrink(c: ml_collections.ConfigDict) -> None:
   """Stages of a minute or a few."""
   if 'num_train' in c.data:
-    c.data.update(num_train=8, num_test=4, databases=2, processes=1)
+    c.data.update(num_train=8, num_test=4, databases=2, workers=1)
   else:
     c.data.per_task = 1
   c.eval_sft.trials = c.eval_grpo.trials = 1

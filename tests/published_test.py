@@ -46,7 +46,7 @@ def data(tmp_path_factory):
   path = tmp_path_factory.mktemp('data') / 'data'
   c = data_config.get_config()
   c.update(domains=('orders',), num_train=4, num_test=2, databases=1,
-           max_tries=20, processes=1, demands_train=(1.0, 0.0, 0.0))
+           max_tries=20, workers=1, demands_train=(1.0, 0.0, 0.0))
   eigendata.synthesize(c, str(path))
   return str(path)
 

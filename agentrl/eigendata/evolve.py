@@ -73,7 +73,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
   for number in range(rounds):
     if best is None:
       best = _audit(m, stream, audit, spent)
-    samples = [sample_lib.trial(m, stream, f'pilot/{number}', i)
+    samples = [sample_lib.make(m, stream, f'pilot-{number}', i)
                for i in range(pilot)]
     _spend(spent, samples)
     record = _record(number, stream, samples, best)
@@ -139,7 +139,7 @@ def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
 
 def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
            spent: collections.Counter) -> Audit:
-  samples = [sample_lib.trial(m, stream, 'audit', i) for i in range(count)]
+  samples = [sample_lib.make(m, stream, 'audit', i) for i in range(count)]
   _spend(spent, samples)
   return Audit(
       acceptance(samples), variety([s for s in samples if s.task]),

@@ -1,41 +1,39 @@
-"""The data stage: plans, streams that evolve, then samples until there are
+"""The data stage: plans, streams that evolve, then shards until there is
 enough; files and figures.
 
-Writes `streams.json` (plans and prompts), `rounds.jsonl` (how they evolved),
-`tasks_train.jsonl`, `tasks_test.jsonl`, the dialogues (`episodes/`),
-`stats.json` for the report, and the manifest.
+Writes `planned.json` and `streams.json` (plans and prompts, before and after
+evolution), `rounds.jsonl` (how they evolved), `tasks_train.jsonl`,
+`tasks_test.jsonl`, the dialogues (`episodes/`), `stats.json` for the report,
+and the manifest. Stopped at any time and started again it goes on.
 """
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
+from collections.abc import Sequence
+import dataclasses
 import functools
 import json
-import multiprocessing
-import signal
+import shutil
 from typing import Any
 
 import ml_collections
 import tqdm
 
 from agentrl import metrics
+from agentrl import resolve
 from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import certify
-from agentrl.eigendata import evolve
-from agentrl.eigendata import monitor
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
+from agentrl.eigendata import runners
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import shards as shards_lib
 from agentrl.eigendata import statistics
 from agentrl.eigendata import streams as streams_lib
 
-SPLITS = ('train', 'test')
-CHUNK = 8  # samples that a process takes at a time
-BLOCK = 512  # samples between two looks at the streams
+WAVES = 4  # in which what the shards before fell short by is made
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -44,21 +42,25 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: a wrong config, or too few samples were good.
   """
+  # A wrong config fails here, before anything is written.
+  maker = sample_lib.maker(json.dumps(
+      json.loads(config.to_json_best_effort()), sort_keys=True))
+  runner = resolve.call(resolve.name(config.runner), {
+      'workers': config.workers, **config.runner_kw})
   run = runs.start(workdir, 'data', config)
   if run.done:
     return
-  text = config.to_json_best_effort()
-  maker = sample_lib.maker(text)  # a wrong config fails here, at once
-  with _mapper(config.processes) as mapper:
-    streams, rounds = _evolve(
-        config, {split: plan(maker, config, split) for split in SPLITS},
-        mapper)
-    written = streams_lib.dumps(streams)
-    metrics.write_text(run.folder / 'streams.json', written)
-    metrics.write_lines(run.folder / 'rounds.jsonl', map(json.dumps, rounds))
-    found = {split: _collect(
-        functools.partial(_job, text, written, split), mapper, split, config)
-             for split in SPLITS}
+  wanted = {'train': config.num_train, 'test': config.num_test}
+  if not (run.folder / 'planned.json').exists():
+    weights = {'train': config.demands_train, 'test': config.demands_test}
+    metrics.write_json(run.folder / 'planned.json', streams_lib.to_json({
+        split: plan(maker, weights[split], config.plan_pairs, split)
+        for split, count in wanted.items() if count}))
+  with runner as run_all:
+    streams = _evolve(run, config.evolve.rounds, run_all)
+    found = {split: _collect(run, run_all, split, streams.get(split, ()),
+                             wanted=count, config=config)
+             for split, count in wanted.items()}
   digest, files = _write(run.folder, found)
   stats = {split: statistics.describe(samples)
            for split, samples in found.items()}
@@ -70,134 +72,99 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
                   'kinds')}
-         for split in SPLITS})
+         for split in wanted})
+  for name in ('evolved', 'shards'):  # all of it stands in the files above
+    shutil.rmtree(run.folder / name, ignore_errors=True)
 
 
-def plan(maker: sample_lib.Maker, config: ml_collections.ConfigDict,
+def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
          split: str) -> list[streams_lib.Stream]:
-  """The streams of a split as they start.
+  """The streams of a split as they start; arguments as of `planner.write`.
 
   Raises:
     ValueError: no plan was fit.
   """
-  weights = {'train': config.demands_train, 'test': config.demands_test}[split]
-  if split == 'test' and not config.num_test:
-    return []
   families = {name: [f.__name__ for f in env.drafts.FAMILIES]
               for name, env in maker.envs.items()}
   author = prompts.Author(maker.llm, prompts.load())
   maker.llm.stage = 'WorkflowPlanner'
-  plans = planner.write(author, families, split, weights,
-                        pairs=config.plan_pairs,
-                        seed=sample_lib.seed_of(config.seed, split, 'planner'))
+  plans = planner.write(
+      author, families, split, weights, pairs=pairs,
+      seed=sample_lib.seed_of(maker.seed, split, 'planner'))
   return [streams_lib.Stream(p, author.prompts, weight)
           for p, weight in zip(plans, planner.weigh(plans, weights))]
 
 
-def _evolve(config: ml_collections.ConfigDict,
-            streams: dict[str, list[streams_lib.Stream]], mapper: Any
-            ) -> tuple[streams_lib.Streams, list[dict[str, Any]]]:
-  """The streams of `train` after their rounds, and all rounds.
+def _evolve(run: runs.Run, rounds: int,
+            run_all: runners.RunAll) -> streams_lib.Streams:
+  """The streams that write, those of `train` after their rounds.
 
   Those of `test` keep their prompts: its tasks shall not depend on them.
   """
-  if not config.evolve.rounds:
-    return streams, []
-  first = streams['train']
-  job = functools.partial(_evolve_one, config.to_json_best_effort(),
-                          streams_lib.dumps({'train': first}))
-  grown, rounds = [], []
-  with tqdm.tqdm(total=len(first), unit='stream', desc='evolution') as bar:
-    for text, history in mapper(job, range(len(first)), chunk=1):
-      grown += streams_lib.loads(text)['train']
-      rounds += history
-      bar.update()
-      bar.set_postfix_str(f'{len(rounds)} rounds')
-  return {**streams, 'train': grown}, rounds
+  folder = str(run.folder)
+  streams, history = dict(streams_lib.read(folder, 'planned.json')), []
+  if rounds:
+    numbers = range(len(streams['train']))
+    with tqdm.tqdm(total=len(numbers), unit='stream', desc='evolution') as bar:
+      run_all(functools.partial(shards_lib.evolve_stream, folder), numbers,
+              bar.update)
+    evolved = [metrics.read_json(run.folder / 'evolved' / f'{i:03d}.json')
+               for i in numbers]
+    streams['train'] = [stream for e in evolved for stream in
+                        streams_lib.from_json(e['streams'])['train']]
+    history = [record for e in evolved for record in e['rounds']]
+  metrics.write_lines(run.folder / 'rounds.jsonl', map(json.dumps, history))
+  metrics.write_json(run.folder / 'streams.json', streams_lib.to_json(streams))
+  return streams
 
 
-def _evolve_one(config: str, streams: str, i: int
-                ) -> tuple[str, list[dict[str, Any]]]:
-  options = json.loads(config)['evolve']
-  stream, history = evolve.evolve(
-      sample_lib.maker(config), streams_lib.loads(streams)['train'][i],
-      **options)
-  return streams_lib.dumps({'train': [stream]}), history
-
-
-@contextlib.contextmanager
-def _mapper(processes: int) -> Iterator[Any]:
-  """An ordered lazy map, over processes if there is more than one."""
-  if processes <= 1:
-    yield lambda job, numbers, chunk=CHUNK: map(job, numbers)
-    return
-  # The processes inherit that Ctrl-C is not for them.
-  ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
-  with multiprocessing.get_context('spawn').Pool(processes) as pool:
-    signal.signal(signal.SIGINT, ours)
-    yield functools.partial(_ordered, pool, 3 * processes)
-
-
-def _ordered(pool: Any, ahead: int, job: Callable[[int], Any],
-             numbers: Sequence[int], chunk: int = CHUNK) -> Iterator[Any]:
-  """`pool.imap` that runs at most `ahead` chunks ahead: most numbers are
-  never needed, and what stands in the queue is done all the same."""
-  waiting = collections.deque()
-  for start in range(0, len(numbers), chunk):
-    some = numbers[start:start + chunk]
-    waiting.append(pool.map_async(job, some, chunksize=chunk))
-    if len(waiting) > ahead:
-      yield from waiting.popleft().get()
-  while waiting:
-    yield from waiting.popleft().get()
-
-
-def _job(config: str, streams: str, split: str, stopped: frozenset[str],
-         i: int) -> sample_lib.Sample:
-  live = [s for s in streams_lib.loads(streams)[split]
-          if s.plan.id not in stopped]
-  return sample_lib.make(sample_lib.maker(config), live, split, i)
-
-
-def _collect(job: Callable[..., sample_lib.Sample], mapper: Any, split: str,
+def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
+             streams: Sequence[streams_lib.Stream], *, wanted: int,
              config: ml_collections.ConfigDict) -> list[sample_lib.Sample]:
-  """Samples in order until enough are kept, the rejected ones among them.
+  """The samples of a split, the rejected ones among them.
 
   Raises:
-    ValueError: they ran out before.
+    ValueError: too few were good, though every stream had its tries.
   """
-  wanted = {'train': config.num_train, 'test': config.num_test}[split]
-  most = int(wanted * config.max_tries)
-  found, seen, stopped = [], set(), frozenset()
+  folder, found, seen, missing = str(run.folder), [], set(), wanted
+  live = {i: stream.weight for i, stream in enumerate(streams)}
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
-    for start in range(0, most, BLOCK):
-      numbers = range(start, min(start + BLOCK, most))
-      for sample in mapper(functools.partial(job, stopped), numbers):
-        found.append(_unless_seen(sample, seen))
-        bar.update(found[-1].task is not None)
-        bar.set_postfix_str(f'{len(found)} tried', refresh=False)
-        if bar.n == wanted:
-          return found
-      stopped = monitor.stopped(found, **config.monitor)
-  if wanted:
+    for wave in range(WAVES):
+      if not (missing and live):
+        break
+      todo = shards_lib.allot(live, missing, split, wave=wave,
+                              size=config.shard_size)
+      run_all(functools.partial(shards_lib.make, folder), todo,
+              functools.partial(bar.update, missing / len(todo)))
+      made = shards_lib.read(folder, todo)
+      found += [shards_lib.unless_seen(sample, seen)
+                for sample in shards_lib.interleave(made)]
+      missing = wanted - sum(s.task is not None for s in found)
+      bar.n = wanted - missing
+      bar.set_postfix_str(f'{len(found)} tried')
+      for shard, samples in zip(todo, made):
+        if shards_lib.fell(samples, **config.monitor):
+          live.pop(shard.stream, None)
+  if missing:
     reasons = statistics.describe(found)['rejected']
     raise ValueError(
-        f'Only {bar.n} of {wanted} tasks for {split} after {len(found)} '
-        f'samples: raise config.max_tries. Rejected: {reasons}.')
-  return found
+        f'Only {wanted - missing} of {wanted} tasks for {split} after '
+        f'{len(found)} samples: raise config.max_tries. Rejected: {reasons}.')
+  return _named(found, split)
 
 
-def _unless_seen(sample: sample_lib.Sample, seen: set[str]
-                 ) -> sample_lib.Sample:
-  """The sample, or a rejection if its scenario was there before."""
-  if not sample.task:
-    return sample
-  scenario = sample.task.scenario
-  if scenario in seen:
-    return sample_lib.Sample(worker='Duplicates', reason='seen before',
-                             detail=scenario, stream=sample.stream)
-  seen.add(scenario)
-  return sample
+def _named(samples: Sequence[sample_lib.Sample], split: str
+           ) -> list[sample_lib.Sample]:
+  """With names in order for the tasks, whichever shard they come from."""
+  named, number = [], 0
+  for sample in samples:
+    if sample.task:
+      name = f'{sample.task.domain}-{split}-{number:05d}'
+      sample = dataclasses.replace(
+          sample, task=dataclasses.replace(sample.task, id=name))
+      number += 1
+    named.append(sample)
+  return named
 
 
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]

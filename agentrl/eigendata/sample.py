@@ -1,17 +1,16 @@
 """One sample, from random seeds to a certified task with its dialogue.
 
-Sample `i` of a split is a pure function of (config, streams, split, i), so
+Sample `i` of a stream is a pure function of (config, stream, purpose, i), so
 samples can be made anywhere, in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import hashlib
 import json
-import random
 from typing import Any
 
 from agentrl import resolve
@@ -54,6 +53,15 @@ class Sample:
   stream: str = ''
 
 
+def from_json(record: Mapping[str, Any]) -> Sample:
+  """The inverse of `types.to_json`, which leaves out defaults."""
+  read = {
+      'task': types.task_from_json, 'repaired': tuple,
+      'messages': lambda x: tuple(map(types.message_from_json, x)),
+      'usage': lambda x: {k: llm_lib.Usage(**v) for k, v in x.items()}}
+  return Sample(**{k: read.get(k, lambda x: x)(v) for k, v in record.items()})
+
+
 @dataclasses.dataclass
 class Maker:
   """What all samples of a config share."""
@@ -81,37 +89,28 @@ def seed_of(*parts: Any) -> int:
   return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big')
 
 
-def make(m: Maker, streams: Sequence[streams_lib.Stream], split: str,
+def make(m: Maker, stream: streams_lib.Stream, purpose: str,
          i: int) -> Sample:
-  """Sample `i` of a split, by one of its streams."""
-  seed = functools.partial(seed_of, m.seed, split, i)
-  stream = random.Random(seed('plan')).choices(
-      streams, [s.weight for s in streams])[0]
-  return _sample(m, stream, seed, i)
+  """Sample `i` that a stream makes for a purpose: a shard, a pilot, an audit.
 
-
-def trial(m: Maker, stream: streams_lib.Stream, purpose: str,
-          i: int) -> Sample:
-  """Sample `i` of a stream, for a purpose that is no part of the data."""
-  seed = functools.partial(seed_of, m.seed, stream.plan.id, purpose, i)
-  return _sample(m, stream, seed, i)
-
-
-def _sample(m: Maker, stream: streams_lib.Stream, seed: Callable[..., int],
-            i: int) -> Sample:
+  The name of its task is `purpose` and `i`.
+  """
   m.llm.usage.clear()
   plan = stream.plan
+  seed = functools.partial(seed_of, m.seed, plan.id, purpose, i)
   job = _Job(prompts.Author(m.llm, stream.prompts), m.envs[plan.domain], plan,
              seed)
   # Many databases: where each customer had the same orders in every dialogue,
   # a small model would learn these by heart instead of reading them.
-  database = m.seed * m.databases + i % m.databases
+  first = seed_of(plan.id, purpose)
+  database = m.seed * m.databases + (first + i) % m.databases
   task, messages, why = None, (), {}
   try:
     seeds = workers.random_pool(job.env, plan, seed('pool'), database=database,
                                 other_share=m.other_share)
-    task, messages = _write(job, seeds, f'{plan.domain}-{plan.split}-{i:05d}')
-    task.meta['plan'] |= {'prompts': stream.prompts.version, 'sample': i}
+    task, messages = _write(job, seeds, f'{purpose}-{i:05d}')
+    task.meta['plan'] |= {'prompts': stream.prompts.version,
+                          'sample': f'{purpose}/{i}'}
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-import json
+import pathlib
 from typing import Any
 
+from agentrl import metrics
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 
@@ -30,22 +31,24 @@ class Stream:
 Streams = Mapping[str, Sequence[Stream]]  # split -> streams
 
 
-def dumps(streams: Streams) -> str:
+def to_json(streams: Streams) -> dict[str, Any]:
   """As JSON: every version of the prompts stands there once."""
   versions = {s.prompts.version: dict(s.prompts.texts)
               for found in streams.values() for s in found}
-  return json.dumps({
-      'prompts': versions,
-      **{split: [{'plan': dataclasses.asdict(s.plan), 'weight': s.weight,
-                  'prompts': s.prompts.version} for s in found]
-         for split, found in streams.items()}}, indent=1)
+  return {'prompts': versions, **{
+      split: [{'plan': dataclasses.asdict(s.plan), 'weight': s.weight,
+               'prompts': s.prompts.version} for s in found]
+      for split, found in streams.items()}}
+
+
+def from_json(record: Mapping[str, Any]) -> Streams:
+  versions = {k: prompts.Prompts(v) for k, v in record['prompts'].items()}
+  return {split: [Stream(planner.from_json(s['plan']), versions[s['prompts']],
+                         s['weight']) for s in found]
+          for split, found in record.items() if split != 'prompts'}
 
 
 @functools.lru_cache(maxsize=4)
-def loads(text: str) -> Streams:
-  record: dict[str, Any] = json.loads(text)
-  versions = {k: prompts.Prompts(v)
-              for k, v in record.pop('prompts').items()}
-  return {split: [Stream(planner.from_json(s['plan']), versions[s['prompts']],
-                         s['weight']) for s in found]
-          for split, found in record.items()}
+def read(folder: str, name: str) -> Streams:
+  """The streams that a file of a data stage holds."""
+  return from_json(metrics.read_json(pathlib.Path(folder, name)))

@@ -23,8 +23,8 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
-from agentrl.eigendata import run as run_lib
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import statistics
 from agentrl.eigendata import tau2_tasks
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
@@ -91,7 +91,7 @@ def _finish(stage: runs.Run, config: ml_collections.ConfigDict,
   digest, files = episodes.write(stage.folder, (
       episodes.record(s.task, s.messages, {'repaired': ()})
       for s in found['train'] if s.task))
-  stats = {k: run_lib.describe(samples) for k, samples in found.items()}
+  stats = {k: statistics.describe(samples) for k, samples in found.items()}
   metrics.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
       {episodes.FOLDER: digest}, files=files, seed=config.seed,

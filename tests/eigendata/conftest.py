@@ -6,7 +6,6 @@ Not called `lamps`, as the domain of README.md: one process imports both.
 import json
 import pathlib
 
-import ml_collections
 import pytest
 
 from agentrl.eigendata import prompts
@@ -31,7 +30,9 @@ def config(monkeypatch):
         'plan_pairs': 64, 'monitor': {'window': 40, 'floor': 0.5},
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
                    'target': 0.95},
-        'processes': 1, 'llm': 'agentrl.llm.procedural:Procedural',
+        'runner': 'agentrl.eigendata.runners:processes', 'runner_kw': {},
+        'workers': 1, 'shard_size': 3,
+        'llm': 'agentrl.llm.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields})
   return make
@@ -50,5 +51,6 @@ def author(maker):
 @pytest.fixture
 def streams(config):
   """`streams(maker, split)`: as a run of the config starts with them."""
-  fields = ml_collections.ConfigDict(json.loads(config()))
-  return lambda maker, split='train': run.plan(maker, fields, split)
+  fields = json.loads(config())
+  return lambda maker, split='train': run.plan(
+      maker, fields[f'demands_{split}'], fields['plan_pairs'], split)

@@ -9,7 +9,6 @@ import pytest
 from agentrl import metrics
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
-from agentrl.eigendata import monitor
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
@@ -34,10 +33,12 @@ def clumsy(config):
 
 
 def test_acceptance_rises_where_prompts_are_heeded(clumsy, streams):
-  maker = clumsy()
-  stream, history = evolve.evolve(maker, streams(maker)[0], **OPTIONS)
-  assert history[-1]['audit']['acceptance'] > (
-      history[0]['audit']['acceptance'] + 0.3)
+  maker, rise = clumsy(), []
+  for first in streams(maker)[:3]:
+    stream, history = evolve.evolve(maker, first, **OPTIONS)
+    rise.append(history[-1]['audit']['acceptance']
+                - history[0]['audit']['acceptance'])
+  assert sum(rise) / 3 > 0.3
   assert stream.prompts.version != prompts.load().version
   assert stream.prompts.texts['judge'] == prompts.load().texts['judge']
 
@@ -122,16 +123,6 @@ def test_variety_by_hand():
   assert evolve.variety([said('a b c d'), said('b c d e')]) == 0.6667
 
 
-def test_a_stream_whose_acceptance_falls_is_stopped():
-  def samples(name, flags):
-    return [sample_lib.Sample(task=object() if f == '1' else None,
-                              worker='' if f == '1' else 'x', stream=name)
-            for f in flags]
-  found = [*samples('steady', '1101' * 4), *samples('falls', '1101' '0010'),
-           *samples('poor', '0100' * 4), *samples('unfinished', '1101' '000')]
-  assert monitor.stopped(found, window=4, floor=0.5) == {'falls'}
-
-
 def test_no_lesson_stands_in_the_first_prompts_and_each_has_its_mistake():
   texts = prompts.load().texts
   for habit in habits.HABITS:
@@ -146,13 +137,13 @@ def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
   fields = dict(
       llm_kw={'mistakes': rates, 'heeds': True}, num_train=8, num_test=2,
       plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
-  for name, processes in (('a', 1), ('b', 2)):
+  for name, workers in (('a', 1), ('b', 2)):
     run.synthesize(ml_collections.ConfigDict(json.loads(
-        config(processes=processes, **fields))), tmp_path / name)
+        config(workers=workers, **fields))), tmp_path / name)
   made = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
           for n in 'ab']
   assert made[0] == made[1]
-  streams = streams_lib.loads((tmp_path / 'a/streams.json').read_text())
+  streams = streams_lib.read(str(tmp_path / 'a'), 'streams.json')
   versions = {s.plan.id: s.prompts.version for s in streams['train']}
   rounds = [json.loads(line) for line in
             (tmp_path / 'a/rounds.jsonl').read_text().splitlines()]

@@ -33,7 +33,7 @@ def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
   manifest = metrics.read_json(tmp_path / 'manifest.json')
   assert manifest['train']['rejected'] == found['train']['rejected']
   assert set(manifest['made']) == {
-      'episodes', 'stats.json', 'streams.json', 'rounds.jsonl',
+      'episodes', 'stats.json', 'planned.json', 'streams.json', 'rounds.jsonl',
       'tasks_test.jsonl', 'tasks_train.jsonl'}
 
 
@@ -48,8 +48,8 @@ def test_splits_share_no_entity_and_no_combination(settings, tmp_path):
 
 def test_the_same_seed_gives_the_same_folder_in_any_number_of_processes(
     settings, tmp_path):
-  for name, processes in (('a', 1), ('b', 2)):
-    run.synthesize(settings(processes=processes), tmp_path / name)
+  for name, workers in (('a', 1), ('b', 2)):
+    run.synthesize(settings(workers=workers), tmp_path / name)
   made = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
           for n in 'ab']
   assert made[0] == made[1]

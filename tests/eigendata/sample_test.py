@@ -15,7 +15,8 @@ from agentrl.envs import dialogue
 def make(streams):
   def found(maker, count, split='train'):
     known = streams(maker, split)
-    return [sample_lib.make(maker, known, split, i) for i in range(count)]
+    return [sample_lib.make(maker, known[i % len(known)], split, i)
+            for i in range(count)]
   return found
 
 
@@ -28,8 +29,8 @@ def test_a_sample_is_a_function_of_config_split_and_number(
   again = sample_lib.maker(text)
   order = random.Random(0).sample(range(20), 20)
   known = streams(again)
-  assert all(sample_lib.make(again, known, 'train', i) == first[i]
-             for i in order)
+  assert all(first[i] == sample_lib.make(
+      again, known[i % len(known)], 'train', i) for i in order)
   assert first != make(sample_lib.maker(config(mistakes=wrong, seed=1)), 20)
 
 
@@ -88,11 +89,15 @@ def test_a_dialogue_that_fails_is_tried_once_more(config, make):
   assert all(s.repaired[0].startswith('dialogue: ') for s in mended)
 
 
-def test_databases_take_turns(config, make):
-  found = make(sample_lib.maker(config(seed=3)), 12)
-  for i, sample in enumerate(found):
-    if sample.task:
-      assert sample.task.initial_state['seed'] == 6 + i % 2
+def test_databases_take_turns(config, streams):
+  maker = sample_lib.maker(config(seed=3))
+  stream = streams(maker)[0]
+  found = [sample_lib.make(maker, stream, 'x', i) for i in range(12)]
+  seeds = {i % 2: s.task.initial_state['seed']
+           for i, s in enumerate(found) if s.task}
+  assert set(seeds.values()) == {6, 7}
+  assert all(s.task.initial_state['seed'] == seeds[i % 2]
+             for i, s in enumerate(found) if s.task)
 
 
 def test_usage_is_counted_by_worker(maker, make):

@@ -1,0 +1,162 @@
+"""Scale-up in shards: some tasks of one stream, made by anyone, in any order.
+
+A shard is a function of the stage's `config.json` and `streams.json` and of its
+own name, and leaves one file. So shards can be made by many processes or
+machines, and a stage that is started again makes only those that are missing.
+A stream whose acceptance falls within a shard stops there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+import functools
+import itertools
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+from agentrl import metrics
+from agentrl import types
+from agentrl.eigendata import evolve
+from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import streams as streams_lib
+
+Samples = list[sample_lib.Sample]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shard:
+  """Part `part` of what stream `stream` of a split is to make in a wave."""
+
+  split: str
+  wave: int
+  stream: int
+  part: int
+  quota: int
+
+  @property
+  def name(self) -> str:
+    return f'{self.split}-{self.wave}-{self.stream:03d}-{self.part:03d}'
+
+
+def allot(weights: Mapping[int, float], wanted: int, split: str, *, wave: int,
+          size: int) -> list[Shard]:
+  """Shares tasks out among streams as their weights say.
+
+  Args:
+    weights: of the streams, by their number.
+    wanted: tasks; what is left after rounding down goes to the largest
+      fractions.
+    split: of the tasks.
+    wave: how often this was done before.
+    size: tasks of a shard, at most.
+  """
+  total = sum(weights.values())
+  exact = {i: wanted * weight / total for i, weight in weights.items()}
+  quotas = {i: int(share) for i, share in exact.items()}
+  by_fraction = sorted(exact, key=lambda i: quotas[i] - exact[i])
+  for i in by_fraction[:wanted - sum(quotas.values())]:
+    quotas[i] += 1
+  return [Shard(split, wave, i, part, min(size, quota - part * size))
+          for i, quota in quotas.items()
+          for part in range(-(-quota // size))]
+
+
+def evolve_stream(folder: str, number: int) -> None:
+  """Evolves one stream of `planned.json`; see `evolve.evolve`."""
+  target = pathlib.Path(folder, 'evolved', f'{number:03d}.json')
+  if target.exists():
+    return
+  planned = streams_lib.read(folder, 'planned.json')
+  stream, rounds = evolve.evolve(maker(folder), planned['train'][number],
+                                 **_config(folder)['evolve'])
+  metrics.write_json(target, {
+      'streams': streams_lib.to_json({'train': [stream]}), 'rounds': rounds})
+
+
+def make(folder: str, shard: Shard) -> None:
+  """Makes a shard, unless it is there."""
+  target = _path(folder, shard)
+  if target.exists():
+    return
+  stream = streams_lib.read(folder, 'streams.json')[shard.split][shard.stream]
+  config = _config(folder)
+  samples = produce(maker(folder), stream, shard, config['max_tries'],
+                    **config['monitor'])
+  metrics.write_lines(target, map(types.dumps, samples))
+
+
+def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
+            max_tries: float, *, window: int, floor: float) -> Samples:
+  """Samples in order until the quota is kept, the rejected ones among them.
+
+  Args:
+    m: what all samples share.
+    stream: of the shard.
+    shard: with its quota.
+    max_tries: samples for each one that is wanted, at most.
+    window: samples that a look at the acceptance takes.
+    floor: of the first window's acceptance, below which it ends.
+  """
+  found, kept, seen = [], 0, set()
+  for i in range(math.ceil(max_tries * shard.quota)):
+    sample = unless_seen(sample_lib.make(m, stream, shard.name, i), seen)
+    found.append(sample)
+    kept += sample.task is not None
+    if kept == shard.quota or fell(found, window, floor):
+      break
+  return found
+
+
+def fell(samples: Sequence[sample_lib.Sample], window: int,
+         floor: float) -> bool:
+  """Whether some later `window` samples, callers that were not found aside,
+  had less than `floor` of the acceptance of the first."""
+  kept = [s.task is not None for s in samples if s.worker != 'RandomPool']
+  first = sum(kept[:window])
+  return any(sum(kept[i:i + window]) < floor * first
+             for i in range(window, len(kept) - window + 1, window))
+
+
+def unless_seen(sample: sample_lib.Sample,
+                seen: set[str]) -> sample_lib.Sample:
+  """The sample, or a rejection if its scenario was there before."""
+  if not sample.task:
+    return sample
+  scenario = sample.task.scenario
+  if scenario in seen:
+    return dataclasses.replace(
+        sample, task=None, messages=(), worker='Duplicates',
+        reason='seen before', detail=scenario)
+  seen.add(scenario)
+  return sample
+
+
+def read(folder: str, shards: Iterable[Shard]) -> list[Samples]:
+  """The samples of each shard."""
+  return [[sample_lib.from_json(json.loads(line)) for line
+           in _path(folder, shard).read_text().splitlines()]
+          for shard in shards]
+
+
+def interleave(found: Sequence[Samples]) -> Iterator[sample_lib.Sample]:
+  """First samples first, so that a prefix holds something of every shard."""
+  for row in itertools.zip_longest(*found):
+    yield from (sample for sample in row if sample)
+
+
+def _path(folder: str, shard: Shard) -> pathlib.Path:
+  return pathlib.Path(folder, 'shards', f'{shard.name}.jsonl')
+
+
+@functools.lru_cache(maxsize=2)
+def _config(folder: str | os.PathLike) -> dict[str, Any]:
+  return metrics.read_json(pathlib.Path(folder, 'config.json'))['config']
+
+
+def maker(folder: str) -> sample_lib.Maker:
+  """What all samples of a stage share; the same in each process."""
+  return sample_lib.maker(json.dumps(_config(folder), sort_keys=True))

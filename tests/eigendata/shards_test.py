@@ -1,0 +1,105 @@
+"""Shards share the work out, and are made by anyone, once."""
+
+import dataclasses
+import json
+
+import ml_collections
+import pytest
+
+from agentrl import metrics
+from agentrl import types
+from agentrl.eigendata import run
+from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import shards
+
+
+def quotas(weights, wanted, size):
+  found = shards.allot(dict(enumerate(weights)), wanted, 'train', wave=0,
+                       size=size)
+  return [(s.stream, s.part, s.quota) for s in found]
+
+
+def test_worked_example():
+  # 2.5, 5 and 2.5 tasks: the fraction that comes first gets the last one.
+  assert quotas([1, 2, 1], 10, 4) == [
+      (0, 0, 3), (1, 0, 4), (1, 1, 1), (2, 0, 2)]
+
+
+@pytest.mark.parametrize('wanted', [1, 7, 100, 333])
+def test_all_that_is_wanted_is_shared_out(wanted):
+  found = quotas([0.3, 0.1, 0.25, 0.35], wanted, 20)
+  assert sum(quota for _, _, quota in found) == wanted
+  assert all(1 <= quota <= 20 for _, _, quota in found)
+  assert len({(stream, part) for stream, part, _ in found}) == len(found)
+
+
+def samples(flags, worker='judge'):
+  return [sample_lib.Sample(task=object() if f == '1' else None,
+                            worker='' if f == '1' else worker)
+          for f in flags]
+
+
+@pytest.mark.parametrize('flags, gone', [
+    ('1101' * 4, False), ('1101' '0010', True), ('0100' * 4, False),
+    ('1101' '000', False), ('1101' '1010' '0001', True)])
+def test_a_stream_whose_acceptance_falls_is_stopped(flags, gone):
+  assert shards.fell(samples(flags), window=4, floor=0.5) == gone
+
+
+def test_callers_that_were_not_found_do_not_count():
+  found = samples('1101') + samples('0' * 9, 'RandomPool')
+  assert not shards.fell(found, window=4, floor=0.5)
+
+
+def test_a_shard_ends_when_its_stream_falls(monkeypatch):
+  flags = iter('1111' '0000' '1111')
+  def make(m, stream, purpose, i):
+    return dataclasses.replace(samples(next(flags))[0], detail=str(i),
+                               task=None)
+  monkeypatch.setattr(sample_lib, 'make', make)
+  monkeypatch.setattr(shards, 'unless_seen', lambda s, seen: s
+                      if s.worker else dataclasses.replace(s, task=object()))
+  shard = shards.Shard('train', 0, 0, 0, quota=100)
+  found = shards.produce(None, None, shard, 4, window=4, floor=0.5)
+  assert len(found) == 8
+
+
+def test_samples_survive_their_file(config, streams, tmp_path):
+  maker = sample_lib.maker(config(mistakes={'intent': 0.5}))
+  made = [sample_lib.make(maker, streams(maker)[0], 'x', i) for i in range(9)]
+  shard = shards.Shard('train', 0, 0, 0, 9)
+  metrics.write_lines(tmp_path / 'shards' / f'{shard.name}.jsonl',
+                      map(types.dumps, made))
+  found = shards.read(str(tmp_path), [shard])[0]
+  assert list(map(types.dumps, found)) == list(map(types.dumps, made))
+  assert found[0].messages == made[0].messages
+  assert any(s.task for s in made) and any(s.worker for s in made)
+
+
+class Interrupted(Exception):
+  pass
+
+
+def test_a_stage_that_was_stopped_makes_only_what_is_missing(
+    config, tmp_path, monkeypatch):
+  settings = ml_collections.ConfigDict(json.loads(config(num_test=0)))
+  run.synthesize(settings, tmp_path / 'whole')
+  made, allowed = [], 3
+  plain = shards.produce
+  def produce(m, stream, shard, *args, **kw):
+    if len(made) == allowed:
+      raise Interrupted
+    made.append(shard.name)
+    return plain(m, stream, shard, *args, **kw)
+  monkeypatch.setattr(shards, 'produce', produce)
+  with pytest.raises(Interrupted):
+    run.synthesize(settings, tmp_path / 'parts')
+  kept = sorted(p.stem for p in (tmp_path / 'parts/shards').iterdir())
+  assert kept == sorted(made) and len(kept) == 3
+  allowed = 10**6
+  run.synthesize(settings, tmp_path / 'parts')
+  assert len(set(made)) == len(made) > 3
+  found = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
+           for n in ('whole', 'parts')]
+  assert found[0] == found[1]
+  assert not (tmp_path / 'parts/shards').exists()
