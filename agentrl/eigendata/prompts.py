@@ -50,7 +50,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     'planner': _object(plan={'anyOf': [{'type': 'null'}, _object(
         domain=_TEXT, demands={'type': 'integer'}, families=_TEXTS,
         style=_TEXT, rubric=_TEXTS, failures=_TEXTS)]}),
-    'intent': _object(scenario=_TEXT, demands={'type': 'array'}),
+    'intent': _object(scenario=_TEXT, demands={
+        'type': 'array', 'items': _object(draft={'type': 'integer'},
+                                          goal=_TEXT)}),
     'checker': _object(code=_TEXT),
     'judge': _object(success={'type': 'boolean'},
                      fault={'enum': ['none', 'task', 'trajectory']},

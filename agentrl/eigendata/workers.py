@@ -135,25 +135,21 @@ def user_intent(author: prompts.Author, seeds: Seeds, seed: int) -> Intent:
   """Has the scenario written.
 
   Raises:
-    Rejected: the answer is not what was asked for.
+    Rejected: a demand is of no draft.
   """
   payload = {'knowledge': seeds.knowledge,
              'style': planner.STYLES[seeds.plan.style],
-             'drafts': [dataclasses.asdict(d) for d in seeds.drafts],
+             'drafts': [{k: getattr(d, k) for k in (
+                 'goal', 'about', 'answers', 'kind')} for d in seeds.drafts],
              'others': seeds.others}
   value = author.write('intent', payload, seed)
-  try:
-    demands = tuple(_demand(d) for d in value['demands'])
-    return Intent(value['scenario'], demands, _script(seeds.opening, demands))
-  except (KeyError, TypeError) as e:
-    raise Rejected('UserIntent', 'unreadable', repr(e)) from e
-
-
-def _demand(record: Mapping[str, Any]) -> domain.Demand:
-  beats = tuple(domain.Beat(**b) for b in record['beats'])
-  return domain.Demand(**{
-      **record, 'beats': beats,
-      **{k: tuple(record[k]) for k in ('about', 'answers', 'tell')}})
+  drafts = dict(enumerate(seeds.drafts))
+  if not value['demands'] or any(
+      d['draft'] not in drafts for d in value['demands']):
+    raise Rejected('UserIntent', 'no such draft', repr(value['demands']))
+  demands = tuple(dataclasses.replace(drafts[d['draft']], goal=d['goal'])
+                  for d in value['demands'])
+  return Intent(value['scenario'], demands, _script(seeds.opening, demands))
 
 
 def _script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]

@@ -97,18 +97,21 @@ Wrong = frozenset[str] | None
 
 def _intent(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
   """The drafts of a domain as one scenario."""
-  demands = [dict(d) for d in payload['drafts']]
+  demands = [{'draft': i, 'goal': d['goal']}
+             for i, d in enumerate(payload['drafts'])]
+  about = [d['about'] for d in payload['drafts']]
   if wrong is not None:
-    _spoil(demands, payload['others'], rng, wrong)
+    _spoil(demands, about, payload['others'], rng, wrong)
   goals = ' '.join(f'{i}. {d["goal"]}' for i, d in enumerate(demands, 1))
   return {'scenario': f'{payload["knowledge"]} {payload["style"]} {goals}',
           'demands': demands}
 
 
-def _spoil(demands: list[Value], others: Sequence[str], rng: random.Random,
+def _spoil(demands: list[Value], about: Sequence[Sequence[str]],
+           others: Sequence[str], rng: random.Random,
            avoided: frozenset[str]) -> None:
   """A wrong entity, a missing detail, or a demand that is taken back."""
-  details = [(d, word) for d in demands for word in d['about']
+  details = [(d, word) for d, words in zip(demands, about) for word in words
              if word in d['goal']]
   if details and rng.random() < 0.7:
     demand, word = rng.choice(details)

@@ -9,6 +9,7 @@ import pytest
 from agentrl.data import episodes
 from agentrl.eigendata import sample as sample_lib
 from agentrl.envs import dialogue
+from agentrl.llm import llm as llm_lib
 
 
 @pytest.fixture
@@ -120,3 +121,21 @@ def test_kinds_are_mixed_as_asked(config, make):
   assert all(s.task.kind != 'do' for s in always if s.task)
   assert all(s.task.kind == 'do' for s in never if s.task)
   assert dataclasses.asdict(always[0]) != dataclasses.asdict(never[0])
+
+
+class Astray:
+  """Writes of a draft that it was not given."""
+
+  stage, usage = '', {}
+
+  def complete(self, messages, *, schema=None, tools=(), seed):
+    demands = [{'draft': 7, 'goal': 'Fly me to the moon.'}]
+    return llm_lib.Reply(None, {'scenario': 'You fly.', 'demands': demands})
+
+
+def test_demands_of_no_draft_are_rejected(maker, streams):
+  stream = streams(maker)[0]
+  lost = dataclasses.replace(maker, llm=Astray())
+  found = [sample_lib.make(lost, stream, 'x', i) for i in range(9)]
+  assert {s.worker for s in found} <= {'UserIntent', 'RandomPool'}
+  assert any(s.reason == 'no such draft' for s in found)

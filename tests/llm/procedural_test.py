@@ -64,7 +64,8 @@ INTENT = {'role': 'intent', 'knowledge': 'You are Ann.', 'drafts': DRAFTS,
 
 
 def test_the_scenario_says_who_how_and_what():
-  assert ask(INTENT).value == {'demands': DRAFTS, 'scenario': (
+  demands = [{'draft': i, 'goal': d['goal']} for i, d in enumerate(DRAFTS)]
+  assert ask(INTENT).value == {'demands': demands, 'scenario': (
       'You are Ann. You are brief. 1. Cancel order a-b. 2. Pay your bill.')}
 
 
