@@ -38,6 +38,7 @@ class Plan:
     rubric: what a good dialogue keeps to.
     failures: kinds of mistakes to watch for.
     overlap: share of the combinations it came with that an earlier plan had.
+    emphasis: weights of the combinations; () if all weigh the same.
   """
 
   id: str
@@ -48,6 +49,7 @@ class Plan:
   rubric: tuple[str, ...] = ()
   failures: tuple[str, ...] = ()
   overlap: float = 0.0
+  emphasis: tuple[float, ...] = ()
 
   @property
   def demands(self) -> int:
@@ -59,7 +61,8 @@ def from_json(record: Mapping[str, Any]) -> Plan:
   return Plan(**{
       **record, 'combinations': tuple(map(tuple, record['combinations'])),
       'rubric': tuple(record['rubric']),
-      'failures': tuple(record['failures'])})
+      'failures': tuple(record['failures']),
+      'emphasis': tuple(record['emphasis'])})
 
 
 def held_out(combination: Sequence[str]) -> bool:
@@ -158,8 +161,10 @@ def _names(plan: Plan) -> list[str]:
 
 def weigh(plans: Sequence[Plan], weights: Sequence[float]) -> list[float]:
   """How often each plan is drawn, so that domains are drawn alike, and tasks
-  with 1, 2, .. demands as their weights say."""
+  with 1, 2, .. demands as their weights say; by their emphasis beside that."""
   peers = [sum((p.domain, p.demands) == (q.domain, q.demands) for q in plans)
            for p in plans]
   domains = len({p.domain for p in plans})
-  return [weights[p.demands - 1] / n / domains for p, n in zip(plans, peers)]
+  return [weights[p.demands - 1] / n / domains
+          * (sum(p.emphasis) / len(p.emphasis) if p.emphasis else 1.0)
+          for p, n in zip(plans, peers)]

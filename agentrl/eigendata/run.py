@@ -9,9 +9,10 @@ and the manifest. Stopped at any time and started again it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+import itertools
 import json
 import shutil
 from typing import Any
@@ -25,6 +26,7 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import certify
+from agentrl.eigendata import feedback
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import runners
@@ -32,8 +34,6 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import shards as shards_lib
 from agentrl.eigendata import statistics
 from agentrl.eigendata import streams as streams_lib
-
-WAVES = 4  # in which what the shards before fell short by is made
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -47,14 +47,17 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
       json.loads(config.to_json_best_effort()), sort_keys=True))
   runner = resolve.call(resolve.name(config.runner), {
       'workers': config.workers, **config.runner_kw})
-  run = runs.start(workdir, 'data', config)
+  run = runs.start(workdir, 'data', config, {
+      'feedback': config.feedback} if config.feedback else {})
   if run.done:
     return
+  failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
   if not (run.folder / 'planned.json').exists():
     weights = {'train': config.demands_train, 'test': config.demands_test}
     metrics.write_json(run.folder / 'planned.json', streams_lib.to_json({
-        split: plan(maker, weights[split], config.plan_pairs, split)
+        split: plan(maker, weights[split], config.plan_pairs, split,
+                    failures if split == 'train' else {})
         for split, count in wanted.items() if count}))
   with runner as run_all:
     streams = _evolve(run, config.evolve.rounds, run_all)
@@ -67,7 +70,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
-      seed=config.seed,
+      seed=config.seed, feedback=failures,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
@@ -78,8 +81,15 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
-         split: str) -> list[streams_lib.Stream]:
-  """The streams of a split as they start; arguments as of `planner.write`.
+         split: str, failures: Mapping[str, Any]) -> list[streams_lib.Stream]:
+  """The streams of a split as they start.
+
+  Args:
+    maker: what all samples share.
+    weights: of tasks with 1, 2, .. demands.
+    pairs: the most plans.
+    split: of the plans.
+    failures: what a student fails at, see `feedback.read`; {} for none.
 
   Raises:
     ValueError: no plan was fit.
@@ -91,6 +101,7 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
   plans = planner.write(
       author, families, split, weights, pairs=pairs,
       seed=sample_lib.seed_of(maker.seed, split, 'planner'))
+  plans = feedback.weigh(plans, failures) if failures else plans
   return [streams_lib.Stream(p, author.prompts, weight)
           for p, weight in zip(plans, planner.weigh(plans, weights))]
 
@@ -129,8 +140,8 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
   folder, found, seen, missing = str(run.folder), [], set(), wanted
   live = {i: stream.weight for i, stream in enumerate(streams)}
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
-    for wave in range(WAVES):
-      if not (missing and live):
+    for wave in itertools.count():  # each makes what is missing after the last
+      if not (missing and live and len(found) < wanted * config.max_tries):
         break
       todo = shards_lib.allot(live, missing, split, wave=wave,
                               size=config.shard_size)

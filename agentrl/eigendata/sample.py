@@ -16,11 +16,13 @@ from typing import Any
 from agentrl import resolve
 from agentrl import types
 from agentrl.eigendata import certify
+from agentrl.eigendata import hindsight
 from agentrl.eigendata import judge
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import streams as streams_lib
 from agentrl.eigendata import workers
+from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
@@ -156,8 +158,34 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
       job.repaired.append(f'dialogue: {verdict.reason}')
       if verdict.fault == 'task':
         task = _certified(job, task, intent, verdict.critique)
+  drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
+  if drafts and (task := _relabelled(
+      job, dataclasses.replace(seeds, drafts=drafts), name, played)):
+    return task, played[1].messages
   raise workers.Rejected('TrajectoryValidation', verdict.reason,
                          verdict.critique)
+
+
+def _relabelled(job: _Job, seeds: workers.Seeds, name: str,
+                played: tuple[domain.World, dialogue.End]
+                ) -> types.Task | None:
+  """The task of the demands that a dialogue met; None if it is no sound one,
+  or the dialogue does not fit it."""
+  job.author.llm.stage = 'UserIntent'
+  try:
+    intent = workers.user_intent(job.author, seeds, job.seed('hindsight'))
+    task = workers.validate_task(job.env, seeds, intent, name=name,
+                                 seed=job.seed('gold'))
+    task = _certified(job, task, intent, '')
+  except workers.Rejected:
+    return None
+  job.author.llm.stage = 'TrajectoryValidation'
+  verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
+                          seed=job.seed('judge', 'hindsight'))
+  if verdict.reason:
+    return None
+  job.repaired.append('dialogue: relabelled')
+  return task
 
 
 def _certified(job: _Job, task: types.Task, intent: workers.Intent,

@@ -82,7 +82,7 @@ def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,
   blank = types.Task('', env.name, '', initial_state=start)
   callers, entities = _people(env, database, plan.split)
   for _ in range(TRIES):
-    names = rng.choice(plan.combinations)
+    names = rng.choices(plan.combinations, plan.emphasis or None)[0]
     names = rng.sample(names, len(names))
     caller, world = rng.choice(callers), env.start(blank)
     drafts = _draft(env, world, caller, names, rng)

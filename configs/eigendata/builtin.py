@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.demands_test = (0.0, 0.6, 0.4)
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
+  c.feedback = ''  # an evaluation, whose failures weigh more
   c.plan_pairs = 64  # synthesis and evaluation plans, at most
   # Rounds in which each plan's prompts are revised; 0 for none.
   c.evolve = dict(rounds=0, pilot=10, audit=20, patience=3, target=0.95)

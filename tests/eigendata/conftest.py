@@ -27,7 +27,8 @@ def config(monkeypatch):
         'env': {'prompt': 'brief'},
         'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
         'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,
-        'plan_pairs': 64, 'monitor': {'window': 40, 'floor': 0.5},
+        'plan_pairs': 64, 'feedback': '',
+        'monitor': {'window': 40, 'floor': 0.5},
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
                    'target': 0.95},
         'runner': 'agentrl.eigendata.runners:processes', 'runner_kw': {},
@@ -53,4 +54,4 @@ def streams(config):
   """`streams(maker, split)`: as a run of the config starts with them."""
   fields = json.loads(config())
   return lambda maker, split='train': run.plan(
-      maker, fields[f'demands_{split}'], fields['plan_pairs'], split)
+      maker, fields[f'demands_{split}'], fields['plan_pairs'], split, {})
