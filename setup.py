@@ -41,6 +41,7 @@ setuptools.setup(
         'tqdm',
     ],
     extras_require={
+        'beam': ['apache-beam'],
         'cuda': ['jax[cuda13]'],
         'hf': ['gguf', 'safetensors', 'tokenizers'],
         'llm': ['openai>=1'],

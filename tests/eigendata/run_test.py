@@ -46,15 +46,6 @@ def test_splits_share_no_entity_and_no_combination(settings, tmp_path):
   assert not words(train) & words(test)
 
 
-def test_the_same_seed_gives_the_same_folder_in_any_number_of_processes(
-    settings, tmp_path):
-  for name, workers in (('a', 1), ('b', 2)):
-    run.synthesize(settings(workers=workers), tmp_path / name)
-  made = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
-          for n in 'ab']
-  assert made[0] == made[1]
-
-
 def test_a_finished_stage_is_not_repeated_and_not_overwritten(
     settings, tmp_path):
   run.synthesize(settings(), tmp_path)

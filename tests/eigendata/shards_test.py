@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 
 import ml_collections
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from agentrl import metrics
 from agentrl import types
 from agentrl.eigendata import run
+from agentrl.eigendata import runners
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import shards
 
@@ -103,3 +106,31 @@ def test_a_stage_that_was_stopped_makes_only_what_is_missing(
            for n in ('whole', 'parts')]
   assert found[0] == found[1]
   assert not (tmp_path / 'parts/shards').exists()
+
+
+@pytest.mark.parametrize('runner, workers', [
+    ('threads', 3), ('processes', 2), ('beam', 1),
+    pytest.param('beam', 8, marks=pytest.mark.slow)])
+def test_whoever_makes_the_shards_the_corpus_is_the_same(
+    config, tmp_path, monkeypatch, runner, workers):
+  if runner == 'beam':
+    pytest.importorskip('apache_beam')
+    paths = [str(pathlib.Path(__file__).parent), os.environ.get('PYTHONPATH')]
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join(filter(None, paths)))
+  made = []
+  for name, fields in (('alone', {}), ('many', {
+      'runner': f'agentrl.eigendata.runners:{runner}', 'workers': workers})):
+    run.synthesize(ml_collections.ConfigDict(json.loads(config(**fields))),
+                   tmp_path / name)
+    made.append(metrics.read_json(tmp_path / name / 'manifest.json')['made'])
+  assert made[0] == made[1]
+
+
+def test_an_error_in_a_thread_is_raised_and_ends_the_rest():
+  seen = []
+  def job(i):
+    seen.append(i)
+    raise Interrupted
+  with pytest.raises(Interrupted), runners.threads(1) as run_all:
+    run_all(job, range(100), lambda: None)
+  assert len(seen) < 100
