@@ -10,7 +10,9 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import functools
+import itertools
 import multiprocessing
+from multiprocessing import pool as pool_lib
 import re
 import signal
 from typing import Any
@@ -25,6 +27,8 @@ from agentrl.data import episodes
 from agentrl.eigendata import certify
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
+from agentrl.llm import budget
+from agentrl.llm import llm as llm_lib
 
 SPLITS = ('train', 'test')
 CHUNK = 8  # samples that a process takes at a time
@@ -34,27 +38,37 @@ BLOCK = 256  # samples under way
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
 
+  A run whose budget is used up ends with what it has, and its manifest says so.
+
   Raises:
     ValueError: a wrong config, or too few samples were good.
+    llm.Unavailable: the LLM did not answer.
   """
   run = runs.start(workdir, 'data', config)
   if run.done:
     return
   text = config.to_json_best_effort()
   maker = sample_lib.maker(text)  # a wrong config fails here, at once
-  found = {}
-  with _mapper(config.processes) as mapper:
-    for split, wanted in (('train', config.num_train),
-                          ('test', config.num_test)):
-      job = functools.partial(_job, text, split)
-      samples = mapper(job, range(int(wanted * config.max_tries)))
-      found[split] = _collect(samples, split, wanted)
+  ledger, found = maker.ledger, {}
+  try:
+    with _mapper(config.processes, config.threads, ledger) as mapper:
+      for split, wanted in (('train', config.num_train),
+                            ('test', config.num_test)):
+        job = functools.partial(_job, text, split)
+        numbers = itertools.takewhile(
+            lambda _: not ledger.stopped, range(int(wanted * config.max_tries)))
+        found[split] = _collect(mapper(job, numbers), split, wanted, ledger)
+  finally:
+    stopped = ledger.stopped
+    ledger.stop('the run is over')  # for samples that nobody waits for
+    sample_lib.maker.cache_clear()
   digest, files = _write(run.folder, found)
   stats = {split: describe(samples) for split, samples in found.items()}
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.version(),
       seed=config.seed,
+      cost=_cost(found, ledger), stopped=stopped,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
@@ -63,8 +77,23 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 @contextlib.contextmanager
-def _mapper(processes: int) -> Iterator[Any]:
-  """An ordered lazy map, over processes if there is more than one."""
+def _mapper(processes: int, threads: int, ledger: budget.Ledger
+           ) -> Iterator[Any]:
+  """An ordered lazy map, over processes or threads if there are several.
+
+  Raises:
+    ValueError: several of both, or of processes with an LLM that is paid for.
+  """
+  if processes > 1 and (threads > 1 or ledger.models):
+    raise ValueError(
+        f'config.processes={processes} is for an LLM that computes: for '
+        f'{", ".join(sorted(ledger.models)) or "threads"} set '
+        'config.processes=1 and config.threads to the calls at once. Limits '
+        'and budget hold within one process.')
+  if threads > 1:
+    with pool_lib.ThreadPool(threads) as pool:
+      yield functools.partial(_ordered, pool, threads, 1)
+    return
   if processes <= 1:
     yield map
     return
@@ -72,17 +101,17 @@ def _mapper(processes: int) -> Iterator[Any]:
   ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
   with multiprocessing.get_context('spawn').Pool(processes) as pool:
     signal.signal(signal.SIGINT, ours)
-    yield functools.partial(_ordered, pool, 3 * processes)
+    yield functools.partial(_ordered, pool, 3 * processes, CHUNK)
 
 
-def _ordered(pool: Any, ahead: int, job: Callable[[int], sample_lib.Sample],
-             numbers: Sequence[int]) -> Iterator[sample_lib.Sample]:
+def _ordered(pool: Any, ahead: int, size: int,
+             job: Callable[[int], sample_lib.Sample], numbers: Iterable[int]
+             ) -> Iterator[sample_lib.Sample]:
   """`pool.imap` that runs at most `ahead` chunks ahead: most numbers are
   never needed, and what stands in the queue is done all the same."""
-  waiting = collections.deque()
-  for start in range(0, len(numbers), CHUNK):
-    chunk = numbers[start:start + CHUNK]
-    waiting.append(pool.map_async(job, chunk, chunksize=CHUNK))
+  numbers, waiting = iter(numbers), collections.deque()
+  while chunk := list(itertools.islice(numbers, size)):
+    waiting.append(pool.map_async(job, chunk, chunksize=size))
     if len(waiting) > ahead:
       yield from waiting.popleft().get()
   while waiting:
@@ -93,12 +122,12 @@ def _job(config: str, split: str, i: int) -> sample_lib.Sample:
   return sample_lib.make(sample_lib.maker(config), split, i)
 
 
-def _collect(samples: Iterable[sample_lib.Sample], split: str,
-             wanted: int) -> list[sample_lib.Sample]:
+def _collect(samples: Iterable[sample_lib.Sample], split: str, wanted: int,
+             ledger: budget.Ledger) -> list[sample_lib.Sample]:
   """Samples in order until `wanted` are kept, the rejected ones among them.
 
   Raises:
-    ValueError: they ran out before.
+    ValueError: they ran out before, or the budget before any was kept.
   """
   found, kept, seen = [], 0, set()
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
@@ -114,11 +143,13 @@ def _collect(samples: Iterable[sample_lib.Sample], split: str,
         bar.set_postfix_str(f'{len(found)} tried', refresh=False)
       if kept == wanted:
         return found
-  if wanted:
+  enough = ledger.stopped and (kept or split != SPLITS[0])
+  if wanted and not enough:
     reasons = describe(found)['rejected']
     raise ValueError(
         f'Only {kept} of {wanted} tasks for {split} after {len(found)} '
-        f'samples: raise config.max_tries. Rejected: {reasons}.')
+        f'samples: {ledger.stopped or "raise config.max_tries"}. Rejected: '
+        f'{reasons}.')
   return found
 
 
@@ -140,8 +171,7 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
   usage = collections.Counter()
   for s in samples:
     for worker, use in s.usage.items():
-      usage[worker, 'calls'] += use.calls
-      usage[worker, 'words'] += use.prompt_tokens + use.completion_tokens
+      usage[worker, 'calls'] += use.calls + use.hits
   tasks = [s.task for s in kept]
   return {
       'tried': len(samples), 'kept': len(kept),
@@ -161,6 +191,24 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
       'lengths': _lengths(kept), 'vocabulary': _vocabulary(kept),
       'usage': {f'{worker}/{unit}': n
                 for (worker, unit), n in sorted(usage.items())}}
+
+
+def _cost(found: dict[str, list[sample_lib.Sample]],
+          ledger: budget.Ledger) -> dict[str, Any]:
+  """What each stage took, and what was paid, samples that were not needed
+  among it. A task has its price even where the cache had all answers."""
+  stages = collections.defaultdict(llm_lib.Usage)
+  samples = [s for split in found.values() for s in split]
+  for s in samples:
+    for stage, use in s.usage.items():
+      stages[stage] += use
+  dollars = sum((u.saved for u in stages.values()), ledger.spent.dollars)
+  kept = sum(s.task is not None for s in samples)
+  return {
+      'stages': {k: types.to_json(v) for k, v in sorted(stages.items())},
+      'paid': types.to_json(ledger.spent), 'unpriced': sorted(ledger.unpriced),
+      'dollars_per_task': (None if ledger.unpriced
+                           else round(dollars / max(1, kept), 6))}
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

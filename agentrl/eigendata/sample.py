@@ -22,8 +22,13 @@ from agentrl.eigendata import planner
 from agentrl.eigendata import workers
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
+from agentrl.llm import budget
+from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
 
+# Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
+STAGES = ('UserIntent', 'ValidationFunction', 'DialogSynthesis',
+          'TrajectoryValidation')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 
 
@@ -52,10 +57,11 @@ class Sample:
 
 @dataclasses.dataclass
 class Maker:
-  """What all samples of a config share."""
+  """What all samples of a config share, also those of other threads."""
 
   envs: Mapping[str, domain.Domain]
   llm: llm_lib.Meter
+  ledger: budget.Ledger
   plans: Mapping[str, Mapping[planner.Plan, float]]  # split -> plan -> weight
   seed: int
   databases: int
@@ -72,9 +78,14 @@ def maker(config: str) -> Maker:
   demands = {'train': c['demands_train'], 'test': c['demands_test']}
   plans = {split: planner.plans(families, split, weights)
            for split, weights in demands.items()}
-  writer = resolve.call(resolve.name(c['llm']), c['llm_kw'])
-  return Maker(envs, llm_lib.Meter(writer), plans, c['seed'],
-               c['databases'], c['other_share'])
+  for stage in c['llm_roles']:
+    if stage not in STAGES:
+      raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
+                       'that name asks.' + resolve.hint(stage, STAGES))
+  llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
+                           account=c['llm_account'])
+  return Maker(envs, llm, ledger, plans, c['seed'], c['databases'],
+               c['other_share'])
 
 
 def seed_of(*parts: Any) -> int:
@@ -100,6 +111,10 @@ def make(m: Maker, split: str, i: int) -> Sample:
     task, messages = _write(job, seeds, f'{plan.domain}-{split}-{i:05d}')
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
+  except llm_lib.Rejected as e:
+    why = {'worker': e.stage, 'reason': e.reason, 'detail': e.detail}
+  except llm_lib.OverBudget as e:
+    why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
                 usage=dict(m.llm.usage), **why)
 

@@ -147,7 +147,7 @@ def user_intent(llm: llm_lib.LLM, seeds: Seeds, seed: int) -> Intent:
   try:
     demands = tuple(_demand(d) for d in value['demands'])
     return Intent(value['scenario'], demands, _script(seeds.opening, demands))
-  except (KeyError, TypeError) as e:
+  except (LookupError, TypeError, ValueError, AttributeError) as e:
     raise Rejected('UserIntent', 'unreadable', repr(e)) from e
 
 

@@ -7,6 +7,7 @@ Figures: LOG.md.
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -21,8 +22,14 @@ def get_config() -> ml_collections.ConfigDict:
   c.demands_test = (0.0, 0.6, 0.4)
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
-  c.processes = 2
+  c.processes = 2  # for an LLM that computes
+  c.threads = 1  # samples at once with an LLM that waits, and processes=1
   c.llm = 'agentrl.llm.procedural:Procedural'
   c.llm_kw = dict(mistakes=dict(
       intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02))
+  # Worker -> what of llm_kw differs for it; with `llm`, a path: all of it.
+  c.llm_roles = {}
+  c.llm_account = dict(  # see agentrl/llm/build.py
+      prices=(), cache='', dollars=config_dict.placeholder(float),
+      tokens=config_dict.placeholder(int))
   return c

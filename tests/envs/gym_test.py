@@ -20,7 +20,8 @@ NEVER = dict.fromkeys(('intent', 'user', 'agent', 'checker', 'judge'), 0.0)
 MAKER = json.dumps(dict(
     seed=0, domains=['orders'], env={}, databases=4, other_share=0.5,
     demands_train=[1.0], demands_test=[0.5, 0.5],
-    llm='agentrl.llm.procedural:Procedural', llm_kw=dict(mistakes=NEVER)))
+    llm='agentrl.llm.procedural:Procedural', llm_kw=dict(mistakes=NEVER),
+    llm_roles={}, llm_account={}))
 LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
 
 
