@@ -13,11 +13,13 @@ from agentrl.train import tuning
 
 ROOT = pathlib.Path(__file__).parent.parent
 STAGES = {'sft': 'agentrl.sft.train:train', 'grpo': 'agentrl.rl.train:train',
-          'eval': 'agentrl.eval.run:evaluate'}
+          'eval': 'agentrl.eval.run:evaluate',
+          'eigendata': 'agentrl.eigendata.run:synthesize'}
 # What of a model of their own vocabulary the data decide.
 SIZES = dict(vocab_size=512, num_layers=1, d_model=8, num_heads=1,
              num_kv_heads=1, head_dim=8, d_ff=8, max_length=32)
-ONE = [('sft/builtin.py', 'side=user'), ('sft/builtin.py', None),
+ONE = [('eigendata/builtin.py', None), ('eigendata/openai.py', 'model=m'),
+       ('sft/builtin.py', 'side=user'), ('sft/builtin.py', None),
        ('grpo/builtin.py', None), ('eval/builtin.py', None),
        ('eval/tau2.py', None),
        *((f'{stage}/{name}.py', arg) for stage in ('sft', 'grpo')
@@ -62,7 +64,7 @@ def test_all_files_are_among_these():
   files = {str(p.relative_to(ROOT / 'configs'))
            for p in (ROOT / 'configs').rglob('*.py')}
   assert files == {path for path, _ in ONE + CHAINS} | {
-      'common.py', 'models.py', 'eigendata/builtin.py'}
+      'common.py', 'models.py'}
 
 
 @pytest.mark.parametrize('path, arg', ONE)

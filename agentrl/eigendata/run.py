@@ -54,7 +54,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     with _mapper(config.processes, config.threads, ledger) as mapper:
       for split, wanted in (('train', config.num_train),
                             ('test', config.num_test)):
-        job = functools.partial(_job, text, split)
+        job = (functools.partial(_job, text, split) if config.processes > 1
+               else functools.partial(sample_lib.make, maker, split))
         numbers = itertools.takewhile(
             lambda _: not ledger.stopped, range(int(wanted * config.max_tries)))
         found[split] = _collect(mapper(job, numbers), split, wanted, ledger)

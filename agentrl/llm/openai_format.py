@@ -141,7 +141,9 @@ def _call(record: Mapping[str, Any]) -> types.ToolCall:
     ValueError: its arguments are not a JSON object.
   """
   name, text = (record['function'][k] for k in ('name', 'arguments'))
-  arguments = llm.loads(text or '{}') if isinstance(text, str) else text
+  if not isinstance(text, str):  # some servers parse them
+    text = json.dumps(text or {})
+  arguments = llm.loads(text or '{}')
   if not isinstance(arguments, dict):
     raise ValueError(f'arguments must be a JSON object, not {text[:80]!r}')
   if not isinstance(name, str):
