@@ -162,7 +162,7 @@ def unwritable(value: Any) -> str:
   """Why no file can hold a value: half a surrogate pair, which JSON can spell,
   is not a character. '' if one can."""
   try:
-    types.dumps(value).encode()
+    json.dumps(value, ensure_ascii=False).encode()
   except UnicodeEncodeError:
     return 'it holds half a character'
   return ''

@@ -13,7 +13,8 @@ CALL = types.ToolCall('find', {'a': [1, 'ö']}, requestor='user')
 CHAT = [types.Message('system', 'Do.'), types.Message('user', 'This.')]
 REPLY = llm.Reply(
     types.Message('assistant', 'ä', (CALL,)),
-    usage=llm.Usage(5, 3, 1, 2, dollars=0.5), thinking='hm', end='truncated', problem='too long')
+    usage=llm.Usage(5, 3, 1, 2, dollars=0.5), thinking='hm', end='truncated',
+    problem='too long')
 
 
 class Counting:
