@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import http.server
 import json
+import sys
 import threading
 from typing import Any
 
@@ -225,6 +226,10 @@ class ChatServer(http.server.ThreadingHTTPServer):
     self.closing.set()
     self.shutdown()
     self.server_close()
+
+  def handle_error(self, request: Any, client_address: Any) -> None:
+    if not isinstance(sys.exception(), ConnectionError):  # a client that left
+      super().handle_error(request, client_address)
 
   def take(self, body: dict[str, Any], key: str) -> str:
     """Notes a request; the fault that it meets."""

@@ -49,7 +49,12 @@ def make(path: str, kw: Mapping[str, Any], *,
   """
   a = resolve.call(Account, account)
   ledger = budget.Ledger(a.dollars, a.tokens)
-  prices = {model: budget.Price(*row) for model, *row in a.prices}
+  prices = {}
+  for row in a.prices:
+    if len(row) != 4:
+      raise ValueError(f'A price is a row (model, prompt, completion, cached '
+                       f'prompt), in dollars a million tokens, got {row!r}.')
+    prices[row[0]] = budget.Price(*row[1:])
 
   def wrapped(path: str, kw: Mapping[str, Any]) -> llm_lib.LLM:
     model = resolve.call(resolve.name(path), kw)

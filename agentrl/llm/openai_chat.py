@@ -79,11 +79,16 @@ class Limits:
 
 
 class _Again(Exception):
-  """A call failed that may succeed later; `after_s` is what the server says."""
+  """A call failed that may succeed later.
 
-  def __init__(self, why: str, after_s: float = 0.0):
+  Attributes:
+    after_s: not before that, says the server.
+    nobody: there may be none at that address.
+  """
+
+  def __init__(self, why: str, after_s: float = 0.0, nobody: bool = False):
     super().__init__(why)
-    self.after_s = after_s
+    self.after_s, self.nobody = after_s, nobody
 
 
 class OpenAIChat:
@@ -158,20 +163,16 @@ class OpenAIChat:
         try:
           return await self._send(body, most)
         except _Again as e:
-          why, after_s = str(e), e.after_s
-      first_s, most_s = BACKOFF_S
+          again = e
       tries += 1
-      # Full jitter: calls that failed together do not come back together.
-      pause = after_s + random.uniform(0, min(most_s, first_s * 2**tries))
+      pause = again.after_s + _backoff(tries)
       waited += time.monotonic() - began + pause
-      patience = (self._limits.max_wait_s if self._known
-                  else min(self._limits.max_wait_s, STRANGER_S))
-      if waited > patience:
+      if waited > min(self._limits.max_wait_s,
+                      STRANGER_S if again.nobody else float('inf')):
         raise llm.Unavailable(
-            f'{self._name} gave no answer in {tries} tries; the last: {why}. '
-            f'Is {self._url} its address? The same command goes on from what '
-            'is in config.llm_cache.')
-      self._requests.hold(time.monotonic() + after_s)
+            f'{self._name} gave no answer in {tries} tries; the last: {again}. '
+            f'Is {self._url} its address?')
+      self._requests.hold(time.monotonic() + again.after_s)
       await asyncio.sleep(pause)
 
   async def _turn(self, most: llm.Usage) -> None:
@@ -195,7 +196,8 @@ class OpenAIChat:
       raise _Again(f'nothing within {self._limits.timeout_s} s') from None
     except self._openai.APIConnectionError as e:
       why = f'{type(e.__cause__).__name__}: {e.__cause__}'
-      raise _Again(self._safe(f'connection failed, {why}')) from None
+      raise _Again(self._safe(f'connection failed, {why}'),
+                   nobody=not self._known) from None
     except self._openai.APIStatusError as e:
       self._known = True
       return self._refused(e, most)
@@ -266,6 +268,13 @@ def _loop() -> asyncio.AbstractEventLoop:
   loop = asyncio.new_event_loop()
   threading.Thread(target=loop.run_forever, name='llm', daemon=True).start()
   return loop
+
+
+def _backoff(tries: int) -> float:
+  """Seconds to wait, by full jitter: calls that failed together do not come
+  back together."""
+  first_s, most_s = BACKOFF_S
+  return random.uniform(0, min(most_s, first_s * 2**min(tries, 20)))
 
 
 def _likely(most: llm.Usage) -> float:

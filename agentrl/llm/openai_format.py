@@ -26,13 +26,12 @@ def request(messages: Sequence[types.Message], *,
   Args:
     messages: the chat. Calls without an id take that of their result.
     schema: of the answer, or None.
-    tools: schemas of the tools at hand; none: those that the prompt carries.
+    tools: schemas of the tools at hand.
     form: how a schema is asked for. `json_schema` leaves it to the server,
       `json_object` asks it for JSON and states the schema in the prompt,
       `prompt` only states it.
   """
   found: dict[str, Any] = {}
-  tools = tools or [t for m in messages for t in m.tools]
   if tools:
     found['tools'] = list(tools)
   stated = ''

@@ -81,6 +81,7 @@ def test_the_budget_ends_a_run_in_good_order_and_the_cache_goes_on(
   assert short['stopped'].startswith('over budget: $0.0')
   kept = short['train']['kept']
   assert 0 < kept < 50 and short['test']['kept'] == 0
+  assert short['train']['rejected']['Budget: used up'] <= 5  # one a thread
   paid = short['cost']['paid']
   assert paid['calls'] == len(server.asked)
   assert paid['dollars'] == pytest.approx(len(server.asked) * 44e-6)
@@ -132,6 +133,7 @@ def test_a_judge_of_its_own(corpus):
     (dict(processes=2, threads=1), 'for a-model set config.processes=1'),
     (dict(llm_roles=dict(TrajectoryValidator={})), "mean 'TrajectoryValidati"),
     (dict(llm_account=dict(dollars=1.0)), "No price of 'a-model'"),
+    (dict(llm_account=dict(prices=[['a-model', 1.0]])), 'A price is a row'),
     (dict(llm_account=dict(dollar=1.0)), "Did you mean 'dollars'"),
     (dict(llm_kw=dict(model='')), 'No model to ask'),
 ])

@@ -54,6 +54,20 @@ def test_faults_that_pass_are_waited_for(serve, fault):
   assert len(server.asked) == 3 and server.asked[0] == server.asked[2]
 
 
+def test_an_answer_that_trickles_in_is_not_waited_for(serve, monkeypatch):
+  def trickle(chat):
+    chat.send_response(200)
+    chat.send_header('Content-Length', '1000')
+    chat.end_headers()
+    while not chat.server.closing.wait(0.05):
+      chat.wfile.write(b' ')
+      chat.wfile.flush()
+  monkeypatch.setitem(testing.FAULTS, 'trickle', trickle)
+  server = serve(lambda body: 'Hello.', 'trickle')
+  client(timeout_s=0.3).complete(CHAT, seed=0)
+  assert len(server.asked) == 2
+
+
 def test_retry_after_is_kept_to(serve, monkeypatch):
   times = []
   monkeypatch.setitem(testing.FAULTS, 'busy', lambda chat: (

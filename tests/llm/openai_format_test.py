@@ -43,7 +43,6 @@ def test_calls_and_results_share_an_id():
   assert said[2]['tool_calls'][1]['function'] == {
       'name': 'find', 'arguments': '{"n": 2}'}
   assert said[5] == {'role': 'assistant', 'content': 'Found.'}
-  assert request(said and chat) == {'messages': said}
 
 
 def test_what_is_said_comes_back_the_same():
@@ -55,10 +54,8 @@ def test_what_is_said_comes_back_the_same():
     assert (found, thinking, problem) == (message, '', '')
 
 
-def test_tools_are_given_or_those_of_the_prompt():
-  shown = types.Message('system', 'Do.', tools=(TOOL,))
+def test_an_empty_list_of_tools_is_not_sent():
   assert request([SYSTEM, HELLO], tools=(TOOL,))['tools'] == [TOOL]
-  assert request([shown, HELLO])['tools'] == [TOOL]
   assert 'tools' not in request([SYSTEM, HELLO])
 
 
