@@ -28,6 +28,7 @@ setuptools.setup(
         'importlib_resources',  # tensorflow-datasets forgets to ask for it
         'jax>=0.10,<0.13',
         'jinja2',
+        'jsonschema',
         'matplotlib',
         'ml-collections>=1.0',
         'numpy',

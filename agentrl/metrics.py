@@ -8,17 +8,21 @@ import math
 import os
 import pathlib
 from typing import Any
+import uuid
 
 Path = str | os.PathLike
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-  """Writes under a temporary name, then renames."""
+  """Writes under a temporary name of its own, then renames."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(path.name + '.tmp')
-  temporary.write_bytes(data)
-  temporary.replace(path)
+  temporary = path.with_name(f'{path.name}.{uuid.uuid4().hex[:8]}.tmp')
+  try:
+    temporary.write_bytes(data)
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

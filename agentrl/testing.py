@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import http.server
 import json
+import sys
+import threading
 from typing import Any
 
 import jax
@@ -14,6 +17,9 @@ import numpy as np
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
+from agentrl.llm import llm as llm_lib
+from agentrl.llm import openai_format
+from agentrl.llm import strict
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.tokenizer import hf
@@ -184,3 +190,130 @@ def count_compiles() -> Iterator[list[str]]:
     yield seen
   finally:
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+class ChatServer(http.server.ThreadingHTTPServer):
+  """An OpenAI-compatible server on this machine that also misbehaves.
+
+  Args:
+    answer: body of a request -> text, or message of the chat format.
+    fault: the same -> a name of `FAULTS`, or ''.
+
+  Attributes:
+    key: for OPENAI_API_KEY; any other will do too.
+    asked: bodies of all requests.
+    keys: that came with them.
+    url: for OPENAI_BASE_URL.
+  """
+
+  daemon_threads = True
+  key = 'sk-not-to-be-seen-anywhere'
+
+  def __init__(self, answer: Callable[[dict[str, Any]], Any],
+               fault: Callable[[dict[str, Any]], str] = lambda body: ''):
+    super().__init__(('127.0.0.1', 0), _Chat)
+    self.answer, self.asked, self.keys = answer, [], set()
+    self._fault, self._lock = fault, threading.Lock()
+    self.closing = threading.Event()
+    self.url = f'http://127.0.0.1:{self.server_port}/v1'
+
+  def __enter__(self) -> ChatServer:
+    threading.Thread(target=self.serve_forever, args=(0.01,),
+                     daemon=True).start()
+    return self
+
+  def __exit__(self, *args: Any) -> None:
+    self.closing.set()
+    self.shutdown()
+    self.server_close()
+
+  def handle_error(self, request: Any, client_address: Any) -> None:
+    if not isinstance(sys.exception(), ConnectionError):  # a client that left
+      super().handle_error(request, client_address)
+
+  def take(self, body: dict[str, Any], key: str) -> str:
+    """Notes a request; the fault that it meets."""
+    with self._lock:
+      self.asked.append(body)
+      self.keys.add(key)
+      return self._fault(body)
+
+
+class _Chat(http.server.BaseHTTPRequestHandler):
+  """One connection to a `ChatServer`."""
+
+  protocol_version = 'HTTP/1.1'
+  wbufsize = -1  # head and body in one packet
+  disable_nagle_algorithm = True
+
+  def do_POST(self) -> None:
+    body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+    fault = self.server.take(body, self.headers['Authorization'])
+    if fault:
+      FAULTS[fault](self)
+    else:
+      self.say(self.server.answer(body))
+
+  def say(self, message: Any, end: str = 'stop', **fields: Any) -> None:
+    if not isinstance(message, Mapping):
+      message = {'role': 'assistant', 'content': message}
+    self.send(200, {'choices': [{'finish_reason': end, 'message': message}],
+                    'usage': {'prompt_tokens': 30, 'completion_tokens': 7},
+                    **fields})
+
+  def send(self, status: int, body: Any, part: float = 1.0, promised: float = 1,
+           **headers: str) -> None:
+    """Sends a part of a body, of which a share was promised."""
+    data = json.dumps(body).encode()
+    self.send_response(status)
+    for name, value in headers.items():
+      self.send_header(name.replace('_', '-'), value)
+    self.send_header('Content-Type', 'application/json')
+    self.send_header('Content-Length', str(int(promised * len(data))))
+    self.end_headers()
+    self.wfile.write(data[:int(part * len(data))])
+    self.close_connection = part < promised
+
+  def hang(self) -> None:
+    self.close_connection = True
+    self.server.closing.wait(5)
+
+  def log_message(self, *args: Any) -> None:
+    pass
+
+
+_CALL = {'id': 'x', 'type': 'function', 'function': {
+    'name': 'no_such_tool', 'arguments': '{}'}}
+_ERROR = {'error': {'message': 'It is me, not you.'}}
+# Those that are over when one asks again.
+FAULTS: dict[str, Callable[[_Chat], None]] = {
+    'busy': lambda chat: chat.send(429, _ERROR, Retry_After='0.01'),
+    'broken': lambda chat: chat.send(500, _ERROR),
+    'hang': _Chat.hang,
+    'half': lambda chat: chat.send(200, _ERROR, part=0.5, promised=0.5),
+    'dropped': lambda chat: chat.send(200, _ERROR, part=0.5),
+    'no choices': lambda chat: chat.say('', choices=[]),
+    'wrong form': lambda chat: chat.say('{"wrong": 1}'),
+    'unknown tool': lambda chat: chat.say({
+        'role': 'assistant', 'content': None, 'tool_calls': [_CALL]}),
+}
+
+
+def mends(body: Mapping[str, Any]) -> bool:
+  """True if a request shows the model what was wrong with its answer."""
+  last = body['messages'][-1]['content'] or ''
+  return last.startswith(strict.MEND.split('{')[0])
+
+
+def answer_by(llm: llm_lib.LLM) -> Callable[[dict[str, Any]], Any]:
+  """For a `ChatServer`: the answers of an LLM. One that is shown its mistake
+  says what it would have said without it."""
+  def answer(body: dict[str, Any]) -> Any:
+    chat = [openai_format.message(record)[0] for record in body['messages']]
+    if mends(body):
+      del chat[-2:]
+    form = body.get('response_format')
+    reply = llm.complete(chat, schema=form and form['json_schema']['schema'],
+                         tools=body.get('tools', ()), seed=body['seed'])
+    return types.to_openai(reply.message)
+  return answer

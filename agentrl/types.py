@@ -323,6 +323,20 @@ def episode_from_json(record: Json) -> Episode:
   return Episode(**kw)
 
 
+def to_openai(message: Message) -> dict[str, Json]:
+  """The message as the OpenAI chat format has it."""
+  found = {'role': message.role, 'content': message.content}
+  if message.role == 'tool':
+    found['tool_call_id'] = message.id
+  if message.is_call:
+    found['tool_calls'] = [
+        {'id': c.id, 'type': 'function', 'function': {
+            'name': c.name, 'arguments': json.dumps(
+                dict(c.arguments), ensure_ascii=False)}}
+        for c in message.tool_calls]
+  return found
+
+
 def dumps(value: Any) -> str:
   """One line of JSON, stable: the same value gives the same text."""
   return json.dumps(to_json(value), ensure_ascii=False, sort_keys=True)

@@ -1,5 +1,6 @@
 """Files are whole or absent, and a stopped run reads as if it never was."""
 
+from concurrent import futures
 import json
 import math
 
@@ -16,6 +17,14 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path):
     metrics.write_json(path, {'a': object()})
   assert metrics.read_json(path) == {'a': 1}
   assert [p.name for p in path.parent.iterdir()] == ['a.json']
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+  write = lambda n: metrics.write_json(tmp_path / 'a.json', [n])
+  with futures.ThreadPoolExecutor(8) as pool:
+    list(pool.map(write, range(400)))
+  assert metrics.read_json(tmp_path / 'a.json')[0] in range(400)
+  assert [p.name for p in tmp_path.iterdir()] == ['a.json']
 
 
 @pytest.mark.parametrize('text, problem', [

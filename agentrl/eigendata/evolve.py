@@ -75,6 +75,8 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
       best = _audit(m, stream, audit, spent)
     samples = [sample_lib.make(m, stream, f'pilot-{number}', i)
                for i in range(pilot)]
+    if m.ledger.stopped:
+      break
     _spend(spent, samples)
     record = _record(number, stream, samples, best)
     history.append(record)
@@ -88,7 +90,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
     if change.stream:
       after = _audit(m, change.stream, audit, spent)
       record |= {'after': dataclasses.asdict(after),
-                 'accepted': after.beats(best)}
+                 'accepted': not m.ledger.stopped and after.beats(best)}
     if record['accepted']:
       stream, best, idle = change.stream, after, 0
     else:
@@ -166,8 +168,8 @@ def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
 
 def _spend(spent: collections.Counter, made: Sequence[Any]) -> None:
   total = sum((u for s in made for u in s.usage.values()), llm_lib.Usage())
-  spent.update(calls=total.calls,
-               tokens=total.prompt_tokens + total.completion_tokens)
+  spent.update(calls=total.calls + total.hits, tokens=total.tokens,
+               dollars=total.dollars + total.saved)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,34 +187,35 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
   """Critique, and the revision of the prompt that is most at fault."""
   m.llm.usage.clear()
   author = prompts.Author(m.llm, stream.prompts)
-  m.llm.stage = 'Critic'
-  critiques = author.write('critic', {
-      'plan': dataclasses.asdict(stream.plan),
-      'rejected': rejections(samples), 'examples': _examples(samples),
-  }, seed)['critiques']
-  if not critiques:
-    return _Change({'note': 'nothing was criticised'}, dict(m.llm.usage))
-  role = critiques[0]['role']
-  own = [c for c in critiques if c['role'] == role]
-  m.llm.stage = 'PromptEngineer'
-  answer = author.write('engineer', {
-      'prompted': role, 'text': stream.prompts.texts[role],
-      'variables': prompts.FIELDS[role], 'critiques': own,
-      'tried': list(tried[role])}, seed)
-  facts = {'role': role, 'critiques': own,
-           'before': stream.prompts.texts[role], 'text': answer['text']}
-  usage = dict(m.llm.usage)
+  facts: dict[str, Any] = {}
   try:
+    m.llm.stage = 'Critic'
+    critiques = author.write('critic', {
+        'plan': dataclasses.asdict(stream.plan),
+        'rejected': rejections(samples), 'examples': _examples(samples),
+    }, seed)['critiques']
+    if not critiques:
+      raise ValueError('Nothing was criticised.')
+    role = critiques[0]['role']
+    own = [c for c in critiques if c['role'] == role]
+    m.llm.stage = 'PromptEngineer'
+    before = stream.prompts.texts[role]
+    answer = author.write('engineer', {
+        'prompted': role, 'text': before, 'variables': prompts.FIELDS[role],
+        'critiques': own, 'tried': list(tried[role])}, seed)
+    facts |= {'role': role, 'critiques': own, 'before': before,
+              'text': answer['text']}
     revised = stream.prompts.revised(role, answer['text'])
     if revised == stream.prompts:
       raise ValueError('The new prompt is the old one.')
-  except ValueError as e:
-    return _Change({**facts, 'note': str(e)}, usage)
+  except (ValueError, llm_lib.Rejected, llm_lib.OverBudget) as e:
+    return _Change({**facts, 'note': str(e)}, dict(m.llm.usage))
   failures = dict.fromkeys((*stream.plan.failures, *answer['failures']))
   changed = dataclasses.replace(
       stream, prompts=revised,
       plan=dataclasses.replace(stream.plan, failures=tuple(failures)))
-  return _Change({**facts, 'candidate': revised.version}, usage, changed)
+  return _Change({**facts, 'candidate': revised.version}, dict(m.llm.usage),
+                 changed)
 
 
 def _examples(samples: Sequence[sample_lib.Sample]) -> list[dict[str, str]]:

@@ -17,6 +17,7 @@ import itertools
 from typing import Any
 
 from agentrl.eigendata import prompts
+from agentrl.llm import llm as llm_lib
 
 HELD_OUT = 0.3  # of the combinations, for the split `test`
 STYLES = {'polite': 'You are polite.', 'chatty': 'You are chatty.',
@@ -104,13 +105,13 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
         'styles': STYLES, 'demands': sizes, 'critique': critique if i else '',
         'earlier': [{'domain': p.domain, 'demands': p.demands,
                      'style': p.style, 'families': _names(p)} for p in found]}
-    record = author.write('planner', payload, seed + i)['plan']
-    if record is None:
-      break
     try:
+      record = author.write('planner', payload, seed + i)['plan']
+      if record is None:
+        break
       found.append(_plan(record, families, split, sizes, found))
       critique = ''
-    except Unfit as e:
+    except (Unfit, llm_lib.Rejected) as e:
       critique = str(e)
     if len(found) == pairs:
       break

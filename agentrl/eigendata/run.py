@@ -34,17 +34,29 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import shards as shards_lib
 from agentrl.eigendata import statistics
 from agentrl.eigendata import streams as streams_lib
+from agentrl.llm import budget
+from agentrl.llm import llm as llm_lib
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
 
+  A run whose budget is used up ends with what it has, and its manifest says so.
+
   Raises:
     ValueError: a wrong config, or too few samples were good.
+    llm.Unavailable: the LLM did not answer.
   """
   # A wrong config fails here, before anything is written.
   maker = sample_lib.maker(json.dumps(
       json.loads(config.to_json_best_effort()), sort_keys=True))
+  if maker.ledger.models and config.workers > 1 and (
+      resolve.name(config.runner) is not runners.threads):
+    raise ValueError(
+        f'config.runner={config.runner!r} is for an LLM that computes: '
+        f'{", ".join(sorted(maker.ledger.models))} has limits and a budget, '
+        'which hold within one process. Set config.runner to '
+        'agentrl.eigendata.runners:threads.')
   runner = resolve.call(resolve.name(config.runner), {
       'workers': config.workers, **config.runner_kw})
   run = runs.start(workdir, 'data', config, {
@@ -59,18 +71,25 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
         split: plan(maker, weights[split], config.plan_pairs, split,
                     failures if split == 'train' else {})
         for split, count in wanted.items() if count}))
-  with runner as run_all:
-    streams = _evolve(run, config.evolve.rounds, run_all)
-    found = {split: _collect(run, run_all, split, streams.get(split, ()),
-                             wanted=count, config=config)
-             for split, count in wanted.items()}
+  ledger = maker.ledger
+  try:
+    with runner as run_all:
+      streams = _evolve(run, config.evolve.rounds, run_all)
+      found = {split: _collect(run, run_all, split, streams.get(split, ()),
+                               wanted=count, config=config, ledger=ledger)
+               for split, count in wanted.items()}
+  finally:
+    stopped = ledger.stopped
+    ledger.stop('the run is over')  # for samples that nobody waits for
+    sample_lib.maker.cache_clear()
   digest, files = _write(run.folder, found)
   stats = {split: statistics.describe(samples)
            for split, samples in found.items()}
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
-      seed=config.seed, feedback=failures,
+      seed=config.seed, feedback=failures, stopped=stopped,
+      cost=statistics.cost(found, ledger),
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
@@ -92,15 +111,18 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
     failures: what a student fails at, see `feedback.read`; {} for none.
 
   Raises:
-    ValueError: no plan was fit.
+    ValueError: no plan was fit, or could be paid.
   """
   families = {name: [f.__name__ for f in env.drafts.FAMILIES]
               for name, env in maker.envs.items()}
   author = prompts.Author(maker.llm, prompts.load())
   maker.llm.stage = 'WorkflowPlanner'
-  plans = planner.write(
-      author, families, split, weights, pairs=pairs,
-      seed=sample_lib.seed_of(maker.seed, split, 'planner'))
+  try:
+    plans = planner.write(
+        author, families, split, weights, pairs=pairs,
+        seed=sample_lib.seed_of(maker.seed, split, 'planner'))
+  except llm_lib.OverBudget as e:
+    raise ValueError(f'Not even the plans could be paid: {e}.') from e
   plans = feedback.weigh(plans, failures) if failures else plans
   return [streams_lib.Stream(p, author.prompts, weight)
           for p, weight in zip(plans, planner.weigh(plans, weights))]
@@ -131,17 +153,20 @@ def _evolve(run: runs.Run, rounds: int,
 
 def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
              streams: Sequence[streams_lib.Stream], *, wanted: int,
-             config: ml_collections.ConfigDict) -> list[sample_lib.Sample]:
+             config: ml_collections.ConfigDict, ledger: budget.Ledger
+             ) -> list[sample_lib.Sample]:
   """The samples of a split, the rejected ones among them.
 
   Raises:
-    ValueError: too few were good, though every stream had its tries.
+    ValueError: too few were good, though every stream had its tries, or the
+      budget was used up before any was.
   """
   folder, found, seen, missing = str(run.folder), [], set(), wanted
   live = {i: stream.weight for i, stream in enumerate(streams)}
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
     for wave in itertools.count():  # each makes what is missing after the last
-      if not (missing and live and len(found) < wanted * config.max_tries):
+      if ledger.stopped or not (
+          missing and live and len(found) < wanted * config.max_tries):
         break
       todo = shards_lib.allot(live, missing, split, wave=wave,
                               size=config.shard_size)
@@ -156,11 +181,13 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       for shard, samples in zip(todo, made):
         if shards_lib.fell(samples, **config.monitor):
           live.pop(shard.stream, None)
-  if missing:
+  enough = ledger.stopped and (missing < wanted or split == 'test')
+  if missing and not enough:
     reasons = statistics.describe(found)['rejected']
     raise ValueError(
         f'Only {wanted - missing} of {wanted} tasks for {split} after '
-        f'{len(found)} samples: raise config.max_tries. Rejected: {reasons}.')
+        f'{len(found)} samples: {ledger.stopped or "raise config.max_tries"}. '
+        f'Rejected: {reasons}.')
   return _named(found, split)
 
 

@@ -25,8 +25,14 @@ from agentrl.eigendata import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
+from agentrl.llm import budget
+from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
 
+# Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
+STAGES = ('WorkflowPlanner', 'UserIntent', 'ValidationFunction',
+          'DialogSynthesis', 'TrajectoryValidation', 'Critic',
+          'PromptEngineer')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 
 
@@ -66,10 +72,11 @@ def from_json(record: Mapping[str, Any]) -> Sample:
 
 @dataclasses.dataclass
 class Maker:
-  """What all samples of a config share."""
+  """What all samples of a config share, also those of other threads."""
 
   envs: Mapping[str, domain.Domain]
   llm: llm_lib.Meter
+  ledger: budget.Ledger
   seed: int
   databases: int
   other_share: float
@@ -80,9 +87,13 @@ def maker(config: str) -> Maker:
   """The maker of a config, given as JSON text; one for each process."""
   c = json.loads(config)
   envs = {name: env_lib.load(name, c['env']) for name in c['domains']}
-  writer = resolve.call(resolve.name(c['llm']), c['llm_kw'])
-  return Maker(envs, llm_lib.Meter(writer), c['seed'], c['databases'],
-               c['other_share'])
+  for stage in c['llm_roles']:
+    if stage not in STAGES:
+      raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
+                       'that name asks.' + resolve.hint(stage, STAGES))
+  llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
+                           account=c['llm_account'])
+  return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'])
 
 
 def seed_of(*parts: Any) -> int:
@@ -115,6 +126,10 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str,
                           'sample': f'{purpose}/{i}'}
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
+  except llm_lib.Rejected as e:
+    why = {'worker': e.stage, 'reason': e.reason, 'detail': e.detail}
+  except llm_lib.OverBudget as e:
+    why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
                 usage=dict(m.llm.usage), stream=plan.id, **why)
 

@@ -104,6 +104,8 @@ def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
   found, kept, seen = [], 0, set()
   for i in range(math.ceil(max_tries * shard.quota)):
     sample = unless_seen(sample_lib.make(m, stream, shard.name, i), seen)
+    if sample.worker == 'Budget':
+      break
     found.append(sample)
     kept += sample.task is not None
     if kept == shard.quota or fell(found, window, floor):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import re
 from typing import Any
 
+from agentrl import types
 from agentrl.eigendata import sample as sample_lib
+from agentrl.llm import budget
+from agentrl.llm import llm as llm_lib
 
 
 def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
@@ -17,8 +20,7 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
   usage = collections.Counter()
   for s in samples:
     for worker, use in s.usage.items():
-      usage[worker, 'calls'] += use.calls
-      usage[worker, 'words'] += use.prompt_tokens + use.completion_tokens
+      usage[worker, 'calls'] += use.calls + use.hits
   tasks = [s.task for s in kept]
   return {
       'tried': len(samples), 'kept': len(kept),
@@ -38,6 +40,25 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
       'lengths': _lengths(kept), 'vocabulary': _vocabulary(kept),
       'usage': {f'{worker}/{unit}': n
                 for (worker, unit), n in sorted(usage.items())}}
+
+
+def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
+         ledger: budget.Ledger) -> dict[str, Any]:
+  """What each worker took for the samples, and what was paid in all, planning,
+  evolution and samples that were not needed among it. A task has its price
+  even where the cache had all answers."""
+  stages = collections.defaultdict(llm_lib.Usage)
+  samples = [s for split in found.values() for s in split]
+  for s in samples:
+    for stage, use in s.usage.items():
+      stages[stage] += use
+  dollars = sum((u.saved for u in stages.values()), ledger.spent.dollars)
+  kept = sum(s.task is not None for s in samples)
+  return {
+      'stages': {k: types.to_json(v) for k, v in sorted(stages.items())},
+      'paid': types.to_json(ledger.spent), 'unpriced': sorted(ledger.unpriced),
+      'dollars_per_task': (None if ledger.unpriced
+                           else round(dollars / max(1, kept), 6))}
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

@@ -18,7 +18,6 @@ The rules and the verdict are those of `rollout.play`. The shape is that of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-import json
 import random
 from typing import Any
 
@@ -212,7 +211,7 @@ class _Talk:
     else:  # of the last messages nobody was told
       seen[:] = [m for _, m in dialogue.view(
           self.episode.messages, self._side, self._system[self._side])]
-    return [to_openai(m) for m in seen[before:] if m.role != 'system']
+    return [types.to_openai(m) for m in seen[before:] if m.role != 'system']
 
   def _send(self, reply: types.Message | None) -> dialogue.Ask | None:
     """Who must speak next; None if it is over."""
@@ -242,7 +241,7 @@ class _Talk:
     info = dict(
         task_id=self._task.id, system=self._system[self._side].content,
         tools=list(self._env.tools(self._side, self._task)),
-        messages=[to_openai(m) for m in self._seen[self._side]])
+        messages=[types.to_openai(m) for m in self._seen[self._side]])
     if self.episode:
       outcome, score = self.episode.outcome, self.episode.score
       info.update(
@@ -250,20 +249,6 @@ class _Talk:
           clauses=dict(score.clauses), note=self.episode.note,
           trainable=outcomes.RULES[outcome].gradient, episode=self.episode)
     return info
-
-
-def to_openai(message: types.Message) -> dict[str, Any]:
-  """The message as the OpenAI chat format has it."""
-  found = {'role': message.role, 'content': message.content}
-  if message.role == 'tool':
-    found['tool_call_id'] = message.id
-  if message.is_call:
-    found['tool_calls'] = [
-        {'id': c.id, 'type': 'function', 'function': {
-            'name': c.name, 'arguments': json.dumps(
-                dict(c.arguments), ensure_ascii=False)}}
-        for c in message.tool_calls]
-  return found
 
 
 def _message(action: Action, side: types.Side) -> types.Message:

@@ -1,10 +1,17 @@
-"""The protocol of language models that write data, and a meter."""
+"""The protocol of language models that write data, and a meter.
+
+A model answers (`procedural`, `openai_chat`); what else is wanted of it wraps
+it and is an `LLM` again: `budget` pays, `cache` remembers, `strict` takes only
+what was asked for. `build` puts them together.
+"""
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
+import json
+import threading
 from typing import Any, Protocol
 
 from agentrl import types
@@ -12,29 +19,106 @@ from agentrl import types
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-  """What completions cost; adds up."""
+  """What completions cost; adds up.
+
+  Attributes:
+    prompt_tokens: read, with those that the server had in its cache.
+    completion_tokens: written.
+    calls: of a model.
+    cached_tokens: of the prompt, read from the server's cache.
+    hits: answers that our own cache had; all else of them is 0.
+    dollars: price of the calls.
+    saved: price [dollars] of what the hits once cost.
+  """
 
   prompt_tokens: int = 0
   completion_tokens: int = 0
   calls: int = 0
+  cached_tokens: int = 0
+  hits: int = 0
+  dollars: float = 0.0
+  saved: float = 0.0
 
   def __add__(self, other: Usage) -> Usage:
-    return Usage(self.prompt_tokens + other.prompt_tokens,
-                 self.completion_tokens + other.completion_tokens,
-                 self.calls + other.calls)
+    return Usage(*(getattr(self, f.name) + getattr(other, f.name)
+                   for f in dataclasses.fields(self)))
+
+  @property
+  def tokens(self) -> int:
+    return self.prompt_tokens + self.completion_tokens
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-  """A completion; `value` is its parsed JSON where a schema was asked for."""
+  """A completion.
+
+  Attributes:
+    message: what was said; no thinking.
+    value: its parsed JSON where a schema was asked for.
+    usage: what it cost.
+    thinking: what was thought before, where that is shown.
+    end: `stop`, or `refused` or `truncated`.
+    problem: why the message is not readable as it came, '' if it is.
+  """
 
   message: types.Message
   value: Any = None
   usage: Usage = Usage()
+  thinking: str = ''
+  end: str = 'stop'
+  problem: str = ''
+
+
+class Rejected(Exception):
+  """An answer that nothing can be made of.
+
+  Attributes:
+    reason: in a word, for the funnel.
+    detail: for people.
+    usage: what it cost all the same.
+    stage: in which it was asked for; `Meter` says it.
+  """
+
+  reason = 'rejected'
+
+  def __init__(self, detail: str, usage: Usage = Usage()):
+    super().__init__(detail)
+    self.detail, self.usage, self.stage = detail, usage, ''
+
+
+class Refused(Rejected):
+  """The model, or a filter before it, would not answer."""
+
+  reason = 'refused'
+
+
+class Truncated(Rejected):
+  """The answer, or the chat with it, is too long."""
+
+  reason = 'truncated'
+
+
+class Unparsable(Rejected):
+  """Not what was asked for, and not after another try either."""
+
+  reason = 'unparsable'
+
+
+class OverBudget(Exception):
+  """The next call might cost more than is left."""
+
+
+class Unavailable(OSError):
+  """The server gave no answer for as long as one may wait."""
 
 
 class LLM(Protocol):
-  """Whatever can go on a chat."""
+  """Whatever can go on a chat.
+
+  A model whose answers cost something has an `identity` too: JSON of all that
+  they depend on beside the request, with its `model` and `max_tokens`. What
+  has none is free, and neither paid for nor cached.
+  """
 
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
@@ -47,20 +131,67 @@ class LLM(Protocol):
       tools: OpenAI function schemas that it may call.
       seed: the same seed and prompt give the same reply, where the model can
         keep to that.
+
+    Raises:
+      Rejected: what came is of no use.
+      OverBudget: nothing was asked.
+      Unavailable: nothing came.
     """
 
 
-class Meter:
-  """An `LLM` that counts what each stage of its user costs."""
+def loads(text: str) -> Any:
+  """Parses JSON that a model wrote.
 
-  def __init__(self, llm: LLM):
-    self._llm = llm
+  Raises:
+    ValueError: it is none, or holds what no file can: NaN, half a character.
+  """
+  try:
+    value = json.loads(text, parse_constant=_not_a_number)
+  except RecursionError:
+    raise ValueError('it is nested too deeply') from None
+  if problem := unwritable(value):
+    raise ValueError(problem)
+  return value
+
+
+def _not_a_number(name: str) -> None:
+  raise ValueError(f'{name} is no number of JSON')
+
+
+def unwritable(value: Any) -> str:
+  """Why no file can hold a value: half a surrogate pair, which JSON can spell,
+  is not a character. '' if one can."""
+  try:
+    json.dumps(value, ensure_ascii=False).encode()
+  except UnicodeEncodeError:
+    return 'it holds half a character'
+  return ''
+
+
+class Meter(threading.local):
+  """An `LLM` that counts what each stage of its user costs.
+
+  Each thread sets its own `stage` and sees its own `usage`.
+
+  Args:
+    llm: who answers.
+    others: stage -> who answers there instead.
+  """
+
+  def __init__(self, llm: LLM, others: Mapping[str, LLM] | None = None):
+    self._llm, self._others = llm, others or {}
     self.stage = ''
     self.usage: dict[str, Usage] = collections.defaultdict(Usage)
 
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (), seed: int) -> Reply:
-    reply = self._llm.complete(messages, schema=schema, tools=tools, seed=seed)
+    llm = self._others.get(self.stage, self._llm)
+    try:
+      reply = llm.complete(messages, schema=schema, tools=tools, seed=seed)
+    except Rejected as e:
+      e.stage = self.stage
+      self.usage[self.stage] += e.usage
+      raise
     self.usage[self.stage] += reply.usage
     return reply

@@ -10,10 +10,11 @@ so verdicts need not be those of the benchmark's own judge, another LLM.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import json
 
-from agentrl import resolve
 from agentrl import types
+from agentrl.llm import llm
+from agentrl.llm import openai_chat
+from agentrl.llm import strict
 
 PROMPT = (
     'You are given a conversation between a customer and a support agent, and '
@@ -39,8 +40,8 @@ class Judge:
                        'config.env.judge_kw.model to its name (and '
                        'OPENAI_BASE_URL, OPENAI_API_KEY to its server).')
     self._model = model
-    # It tries again by itself where a server is busy.
-    self._client = resolve.extra('openai', 'llm').OpenAI()
+    self._llm = strict.Strict(openai_chat.OpenAIChat(
+        model, sampling=dict(temperature=0.0, form='json_object')))
 
   def __call__(self, assertions: Sequence[str],
                messages: Sequence[types.Message]) -> list[bool]:
@@ -48,23 +49,21 @@ class Judge:
 
     Raises:
       ValueError: the answer is not of the form asked for.
+      llm.Unavailable: there is none.
     """
     talk = '\n'.join(f'{m.role}: {m.content}' for m in messages if m.has_text)
     asked = '\n'.join(f'{i}. {a}' for i, a in enumerate(assertions, 1))
-    reply = self._client.chat.completions.create(
-        model=self._model, temperature=0.0,
-        response_format={'type': 'json_object'},
-        messages=[{'role': 'system', 'content': PROMPT},
-                  {'role': 'user', 'content':
-                       f'Conversation:\n{talk}\n\nStatements:\n{asked}'}])
-    text = reply.choices[0].message.content or ''
+    verdicts = {'type': 'array', 'items': {'type': 'boolean'},
+                'minItems': len(assertions), 'maxItems': len(assertions)}
+    chat = [types.Message('system', PROMPT),
+            types.Message('user', f'Conversation:\n{talk}\n\nStatements:\n'
+                          f'{asked}')]
     try:
-      met = json.loads(text)['met']
-    except (ValueError, KeyError, TypeError):
-      met = None
-    if (not isinstance(met, list) or len(met) != len(assertions)
-        or not all(isinstance(x, bool) for x in met)):
-      raise ValueError(f'The judge {self._model} answered {text[:80]!r}, not '
-                       f'{{"met": [...]}} with {len(assertions)} verdicts: try '
-                       'a model that keeps to a form.')
-    return met
+      return self._llm.complete(chat, seed=0, schema={
+          'type': 'object', 'required': ['met'],
+          'properties': {'met': verdicts}}).value['met']
+    except llm.Rejected as e:
+      raise ValueError(
+          f'The judge {self._model} did not answer {{"met": [...]}} with '
+          f'{len(assertions)} verdicts ({e.reason}: {e.detail[:200]}): try a '
+          'model that keeps to a form.') from e

@@ -7,6 +7,7 @@ Figures: LOG.md.
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -36,4 +37,9 @@ def get_config() -> ml_collections.ConfigDict:
   c.llm_kw = dict(mistakes=dict(
       intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02,
       engineer=0.0), heeds=False)
+  # Worker -> what of llm_kw differs for it; with `llm`, a path: all of it.
+  c.llm_roles = {}
+  c.llm_account = dict(  # see agentrl/llm/build.py
+      prices=(), cache='', dollars=config_dict.placeholder(float),
+      tokens=config_dict.placeholder(int))
   return c

@@ -32,7 +32,7 @@ def config(monkeypatch):
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
                    'target': 0.95},
         'runner': 'agentrl.eigendata.runners:processes', 'runner_kw': {},
-        'workers': 1, 'shard_size': 3,
+        'workers': 1, 'shard_size': 3, 'llm_roles': {}, 'llm_account': {},
         'llm': 'agentrl.llm.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields})

@@ -9,18 +9,20 @@ import pytest
 
 from agentrl import testing
 from agentrl import types
+from agentrl.eigendata import run as run_lib
 from agentrl.eigendata import sample
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import gym as gym_lib
 from agentrl.eval import floors
+from agentrl.llm import procedural
 
 O = types.Outcome
-NEVER = dict.fromkeys(('intent', 'user', 'agent', 'checker', 'judge'), 0.0)
+NEVER = dict.fromkeys(procedural.MISTAKEN, 0.0)
 MAKER = json.dumps(dict(
     seed=0, domains=['orders'], env={}, databases=4, other_share=0.5,
-    demands_train=[1.0], demands_test=[0.5, 0.5],
-    llm='agentrl.llm.procedural:Procedural', llm_kw=dict(mistakes=NEVER)))
+    llm='agentrl.llm.procedural:Procedural', llm_kw=dict(mistakes=NEVER),
+    llm_roles={}, llm_account={}))
 LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
 
 
@@ -28,7 +30,9 @@ LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
 def orders():
   """(environment, certified tasks)."""
   maker = sample.maker(MAKER)
-  made = [sample.make(maker, 'test', i).task for i in range(12)]
+  streams = run_lib.plan(maker, [0.5, 0.5], 4, 'test', {})
+  made = [sample.make(maker, streams[i % 4], 'test', i).task
+          for i in range(12)]
   return maker.envs['orders'], [task for task in made if task]
 
 

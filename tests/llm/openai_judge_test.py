@@ -1,9 +1,5 @@
 """The judge against a server that speaks the protocol."""
 
-import http.server
-import json
-import threading
-
 import pytest
 
 from agentrl import types
@@ -14,53 +10,23 @@ TALK = [types.Message('assistant', 'Hi! How can I help you today?'),
         types.Message('user', 'Cancel it. ###STOP###')]
 
 
-@pytest.fixture
-def server(monkeypatch):
-  """A chat completions server: answers `answer`, keeps what it was asked."""
-  class Server(http.server.HTTPServer):
-    answer, asked = '', None
-
-  class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-      body = self.rfile.read(int(self.headers['Content-Length']))
-      self.server.asked = json.loads(body)
-      reply = json.dumps({
-          'id': 'x', 'object': 'chat.completion', 'created': 0, 'model': 'm',
-          'choices': [{'index': 0, 'finish_reason': 'stop', 'message': {
-              'role': 'assistant', 'content': self.server.answer}}]}).encode()
-      self.send_response(200)
-      self.send_header('Content-Type', 'application/json')
-      self.send_header('Content-Length', str(len(reply)))
-      self.end_headers()
-      self.wfile.write(reply)
-    def log_message(self, *args):
-      pass
-
-  found = Server(('127.0.0.1', 0), Handler)
-  threading.Thread(target=found.serve_forever, daemon=True).start()
-  monkeypatch.setenv('OPENAI_BASE_URL',
-                     f'http://127.0.0.1:{found.server_port}/v1')
-  monkeypatch.setenv('OPENAI_API_KEY', 'none')
-  monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-  yield found
-  found.shutdown()
-
-
-def test_verdicts_in_order_of_the_statements(server):
-  server.answer = '{"met": [true, false]}'
+def test_verdicts_in_order_of_the_statements(serve):
+  server = serve(lambda body: '{"met": [true, false]}')
   judge = openai_judge.Judge('a-model')
   assert judge(['It is so.', 'It is not.'], TALK) == [True, False]
-  assert server.asked['model'] == 'a-model'
-  text = server.asked['messages'][1]['content']
+  [asked] = server.asked
+  assert asked['model'] == 'a-model' and asked['temperature'] == 0
+  text = asked['messages'][1]['content']
   assert 'user: Cancel it.' in text and '2. It is not.' in text
 
 
 @pytest.mark.parametrize('answer', [
     'yes', '{"met": [true]}', '{"met": ["true", 1]}', '{"met": true}', '[]'])
-def test_any_other_answer_is_an_error(server, answer):
-  server.answer = answer
+def test_any_other_answer_is_an_error(serve, answer):
+  server = serve(lambda body: answer)
   with pytest.raises(ValueError, match='with 2 verdicts'):
     openai_judge.Judge('a-model')(['a', 'b'], TALK)
+  assert len(server.asked) == 2  # it was shown its mistake
 
 
 def test_no_model_is_an_error():

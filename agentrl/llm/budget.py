@@ -1,0 +1,137 @@
+"""What models cost, and a hard stop before it is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import threading
+from typing import Any
+
+from agentrl import types
+from agentrl.llm import llm
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Price:
+  """Dollars for a million tokens of each kind.
+
+  Attributes:
+    prompt: tokens that are read.
+    completion: tokens that are written.
+    cached: tokens that are read from the server's cache.
+  """
+
+  prompt: float = 0.0
+  completion: float = 0.0
+  cached: float = 0.0
+
+  def of(self, usage: llm.Usage) -> float:
+    """Dollars."""
+    fresh = usage.prompt_tokens - usage.cached_tokens
+    return (fresh * self.prompt + usage.cached_tokens * self.cached
+            + usage.completion_tokens * self.completion) / 1e6
+
+
+class Ledger:
+  """What all models of a run have spent together; threads share it.
+
+  Args:
+    dollars: that may be spent; None: any sum.
+    tokens: that may be read and written; None: any number.
+
+  Attributes:
+    spent: so far.
+    stopped: why nothing more is paid for; '' while it is.
+    models: that are paid from it.
+    unpriced: those of them whose price nobody said; they count as free.
+  """
+
+  def __init__(self, dollars: float | None = None, tokens: int | None = None):
+    self._dollars = float('inf') if dollars is None else dollars
+    self._tokens = float('inf') if tokens is None else tokens
+    self.spent = llm.Usage()
+    self.stopped = ''
+    self.models: set[str] = set()
+    self.unpriced: set[str] = set()
+    self._under_way: list[llm.Usage] = []  # the most that each may cost
+    self._changed = threading.Condition()
+
+  def reserve(self, most: llm.Usage) -> None:
+    """Puts aside what a call may cost; waits while calls that are under way
+    hold what it would need.
+
+    Raises:
+      llm.OverBudget: what is left would not do, or the run was stopped.
+    """
+    with self._changed:
+      self._changed.wait_for(
+          lambda: self.stopped or self._fits(most, *self._under_way)
+          or not self._fits(most))
+      if not self.stopped and not self._fits(most):
+        self.stopped = (
+            f'over budget: ${self.spent.dollars:.4f} and {self.spent.tokens} '
+            f'tokens are spent, the next call may cost ${most.dollars:.4f} and '
+            f'{most.tokens} tokens')
+        self._changed.notify_all()
+      if self.stopped:
+        raise llm.OverBudget(self.stopped)
+      self._under_way.append(most)
+
+  def settle(self, most: llm.Usage, usage: llm.Usage) -> None:
+    """Ends what `reserve` began."""
+    with self._changed:
+      self._under_way.remove(most)
+      self.spent += usage
+      self._changed.notify_all()
+
+  def stop(self, why: str) -> None:
+    """From now on nothing is paid for."""
+    with self._changed:
+      self.stopped = self.stopped or why
+      self._changed.notify_all()
+
+  def _fits(self, *more: llm.Usage) -> bool:
+    total = sum(more, self.spent)
+    return total.dollars <= self._dollars and total.tokens <= self._tokens
+
+
+class Paid:
+  """An `LLM` whose calls are paid for.
+
+  Raises (`complete`):
+    OverBudget: before a call that might cost more than is left.
+  """
+
+  def __init__(self, inner: llm.LLM, identity: Mapping[str, Any],
+               price: Price, ledger: Ledger):
+    self._inner, self._identity = inner, identity
+    self._price, self._ledger = price, ledger
+
+  def complete(self, messages: Sequence[types.Message], *,
+               schema: Mapping[str, Any] | None = None,
+               tools: Sequence[Mapping[str, Any]] = (),
+               seed: int) -> llm.Reply:
+    most = self._priced(llm.Usage(
+        most_tokens(messages, schema, tools), self._identity['max_tokens'], 1))
+    self._ledger.reserve(most)
+    usage = llm.Usage()
+    try:
+      reply = self._inner.complete(messages, schema=schema, tools=tools,
+                                   seed=seed)
+      usage = self._priced(reply.usage)
+    finally:
+      self._ledger.settle(most, usage)
+    return dataclasses.replace(reply, usage=usage)
+
+  def _priced(self, usage: llm.Usage) -> llm.Usage:
+    return dataclasses.replace(usage, dollars=self._price.of(usage))
+
+
+def most_tokens(messages: Sequence[types.Message],
+                schema: Mapping[str, Any] | None,
+                tools: Sequence[Mapping[str, Any]]) -> int:
+  """A bound of the tokens of a prompt: no token is shorter than a byte, and
+  the JSON around each message is longer than any markup."""
+  texts = [types.dumps(messages), json.dumps([schema, list(tools)])]
+  return 64 * (len(messages) + 2) + sum(len(t.encode()) for t in texts)

@@ -1,0 +1,82 @@
+"""From a config to whom all of a run asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from agentrl import resolve
+from agentrl.llm import budget
+from agentrl.llm import cache as cache_lib
+from agentrl.llm import llm as llm_lib
+from agentrl.llm import strict
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+  """How models are paid for, and where their answers are kept.
+
+  Attributes:
+    prices: rows (model, dollars a million prompt tokens, completion tokens,
+      prompt tokens from the server's cache).
+    dollars: that a run may spend; None: any sum.
+    tokens: that a run may read and write; None: any number.
+    cache: folder of answers; '': they are not kept.
+  """
+
+  prices: Sequence[Sequence[Any]] = ()
+  dollars: float | None = None
+  tokens: int | None = None
+  cache: str = ''
+
+
+def make(path: str, kw: Mapping[str, Any], *,
+         others: Mapping[str, Mapping[str, Any]],
+         account: Mapping[str, Any]) -> tuple[llm_lib.Meter, budget.Ledger]:
+  """Who is asked, and what that costs.
+
+  Args:
+    path: import path of a class of models.
+    kw: its keyword arguments.
+    others: stage -> keyword arguments that differ there (with a `llm` of its
+      own, an import path: all of them).
+    account: fields of `Account`.
+
+  Raises:
+    ValueError: a wrong path, argument or field, or dollars are to be counted
+      and a model has no price.
+  """
+  a = resolve.call(Account, account)
+  ledger = budget.Ledger(a.dollars, a.tokens)
+  prices = {}
+  for row in a.prices:
+    if len(row) != 4:
+      raise ValueError(f'A price is a row (model, prompt, completion, cached '
+                       f'prompt), in dollars a million tokens, got {row!r}.')
+    prices[row[0]] = budget.Price(*row[1:])
+
+  def wrapped(path: str, kw: Mapping[str, Any]) -> llm_lib.LLM:
+    model = resolve.call(resolve.name(path), kw)
+    identity = getattr(model, 'identity', None)
+    if identity is None:
+      return strict.Strict(model)
+    price = prices.get(identity['model'])
+    if price is None and a.dollars is not None:
+      raise ValueError(
+          f'No price of {identity["model"]!r}, yet dollars may run out: add a '
+          'row to config.llm_account.prices.'
+          + resolve.hint(identity['model'], prices))
+    ledger.models.add(identity['model'])
+    if price is None:
+      ledger.unpriced.add(identity['model'])
+    paid = budget.Paid(model, identity, price or budget.Price(), ledger)
+    kept = cache_lib.Cache(paid, identity, a.cache) if a.cache else paid
+    return strict.Strict(kept)
+
+  different = {
+      stage: wrapped(own.get('llm', path), {
+          k: v for k, v in {**(kw if 'llm' not in own else {}), **own}.items()
+          if k != 'llm'})
+      for stage, own in others.items()}
+  return llm_lib.Meter(wrapped(path, kw), different), ledger

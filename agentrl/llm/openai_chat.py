@@ -1,0 +1,293 @@
+"""A model behind an OpenAI-compatible server (extra `llm`).
+
+    --config.llm=agentrl.llm.openai_chat:OpenAIChat --config.llm_kw.model=<name>
+
+`complete` blocks, so who calls it stays a plain function; many threads call at
+once, and one event loop in the background serves them all. Key and address are
+those of OPENAI_API_KEY and OPENAI_BASE_URL, or of variables named in the
+config; the key is in no file, log or error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+import contextlib
+import dataclasses
+import email.utils
+import functools
+import json
+import os
+import random
+import re
+import threading
+import time
+from typing import Any
+import urllib.parse
+
+from agentrl import resolve
+from agentrl import types
+from agentrl.llm import budget
+from agentrl.llm import llm
+from agentrl.llm import openai_format
+from agentrl.llm import pace
+
+# Waits between tries grow from the first of these seconds to the second.
+BACKOFF_S = 0.5, 60.0
+# A wrong address is not waited for as long as a server that has answered.
+STRANGER_S = 20.0
+_TOO_LONG = re.compile(r'context.?(length|size|window)', re.IGNORECASE)
+_BROKE = 'insufficient_quota'  # comes as a 429, and stays
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """What answers depend on, beside the request.
+
+  Attributes:
+    max_tokens: of an answer.
+    temperature: None leaves it to the server.
+    form: how a schema is asked for, see `openai_format.request`.
+    extra: further fields of the request, as the server has them.
+    max_tokens_field: what it calls `max_tokens`.
+  """
+
+  max_tokens: int = 2048
+  temperature: float | None = 1.0
+  form: str = 'json_schema'
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  max_tokens_field: str = 'max_tokens'
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What one process asks of a server.
+
+  Attributes:
+    concurrency: calls at once.
+    requests_per_minute: 0 for any number.
+    tokens_per_minute: the same.
+    timeout_s: of a call [seconds].
+    max_wait_s: of all tries of a call and the waits between them [seconds].
+  """
+
+  concurrency: int = 16
+  requests_per_minute: float = 0
+  tokens_per_minute: float = 0
+  timeout_s: float = 120.0
+  max_wait_s: float = 900.0
+
+
+class _Again(Exception):
+  """A call failed that may succeed later.
+
+  Attributes:
+    after_s: not before that, says the server.
+    nobody: there may be none at that address.
+  """
+
+  def __init__(self, why: str, after_s: float = 0.0, nobody: bool = False):
+    super().__init__(why)
+    self.after_s, self.nobody = after_s, nobody
+
+
+class OpenAIChat:
+  """`llm.LLM` of a server.
+
+  Args:
+    model: its name there.
+    sampling: fields of `Sampling`.
+    limits: fields of `Limits`.
+    key: environment variable with the key.
+    url: environment variable with the address; OpenAI's where it is not set.
+
+  Raises:
+    ValueError: a wrong field, no key, or the package openai is absent.
+
+  Raises (`complete`):
+    ValueError: the server will not have the call: wrong key, unknown model.
+    Unavailable: busy, broken or absent for longer than `max_wait_s`.
+  """
+
+  def __init__(self, model: str, *, sampling: Mapping[str, Any] | None = None,
+               limits: Mapping[str, Any] | None = None,
+               key: str = 'OPENAI_API_KEY', url: str = 'OPENAI_BASE_URL'):
+    self._sampling = resolve.call(Sampling, sampling or {})
+    self._limits = resolve.call(Limits, limits or {})
+    _check(model, self._sampling, self._limits)
+    self._model, self._key, self._url = model, key, url
+    self._openai = resolve.extra('openai', 'llm')
+    if not os.environ.get(key):
+      raise ValueError(f'{key} is not set: export it. For a server that wants '
+                       "no key any text will do; its address is that of "
+                       f'{url}.')
+    self._client = self._openai.AsyncOpenAI(
+        api_key=os.environ[key], base_url=os.environ.get(url) or None,
+        timeout=self._limits.timeout_s, max_retries=0)
+    self._slots = asyncio.Semaphore(self._limits.concurrency)
+    self._requests = pace.Pace(self._limits.requests_per_minute)
+    self._tokens = pace.Pace(self._limits.tokens_per_minute)
+    self._loop = _loop()
+    self._known = False  # it has answered before
+
+  @property
+  def identity(self) -> dict[str, Any]:
+    return {'model': self._model, **dataclasses.asdict(self._sampling)}
+
+  def complete(self, messages: Sequence[types.Message], *,
+               schema: Mapping[str, Any] | None = None,
+               tools: Sequence[Mapping[str, Any]] = (),
+               seed: int) -> llm.Reply:
+    s = self._sampling
+    body = {'model': self._model, 'seed': seed, s.max_tokens_field:
+                s.max_tokens, **openai_format.request(
+                    messages, schema=schema, tools=tools, form=s.form)}
+    if s.temperature is not None:
+      body['temperature'] = s.temperature
+    most = llm.Usage(budget.most_tokens(messages, schema, tools),
+                     s.max_tokens, 1)
+    asked = asyncio.run_coroutine_threadsafe(
+        self._ask({**body, 'extra_body': dict(s.extra)}, most), self._loop)
+    try:
+      return asked.result()
+    finally:
+      asked.cancel()  # if it was Ctrl-C
+
+  async def _ask(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Reply:
+    """Tries until there is an answer."""
+    waited, tries = 0.0, 0
+    while True:
+      async with self._slots:
+        await self._turn(most)
+        began = time.monotonic()
+        try:
+          return await self._send(body, most)
+        except _Again as e:
+          again = e
+      tries += 1
+      pause = again.after_s + _backoff(tries)
+      waited += time.monotonic() - began + pause
+      if waited > min(self._limits.max_wait_s,
+                      STRANGER_S if again.nobody else float('inf')):
+        raise llm.Unavailable(
+            f'{self._name} gave no answer in {tries} tries; the last: {again}. '
+            f'Is {self._url} its address?')
+      self._requests.hold(time.monotonic() + again.after_s)
+      await asyncio.sleep(pause)
+
+  async def _turn(self, most: llm.Usage) -> None:
+    """Waits until the server may be asked."""
+    now = time.monotonic()
+    await asyncio.sleep(max(self._requests.reserve(1, now),
+                            self._tokens.reserve(_likely(most), now)))
+
+  async def _send(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Reply:
+    """One try.
+
+    Raises:
+      _Again: it may succeed later.
+      ValueError: it will not.
+    """
+    try:
+      async with asyncio.timeout(self._limits.timeout_s):
+        raw = await self._client.chat.completions.with_raw_response.create(
+            **body)
+    except (TimeoutError, self._openai.APITimeoutError):
+      raise _Again(f'nothing within {self._limits.timeout_s} s') from None
+    except self._openai.APIConnectionError as e:
+      why = f'{type(e.__cause__).__name__}: {e.__cause__}'
+      raise _Again(self._safe(f'connection failed, {why}'),
+                   nobody=not self._known) from None
+    except self._openai.APIStatusError as e:
+      self._known = True
+      return self._refused(e, most)
+    self._known = True
+    try:
+      reply = openai_format.reply(json.loads(raw.http_response.content), most)
+    except (ValueError, RecursionError) as e:
+      raise _Again(self._safe(f'an answer that is none: {e}')) from None
+    self._tokens.give_back(_likely(most) - reply.usage.tokens)
+    return reply
+
+  def _refused(self, e: Any, most: llm.Usage) -> llm.Reply:
+    """A call that the server does not serve.
+
+    Raises:
+      _Again, ValueError: see `_send`.
+    """
+    status, text = e.status_code, self._safe(f'{e.status_code}: {e.message}')
+    if e.code == _BROKE:
+      raise ValueError(f'{self._name}: the account has no money left.')
+    if status in (408, 409, 429) or status >= 500:
+      raise _Again(text, _after_s(e.response.headers))
+    said = types.Message('assistant', '')
+    if status in (400, 413) and (_TOO_LONG.search(f'{e.code} {text}')):
+      return llm.Reply(said, usage=llm.Usage(calls=1), end='truncated',
+                       problem=text)
+    if e.code == 'content_filter':
+      return llm.Reply(said, usage=llm.Usage(calls=1), end='refused',
+                       problem=text)
+    if status in (401, 403):  # the text may quote the key in part
+      text = f'{status}: set {self._key} to a key that may use this model'
+    if status == 404:
+      text += (f' (has it such a model, and is {self._url} its address, which '
+               'mostly ends in /v1?)')
+    if 'response_format' in text:
+      text += " (set llm_kw.sampling.form to 'json_object' or 'prompt')"
+    raise ValueError(f'{self._name} will not have the call; {text}.')
+
+  @property
+  def _name(self) -> str:
+    """For errors; an address may hold a password before its host."""
+    host = urllib.parse.urlsplit(str(self._client.base_url))
+    return f'{self._model} at {host.hostname}:{host.port or host.scheme}'
+
+  def _safe(self, text: str) -> str:
+    """A text of the server's without the key, and not too long."""
+    return text.replace(self._client.api_key, '[key]')[:300]
+
+
+def _check(model: str, sampling: Sampling, limits: Limits) -> None:
+  """Raises ValueError for what no server would take."""
+  if not model:
+    raise ValueError("No model to ask, got model='': set it to the name that "
+                     'the server of OPENAI_BASE_URL has for it.')
+  if sampling.form not in openai_format.FORMS:
+    raise ValueError(f'No form {sampling.form!r}.' + resolve.hint(
+        sampling.form, openai_format.FORMS))
+  for name, value in (('max_tokens', sampling.max_tokens),
+                      ('concurrency', limits.concurrency),
+                      ('timeout_s', limits.timeout_s)):
+    if not value > 0:
+      raise ValueError(f'{name} must be above 0, got {value!r}.')
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+  """The loop of this process, in a thread of its own."""
+  loop = asyncio.new_event_loop()
+  threading.Thread(target=loop.run_forever, name='llm', daemon=True).start()
+  return loop
+
+
+def _backoff(tries: int) -> float:
+  """Seconds to wait, by full jitter: calls that failed together do not come
+  back together."""
+  first_s, most_s = BACKOFF_S
+  return random.uniform(0, min(most_s, first_s * 2**min(tries, 20)))
+
+
+def _likely(most: llm.Usage) -> float:
+  """Tokens of a call, about: text has four bytes a token."""
+  return most.prompt_tokens / 4 + most.completion_tokens
+
+
+def _after_s(headers: Mapping[str, str]) -> float:
+  """What Retry-After says [seconds], as a number or as a date; else 0."""
+  text = headers.get('retry-after', '')
+  with contextlib.suppress(ValueError):
+    return min(max(0.0, float(text)), 1e6)
+  with contextlib.suppress(ValueError, TypeError):
+    return max(0.0, email.utils.parsedate_to_datetime(text).timestamp()
+               - time.time())
+  return 0.0

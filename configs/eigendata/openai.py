@@ -1,0 +1,39 @@
+"""Tasks and dialogues written by an LLM behind an OpenAI-compatible server:
+
+  pip install -e .[llm]
+  export OPENAI_API_KEY=... OPENAI_BASE_URL=http://localhost:8000/v1
+  python scripts/synthesize.py --workdir=runs/mine/data \\
+    --config=configs/eigendata/openai.py:model=<name> \\
+    --config.llm_account.tokens=2000000
+
+Stopped by Ctrl-C, its budget or a server that is gone, a run goes on from the
+answers in `llm_account.cache`, for nothing; after its budget in a new folder.
+"""
+
+import ml_collections
+
+from configs import common
+from configs.eigendata import builtin
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  arg = common.parse_arg(arg, model='', judge='')
+  c = builtin.get_config()
+  c.env.prompt = 'full'
+  c.num_train, c.num_test, c.max_tries = 100, 20, 10
+  c.runner, c.workers = 'agentrl.eigendata.runners:threads', 16
+  c.shard_size = 5
+  c.llm = 'agentrl.llm.openai_chat:OpenAIChat'
+  c.llm_kw = dict(
+      model=arg.model, key='OPENAI_API_KEY', url='OPENAI_BASE_URL',
+      sampling=dict(max_tokens=2048, temperature=1.0, form='json_schema',
+                    extra={}, max_tokens_field='max_tokens'),
+      limits=dict(concurrency=16, requests_per_minute=0.0,
+                  tokens_per_minute=0.0, timeout_s=120.0, max_wait_s=900.0))
+  if arg.judge:
+    c.llm_roles = dict(TrajectoryValidation=dict(model=arg.judge))
+  # What your provider takes, in dollars a million tokens (read, written, read
+  # from its cache): prices=(('a-model', 1.0, 4.0, 0.1),). With it, dollars=5.0
+  # is a hard stop.
+  c.llm_account.cache = 'runs/llm_cache'
+  return c

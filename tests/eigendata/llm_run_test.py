@@ -1,0 +1,158 @@
+"""The engine with its LLM behind a server: faults change nothing, money ends.
+
+The server answers by the procedural stand-in, so what comes out is known.
+"""
+
+import dataclasses
+import json
+import random
+
+import ml_collections
+import pytest
+
+from agentrl import metrics
+from agentrl import testing
+from agentrl import types
+from agentrl.data import episodes
+from agentrl.eigendata import run
+from agentrl.llm import llm as llm_lib
+from agentrl.llm import procedural
+
+pytest.importorskip('openai', reason='needs pip install -e .[llm]')
+KEY = testing.ChatServer.key
+MISTAKES = dict.fromkeys(procedural.MISTAKEN, 0.1)
+LIMITS = dict(concurrency=4, timeout_s=0.5, max_wait_s=60.0)
+
+
+@pytest.fixture
+def corpus(config, monkeypatch, tmp_path, capfd):
+  """`corpus(name, faults, **fields)` makes data by way of a server; returns
+  (folder, manifest, server)."""
+  monkeypatch.setenv('OPENAI_API_KEY', KEY)
+  monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+  monkeypatch.setattr('agentrl.llm.openai_chat.BACKOFF_S', (0.001, 0.01))
+  def make(name, fault=lambda body: '', **fields):
+    settings = json.loads(config(**{**dict(
+        domains=['orders'], num_train=8, num_test=2, workers=4, shard_size=2,
+        runner='agentrl.eigendata.runners:threads',
+        llm='agentrl.llm.openai_chat:OpenAIChat',
+        llm_kw=dict(model='a-model', limits=LIMITS)), **fields}))
+    behind = testing.answer_by(procedural.Procedural(MISTAKES))
+    with testing.ChatServer(behind, fault) as server:
+      monkeypatch.setenv('OPENAI_BASE_URL', server.url)
+      run.synthesize(ml_collections.ConfigDict(settings), tmp_path / name)
+    manifest = metrics.read_json(tmp_path / name / 'manifest.json')
+    return tmp_path / name, manifest, server
+  yield make
+  assert KEY not in ''.join(capfd.readouterr())
+  for file in tmp_path.rglob('*'):
+    if file.is_file() and file.name != 'code.diff':  # it may hold this test
+      assert KEY.encode() not in file.read_bytes()
+
+
+def at_random(share):
+  rng = random.Random(0)
+  def fault(body):
+    name = rng.choice(sorted(testing.FAULTS)) if rng.random() < share else ''
+    if name == 'wrong form' and 'response_format' not in body:
+      return ''  # in a dialogue nobody can tell
+    # A second bad answer would be a rejection.
+    bad = name in ('wrong form', 'unknown tool')
+    return '' if bad and testing.mends(body) else name
+  return fault
+
+
+def test_a_fifth_of_faults_leaves_the_corpus_as_it_is(corpus):
+  calm = corpus('calm')[1]
+  rough, server = corpus('rough', at_random(0.2), workers=3)[1:]
+  offline = corpus('offline', llm='agentrl.llm.procedural:Procedural',
+                   llm_kw=dict(mistakes=MISTAKES), workers=1)[1]
+  names = ('tasks_train.jsonl', 'tasks_test.jsonl', 'episodes')
+  made = [{name: m['made'][name] for name in names}
+          for m in (calm, rough, offline)]
+  assert made[0] == made[1] == made[2]
+  assert server.keys == {f'Bearer {KEY}'}
+  assert calm['train']['rejected'] == rough['train']['rejected']
+
+
+PRICES = [['a-model', 1.0, 2.0, 0.5]]  # dollars a million tokens
+
+
+def test_the_budget_ends_a_run_in_good_order_and_the_cache_goes_on(
+    corpus, tmp_path):
+  account = dict(prices=PRICES, cache=str(tmp_path / 'cache'))
+  folder, short, server = corpus(
+      'short', num_train=20, llm_account=dict(account, dollars=0.02))
+  assert short['stopped'].startswith('over budget: $0.0')
+  kept = short['train']['kept']
+  assert 0 < kept < 20 and short['test']['kept'] == 0
+  assert 'Budget: used up' not in short['train']['rejected']
+  paid = short['cost']['paid']
+  assert paid['calls'] == len(server.asked)
+  assert paid['dollars'] == pytest.approx(len(server.asked) * 44e-6)
+  assert paid['dollars'] <= 0.02
+  assert short['cost']['dollars_per_task'] == pytest.approx(
+      paid['dollars'] / kept, abs=1e-6)
+
+  again, whole, server = corpus('whole', num_train=20, llm_account=account)
+  assert whole['stopped'] == '' and whole['train']['kept'] == 20
+  hits = sum(s.get('hits', 0) for s in whole['cost']['stages'].values())
+  # Some of what was cut off was asked for a sample that came to nothing.
+  assert 0.5 * paid['calls'] < hits <= paid['calls']
+  texts = lambda f: {types.dumps(dataclasses.replace(t, id=''))
+                     for t in episodes.tasks(f, 'train')}
+  assert texts(folder) < texts(again)
+  assert whole['cost']['dollars_per_task'] > 20e-6
+
+
+def test_a_budget_for_nothing_is_an_error(corpus):
+  with pytest.raises(ValueError, match='Not even the plans could be paid'):
+    corpus('none', llm_account=dict(tokens=100))
+
+
+def test_what_a_model_will_not_do_is_in_the_funnel(corpus, monkeypatch):
+  """One intent refused, one too long, the others nonsense."""
+  ends = iter(('content_filter', 'length'))
+  monkeypatch.setattr(testing, 'FAULTS', {
+      'end': lambda chat: chat.say('I', next(ends, 'stop'))})
+  asked = lambda body: json.dumps(body.get('response_format', ''))
+  with pytest.raises(ValueError) as e:
+    corpus('bad', lambda body: 'end' if 'scenario' in asked(body) else '',
+           num_train=2, max_tries=3)
+  found = str(e.value)
+  assert "'UserIntent: refused': 1" in found
+  assert "'UserIntent: truncated': 1" in found
+  assert "'UserIntent: unparsable': " in found
+
+
+def test_a_judge_of_its_own(corpus):
+  server = corpus('roles', num_train=2, num_test=0, llm_roles=dict(
+      TrajectoryValidation=dict(model='a-judge')))[2]
+  verdicts = ['"fault"' in json.dumps(body.get('response_format', ''))
+              for body in server.asked]
+  assert any(verdicts)
+  assert verdicts == [body['model'] == 'a-judge' for body in server.asked]
+
+
+@pytest.mark.parametrize('fields, text', [
+    (dict(runner='agentrl.eigendata.runners:processes'),
+     'a-model has limits and a budget'),
+    (dict(llm_roles=dict(TrajectoryValidator={})), "mean 'TrajectoryValidati"),
+    (dict(llm_account=dict(dollars=1.0)), "No price of 'a-model'"),
+    (dict(llm_account=dict(prices=[['a-model', 1.0]])), 'A price is a row'),
+    (dict(llm_account=dict(dollar=1.0)), "Did you mean 'dollars'"),
+    (dict(llm_kw=dict(model='')), 'No model to ask'),
+])
+def test_wrong_fields_are_refused_before_anything_is_asked(
+    corpus, fields, text):
+  with pytest.raises(ValueError, match=text):
+    corpus('wrong', **fields)
+
+
+def test_a_server_that_is_gone_ends_the_run_at_once(corpus, monkeypatch):
+  def gone(body):
+    monkeypatch.setattr('agentrl.llm.openai_chat.STRANGER_S', 0.2)
+    return 'broken'
+  with pytest.raises(llm_lib.Unavailable, match='a-model at 127.0.0.1:.* 500'):
+    corpus('gone', gone, llm_kw=dict(
+        model='a-model', limits=dict(max_wait_s=0.2)))

@@ -1,0 +1,190 @@
+"""The client against a server that misbehaves."""
+
+from concurrent import futures
+import email.utils
+import logging
+import threading
+import time
+
+import pytest
+
+from agentrl import testing
+from agentrl import types
+from agentrl.llm import llm
+from agentrl.llm import openai_chat
+
+pytest.importorskip('openai', reason='needs pip install -e .[llm]')
+KEY = testing.ChatServer.key
+CHAT = [types.Message('system', 'Do.'), types.Message('user', 'This.')]
+TOOL = {'type': 'function', 'function': {'name': 'find'}}
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch):
+  monkeypatch.setattr(openai_chat, 'BACKOFF_S', (0.001, 0.01))
+
+
+def client(sampling=None, **limits):
+  return openai_chat.OpenAIChat(
+      'a-model', sampling=sampling,
+      limits=dict(timeout_s=5.0, max_wait_s=30.0) | limits)
+
+
+def test_what_is_asked_and_what_comes(serve):
+  server = serve(lambda body: 'Hello.')
+  reply = client(dict(temperature=0.5, max_tokens=9, extra={'top_k': 3})
+                ).complete(CHAT, tools=(TOOL,), seed=7)
+  assert reply.message == types.Message('assistant', 'Hello.')
+  assert reply.usage == llm.Usage(30, 7, 1)
+  assert server.asked == [{
+      'model': 'a-model', 'seed': 7, 'max_tokens': 9, 'temperature': 0.5,
+      'top_k': 3, 'tools': [TOOL], 'messages': [
+          {'role': 'system', 'content': 'Do.'},
+          {'role': 'user', 'content': 'This.'}]}]
+  assert server.keys == {f'Bearer {KEY}'}
+
+
+@pytest.mark.parametrize('fault', [
+    'busy', 'broken', 'hang', 'half', 'dropped', 'no choices'])
+def test_faults_that_pass_are_waited_for(serve, fault):
+  server = serve(lambda body: 'Hello.', fault, fault)
+  found = client(timeout_s=0.3 if fault == 'hang' else 5.0).complete(
+      CHAT, seed=0)
+  assert found.message.content == 'Hello.'
+  assert len(server.asked) == 3 and server.asked[0] == server.asked[2]
+
+
+def test_an_answer_that_trickles_in_is_not_waited_for(serve, monkeypatch):
+  def trickle(chat):
+    chat.send_response(200)
+    chat.send_header('Content-Length', '1000')
+    chat.end_headers()
+    while not chat.server.closing.wait(0.05):
+      chat.wfile.write(b' ')
+      chat.wfile.flush()
+  monkeypatch.setitem(testing.FAULTS, 'trickle', trickle)
+  server = serve(lambda body: 'Hello.', 'trickle')
+  client(timeout_s=0.3).complete(CHAT, seed=0)
+  assert len(server.asked) == 2
+
+
+def test_retry_after_is_kept_to(serve, monkeypatch):
+  times = []
+  monkeypatch.setitem(testing.FAULTS, 'busy', lambda chat: (
+      times.append(time.monotonic()),
+      chat.send(429, {}, Retry_After='0.2')))
+  serve(lambda body: times.append(time.monotonic()) or 'Hello.', 'busy')
+  client().complete(CHAT, seed=0)
+  assert times[1] - times[0] >= 0.2
+
+
+def test_a_pause_beyond_all_patience_is_not_waited_for(serve, monkeypatch):
+  monkeypatch.setitem(testing.FAULTS, 'busy', lambda chat: chat.send(
+      429, {'error': {'message': 'slow down'}}, Retry_After='1000'))
+  server = serve(None, 'busy')
+  with pytest.raises(llm.Unavailable, match='in 1 tries.*429.*slow down'):
+    client().complete(CHAT, seed=0)
+  assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize('text, low, high', [
+    ('2', 2, 2), ('0.5', 0.5, 0.5), ('-3', 0, 0), ('nan', 0, 0), ('', 0, 0),
+    ('soon', 0, 0), (email.utils.formatdate(time.time() + 600), 500, 600)])
+def test_retry_after_is_seconds_or_a_date(text, low, high):
+  assert low <= openai_chat._after_s({'retry-after': text}) <= high
+
+
+@pytest.mark.parametrize('fault', ['broken', 'dropped', 'half'])
+def test_what_does_not_pass_ends(serve, fault):
+  serve(None, *[fault] * 1000)
+  with pytest.raises(llm.Unavailable, match='a-model at 127.0.0.1:.*tries'):
+    client(max_wait_s=0.1).complete(CHAT, seed=0)
+
+
+def test_nobody_there(serve, monkeypatch):
+  serve(None)
+  monkeypatch.setenv('OPENAI_BASE_URL', 'http://me:secret@127.0.0.1:9/v1')
+  monkeypatch.setattr(openai_chat, 'STRANGER_S', 0.1)
+  with pytest.raises(llm.Unavailable, match='connection failed.*_URL') as e:
+    client().complete(CHAT, seed=0)
+  assert 'secret' not in str(e.value)
+
+
+def refusal(serve, monkeypatch, status, **error):
+  """What a refused call gives."""
+  monkeypatch.setitem(testing.FAULTS, 'no', lambda chat: chat.send(
+      status, {'error': error}))
+  server = serve(None, 'no')
+  try:
+    return client().complete(CHAT, seed=0)
+  finally:
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize('status, error, text', [
+    (401, dict(message=f'Wrong key {KEY}.'), 'set OPENAI_API_KEY'),
+    (404, dict(message='No a-model.'), 'No a-model.*has it such a model'),
+    (400, dict(message='response_format is unknown'), "form to 'json_object'"),
+    (400, dict(message=f'What is {KEY}?'), r'What is \[key\]'),
+    (429, dict(message='Pay.', code='insufficient_quota'), 'no money')])
+def test_what_will_never_do_fails_at_once_without_the_key(
+    serve, monkeypatch, status, error, text):
+  with pytest.raises(ValueError, match=text) as e:
+    refusal(serve, monkeypatch, status, **error)
+  assert KEY not in str(e.value)
+
+
+@pytest.mark.parametrize('error, end', [
+    (dict(message='x', code='context_length_exceeded'), 'truncated'),
+    (dict(message='The maximum context length is 9.'), 'truncated'),
+    (dict(message='x', code='content_filter'), 'refused')])
+def test_some_refused_calls_are_answers(serve, monkeypatch, error, end):
+  assert refusal(serve, monkeypatch, 400, **error).end == end
+
+
+def test_no_more_calls_at_once_than_allowed(serve):
+  lock, now, most = threading.Lock(), [0], [0]
+  def answer(body):
+    with lock:
+      now[0] += 1
+      most[0] = max(most[0], now[0])
+    time.sleep(0.02)
+    with lock:
+      now[0] -= 1
+    return str(body['seed'])
+  serve(answer)
+  shared = client(concurrency=3)
+  with futures.ThreadPoolExecutor(12) as pool:
+    found = pool.map(lambda n: shared.complete(CHAT, seed=n), range(12))
+    assert [r.message.content for r in found] == list(map(str, range(12)))
+  assert 1 < most[0] <= 3
+
+
+def test_calls_keep_their_pace(serve):
+  times = []
+  serve(lambda body: times.append(time.monotonic()) or 'Hi.')
+  shared = client(requests_per_minute=600)
+  with futures.ThreadPoolExecutor(4) as pool:
+    list(pool.map(lambda n: shared.complete(CHAT, seed=n), range(4)))
+  assert times[-1] - times[0] > 0.2  # 0.3, but for what travel takes
+
+
+def test_the_key_is_in_no_log_and_no_repr(serve, caplog, monkeypatch):
+  caplog.set_level(logging.DEBUG)
+  serve(lambda body: 'Hello.', 'broken')
+  shared = client()
+  shared.complete(CHAT, seed=0)
+  assert caplog.text and KEY not in caplog.text
+  assert KEY not in f'{shared!r} {vars(shared)!r} {shared.identity}'
+
+
+@pytest.mark.parametrize('kw, text', [
+    (dict(model=''), 'No model'),
+    (dict(sampling=dict(form='xml')), "No form 'xml'"),
+    (dict(sampling=dict(temprature=1)), "Did you mean 'temperature'"),
+    (dict(limits=dict(timeout_s=0)), 'timeout_s must be above 0, got 0'),
+    (dict(key='NO_KEY_HERE'), 'NO_KEY_HERE is not set')])
+def test_wrong_settings_are_refused(serve, kw, text):
+  serve(None)
+  with pytest.raises(ValueError, match=text):
+    openai_chat.OpenAIChat(**{'model': 'm', **kw})
