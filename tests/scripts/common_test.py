@@ -64,7 +64,7 @@ def test_a_full_disk_ends_in_a_line_and_leaves_nothing_half_written(tmp_path):
       ['bash', '-c', 'ulimit -f 20; exec "$@"', 'bash', sys.executable,
        'scripts/synthesize.py', CONFIG, f'--workdir={tmp_path}/data',
        '--config.num_train=20', '--config.num_test=2', '--config.databases=2',
-       '--config.processes=1'],
+       '--config.workers=1'],
       cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
   assert found.returncode == 1, found.stderr
   assert found.stderr.splitlines()[-1].startswith('Error: [Errno 27]')
