@@ -198,7 +198,7 @@ class OpenAIChat:
                    nobody=not self._known) from None
     except self._openai.APIStatusError as e:
       self._known = True
-      return self._refused(e, most)
+      return self._refused(e)
     self._known = True
     try:
       reply = openai_format.reply(json.loads(raw.http_response.content), most)
@@ -207,7 +207,7 @@ class OpenAIChat:
     self._tokens.give_back(_likely(most) - reply.usage.tokens)
     return reply
 
-  def _refused(self, e: Any, most: llm.Usage) -> llm.Reply:
+  def _refused(self, e: Any) -> llm.Reply:
     """A call that the server does not serve.
 
     Raises:
