@@ -37,6 +37,7 @@ BACKOFF_S = 0.5, 60.0
 # A wrong address is not waited for as long as a server that has answered.
 STRANGER_S = 20.0
 _TOO_LONG = re.compile(r'context.?(length|size|window)', re.IGNORECASE)
+URL = 'OPENAI_BASE_URL'
 _BROKE = 'insufficient_quota'  # comes as a 429, and stays
 
 
@@ -99,10 +100,11 @@ class OpenAIChat:
     sampling: fields of `Sampling`.
     limits: fields of `Limits`.
     key: environment variable with the key.
-    url: environment variable with the address; OpenAI's where it is not set.
+    url: environment variable with the address; OpenAI's own where
+      OPENAI_BASE_URL is not set.
 
   Raises:
-    ValueError: a wrong field, no key, or the package openai is absent.
+    ValueError: a wrong field, no key or address, or no package openai.
 
   Raises (`complete`):
     ValueError: the server will not have the call: wrong key, unknown model.
@@ -111,18 +113,14 @@ class OpenAIChat:
 
   def __init__(self, model: str, *, sampling: Mapping[str, Any] | None = None,
                limits: Mapping[str, Any] | None = None,
-               key: str = 'OPENAI_API_KEY', url: str = 'OPENAI_BASE_URL'):
+               key: str = 'OPENAI_API_KEY', url: str = URL):
     self._sampling = resolve.call(Sampling, sampling or {})
     self._limits = resolve.call(Limits, limits or {})
     _check(model, self._sampling, self._limits)
     self._model, self._key, self._url = model, key, url
     self._openai = resolve.extra('openai', 'llm')
-    if not os.environ.get(key):
-      raise ValueError(f'{key} is not set: export it. For a server that wants '
-                       "no key any text will do; its address is that of "
-                       f'{url}.')
     self._client = self._openai.AsyncOpenAI(
-        api_key=os.environ[key], base_url=os.environ.get(url) or None,
+        api_key=_key(key), base_url=_address(url),
         timeout=self._limits.timeout_s, max_retries=0)
     self._slots = asyncio.Semaphore(self._limits.concurrency)
     self._requests = pace.Pace(self._limits.requests_per_minute)
@@ -200,7 +198,7 @@ class OpenAIChat:
                    nobody=not self._known) from None
     except self._openai.APIStatusError as e:
       self._known = True
-      return self._refused(e, most)
+      return self._refused(e)
     self._known = True
     try:
       reply = openai_format.reply(json.loads(raw.http_response.content), most)
@@ -209,7 +207,7 @@ class OpenAIChat:
     self._tokens.give_back(_likely(most) - reply.usage.tokens)
     return reply
 
-  def _refused(self, e: Any, most: llm.Usage) -> llm.Reply:
+  def _refused(self, e: Any) -> llm.Reply:
     """A call that the server does not serve.
 
     Raises:
@@ -260,6 +258,36 @@ def _check(model: str, sampling: Sampling, limits: Limits) -> None:
                       ('timeout_s', limits.timeout_s)):
     if not value > 0:
       raise ValueError(f'{name} must be above 0, got {value!r}.')
+
+
+def _key(name: str) -> str:
+  """The key in a variable.
+
+  Raises:
+    ValueError: there is none, or it cannot be sent: then the client's own
+      error would quote it.
+  """
+  key = os.environ.get(name, '').strip()
+  if not key:
+    raise ValueError(f'{name} is not set: export it. For a server that wants '
+                     'no key any text will do.')
+  if not (key.isascii() and key.isprintable()):
+    raise ValueError(f'{name} holds characters that no key has: export it '
+                     'anew.')
+  return key
+
+
+def _address(name: str) -> str | None:
+  """The address in a variable; None is OpenAI's.
+
+  Raises:
+    ValueError: there is none in a variable of another name than the usual, and
+      the key might go to the wrong server.
+  """
+  if not os.environ.get(name) and name != URL:
+    raise ValueError(f'{name} is not set: export the address of the server, '
+                     'which mostly ends in /v1.')
+  return os.environ.get(name) or None
 
 
 @functools.cache

@@ -4,6 +4,7 @@ The server answers by the procedural stand-in, so what comes out is known.
 """
 
 import dataclasses
+import itertools
 import json
 import random
 
@@ -103,6 +104,20 @@ def test_the_budget_ends_a_run_in_good_order_and_the_cache_goes_on(
                      for t in episodes.tasks(f, 'train')}
   assert texts(folder) < texts(again)
   assert whole['cost']['dollars_per_task'] > 20e-6
+
+
+def test_a_run_whose_server_went_away_goes_on_where_it_was(corpus, tmp_path):
+  fields = dict(num_train=4, num_test=0, llm_account=dict(
+      cache=str(tmp_path / 'cache')), llm_kw=dict(
+          model='a-model', limits=LIMITS | dict(max_wait_s=0.2)))
+  calls = itertools.count()
+  with pytest.raises(llm_lib.Unavailable):
+    corpus('a', lambda body: 'broken' if next(calls) > 40 else '', **fields)
+  made, server = corpus('a', **fields)[1:]
+  assert made['cost']['stages']['UserIntent']['hits'] >= 3
+  offline = corpus('b', llm='agentrl.llm.procedural:Procedural', num_train=4,
+                   num_test=0, llm_kw=dict(mistakes=MISTAKES))[1]
+  assert made['made']['episodes'] == offline['made']['episodes']
 
 
 def test_a_budget_for_nothing_is_an_error(corpus):

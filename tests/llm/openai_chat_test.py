@@ -183,8 +183,11 @@ def test_the_key_is_in_no_log_and_no_repr(serve, caplog, monkeypatch):
     (dict(sampling=dict(form='xml')), "No form 'xml'"),
     (dict(sampling=dict(temprature=1)), "Did you mean 'temperature'"),
     (dict(limits=dict(timeout_s=0)), 'timeout_s must be above 0, got 0'),
-    (dict(key='NO_KEY_HERE'), 'NO_KEY_HERE is not set')])
-def test_wrong_settings_are_refused(serve, kw, text):
+    (dict(key='NO_KEY_HERE'), 'NO_KEY_HERE is not set'),
+    (dict(key='BAD_KEY'), 'BAD_KEY holds characters that no key has'),
+    (dict(url='NO_URL_HERE'), 'NO_URL_HERE is not set')])
+def test_wrong_settings_are_refused(serve, monkeypatch, kw, text):
   serve(None)
+  monkeypatch.setenv('BAD_KEY', 'sk-\n-me')
   with pytest.raises(ValueError, match=text):
     openai_chat.OpenAIChat(**{'model': 'm', **kw})
