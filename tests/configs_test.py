@@ -19,7 +19,7 @@ STAGES = {'eigendata': 'agentrl.eigendata.run:synthesize',
 SIZES = dict(vocab_size=512, num_layers=1, d_model=8, num_heads=1,
              num_kv_heads=1, head_dim=8, d_ff=8, max_length=32)
 ONE = [('eigendata/builtin.py', None), ('eigendata/evolving.py', 'rounds=0'),
-       ('eigendata/openai.py', 'model=m'),
+       ('eigendata/openai.py', 'model=m'), ('eigendata/smollm2.py', None),
        ('sft/builtin.py', 'side=user'), ('sft/builtin.py', None),
        ('grpo/builtin.py', None), ('eval/builtin.py', None),
        ('eval/tau2.py', None),

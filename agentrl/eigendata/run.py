@@ -41,7 +41,8 @@ from agentrl.llm import llm as llm_lib
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
 
-  A run whose budget is used up ends with what it has, and its manifest says so.
+  A run whose budget is used up ends with what it has, and its manifest says so;
+  with `config.short='keep'` so does one whose tries are.
 
   Raises:
     ValueError: a wrong config, or too few samples were good.
@@ -50,6 +51,9 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   # A wrong config fails here, before anything is written.
   maker = sample_lib.maker(json.dumps(
       json.loads(config.to_json_best_effort()), sort_keys=True))
+  if config.short not in ('error', 'keep'):
+    raise ValueError("config.short must be 'error' or 'keep', got "
+                     f'{config.short!r}.')
   if maker.ledger.models and config.workers > 1 and (
       resolve.name(config.runner) is not runners.threads):
     raise ValueError(
@@ -83,6 +87,10 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ledger.stop('the run is over')  # for samples that nobody waits for
     sample_lib.maker.cache_clear()
   digest, files = _write(run.folder, found)
+  if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
+      (split, sum(s.task is not None for s in samples))
+      for split, samples in found.items()) if kept < wanted[split]]:
+    stopped = stopped or f'tries used up ({"; ".join(short)})'
   stats = {split: statistics.describe(samples)
            for split, samples in found.items()}
   metrics.write_json(run.folder / 'stats.json', stats)
@@ -181,12 +189,14 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       for shard, samples in zip(todo, made):
         if shards_lib.fell(samples, **config.monitor):
           live.pop(shard.stream, None)
-  enough = ledger.stopped and (missing < wanted or split == 'test')
+  enough = config.short == 'keep' or (
+      ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
     reasons = statistics.describe(found)['rejected']
     raise ValueError(
         f'Only {wanted - missing} of {wanted} tasks for {split} after '
-        f'{len(found)} samples: {ledger.stopped or "raise config.max_tries"}. '
+        f'{len(found)} samples: '
+        f'{ledger.stopped or "raise config.max_tries, or short=keep"}. '
         f'Rejected: {reasons}.')
   return _named(found, split)
 
@@ -211,6 +221,6 @@ def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
   for split, samples in found.items():
     metrics.write_lines(folder / f'tasks_{split}.jsonl', (
         types.dumps(s.task) for s in samples if s.task))
-  return episodes.write(folder, (
-      episodes.record(s.task, s.messages, {'repaired': s.repaired})
-      for s in found['train'] if s.task))
+  records = [episodes.record(s.task, s.messages, {'repaired': s.repaired})
+             for s in found['train'] if s.task]
+  return episodes.write(folder, records) if records else ('', {})

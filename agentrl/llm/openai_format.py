@@ -43,11 +43,11 @@ def request(messages: Sequence[types.Message], *,
     if form == 'json_object':
       found['response_format'] = {'type': 'json_object'}
   return {'messages': list(map(types.to_openai, _with_ids(
-      _with_user(messages, stated)))), **found}
+      with_user(messages, stated)))), **found}
 
 
-def _with_user(messages: Sequence[types.Message], stated: str
-               ) -> list[types.Message]:
+def with_user(messages: Sequence[types.Message], stated: str
+              ) -> list[types.Message]:
   """The chat, with what is stated said by the user, who says something."""
   last = messages[-1]
   if stated and last.role == 'user':

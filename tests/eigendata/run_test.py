@@ -68,3 +68,15 @@ def test_too_few_good_samples_say_why_and_leave_no_manifest(
 def test_no_test_tasks_may_be_asked_for(settings, tmp_path):
   run.synthesize(settings(num_test=0), tmp_path)
   assert episodes.tasks(tmp_path, 'test') == []
+
+
+def test_a_run_that_may_be_short_says_so(settings, tmp_path):
+  config = settings(short='keep', num_test=0)
+  config.llm_kw.mistakes.update(intent=1.0, checker=1.0, agent=1.0)
+  run.synthesize(config, tmp_path)
+  said = metrics.read_json(tmp_path / 'manifest.json')
+  assert said['stopped'] == 'tries used up (train: 0 of 12)'
+  assert sum(said['train']['rejected'].values()) == said['train']['tried'] > 0
+  assert episodes.tasks(tmp_path, 'train') == []
+  with pytest.raises(ValueError, match='holds no dialogues'):
+    list(episodes.read(tmp_path))

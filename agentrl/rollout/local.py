@@ -1,0 +1,109 @@
+"""A model of ours as the `LLM` that writes data: no server, no price.
+
+    --config.llm_roles.DialogSynthesis.llm=agentrl.rollout.local:Local
+
+Threads ask, one engine answers them side by side. A slot is kept after its
+answer, as a beginning that later questions copy: the next turn of a dialogue
+reads only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import threading
+from typing import Any
+
+from agentrl import bundle
+from agentrl import sharding
+from agentrl import types
+from agentrl.llm import llm
+from agentrl.llm import openai_format
+from agentrl.rollout import engine as engine_lib
+from agentrl.rollout import slot as slot_lib
+from agentrl.tokenizer import formats
+
+
+@dataclasses.dataclass(slots=True)
+class _Question:
+  ids: list[int]
+  seed: int
+  slot: int | None = None
+  turn: slot_lib.Turn | None = None
+
+
+class Local:
+  """`llm.LLM` by a model in this process; safe for threads.
+
+  Args:
+    weights: published weights, or the folder of a stage that trains a model.
+    slots: questions at a time, and answered ones that are kept.
+    length: tokens of a chat, its answer among them.
+    max_tokens: of an answer.
+    temperature: of the sampling; 0 is greedy.
+    dtype: that it computes in.
+
+  Raises:
+    ValueError: no such weights, or sizes that do not fit them.
+  """
+
+  def __init__(self, weights: str, *, slots: int = 32, length: int = 2048,
+               max_tokens: int = 128, temperature: float = 0.7,
+               dtype: str = 'float32'):
+    mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
+    found = bundle.load(weights, mesh, 'llm_kw.weights',
+                        dict(dtype=dtype, param_dtype=dtype))
+    if length > found.model.max_length:
+      raise ValueError(f'length={length} is beyond the '
+                       f'{found.model.max_length} tokens that {weights} was '
+                       'made for: lower it.')
+    self._vocab = found.vocab
+    self._engine = engine_lib.Engine(
+        found.model, slots=slots, length=length, max_new=max_tokens,
+        stop_id=found.vocab.end, pad_id=found.vocab.pad,
+        temperature=temperature, chunks=(32, 128, 512))
+    self._engine.load(found.params)
+    self._lock = threading.Lock()
+    self._waiting: list[_Question] = []
+    self._asked: dict[int, _Question] = {}  # by slot
+    self._kept: list[int] = []  # slots of answered ones, the oldest first
+    self.identity = {'model': weights, 'digest': found.digest,
+                     'max_tokens': max_tokens, 'length': length,
+                     'temperature': temperature, 'dtype': dtype}
+
+  def complete(self, messages: Sequence[types.Message], *,
+               schema: Mapping[str, Any] | None = None,
+               tools: Sequence[Mapping[str, Any]] = (),
+               seed: int) -> llm.Reply:
+    first, *rest = messages
+    stated = openai_format.SCHEMA.format(json.dumps(schema)) if schema else ''
+    chat = openai_format.with_user(
+        [dataclasses.replace(first, tools=tuple(tools)), *rest], stated)
+    ids, _ = formats.render_all(self._vocab, chat)
+    ids += formats.opener(self._vocab, chat[-1])
+    question = _Question(ids, seed % 2**32)
+    with self._lock:
+      self._waiting.append(question)
+    while question.turn is None:
+      with self._lock:  # whoever has it works for all
+        if question.turn is None:
+          self._step()
+    turn = question.turn
+    return llm.Reply(
+        formats.parse(self._vocab, turn.ids),
+        usage=llm.Usage(len(ids), int(turn.ids.size), 1),
+        end='truncated' if turn.full else 'stop',
+        problem='The answer, or the chat, is too long.' if turn.full else '')
+
+  def _step(self) -> None:
+    while self._waiting and (self._engine.free or self._kept):
+      if not self._engine.free:
+        self._engine.close(self._kept.pop(0))
+      question = self._waiting.pop(0)
+      question.slot = self._engine.open(question.seed)
+      self._asked[question.slot] = question
+      self._engine.feed(question.slot, question.ids)
+    for turn in self._engine.step():
+      self._asked.pop(turn.slot).turn = turn
+      self._kept.append(turn.slot)
