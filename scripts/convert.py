@@ -65,15 +65,16 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
   path = sources.locate(source)
   dtype = dtype or _dtype(path)
   changes = {'param_dtype': dtype} if dtype else {}
-  model, vocab = bundle.describe(source, 'source', changes)
+  model, vocab = bundle.describe(source, '--source', changes)
   if kind == 'safetensors':
     families.to_hf(model)
     if not isinstance(vocab, hf.Vocab):
       raise ValueError(f'The vocabulary of {source} is a SentencePiece model, '
                        'and transformers is given a tokenizer.json: convert '
                        'from a folder that has one, or to --format=orbax.')
-  mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp})
-  found = bundle.load(source, mesh, 'source', changes)
+  mesh = sharding.make_mesh(
+      dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp}, field='--fsdp: axes')
+  found = bundle.load(source, mesh, '--source', changes)
   temporary = target.with_name(target.name + '.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
   write = {'orbax': _orbax, 'safetensors': _safetensors}[kind]

@@ -103,7 +103,7 @@ def test_all_that_is_wrong_is_named_at_once(tmp_path, monkeypatch):
   with pytest.raises(ValueError) as error:
     weights.read(tmp_path / 'x')
   words = str(error.value)
-  for part in ('2 missing (lm_head.weight, model.layers.1.mlp.up_proj.weight)',
+  for part in ('2 missing (lm_head.weight; model.layers.1.mlp.up_proj.weight)',
                '1 unused (adapter.weight)', 'get all files of the model again',
                '1 of another shape (model.norm.weight has (17,), needs (16,))',
                'correct the sizes'):
@@ -264,6 +264,22 @@ def test_gguf_of_other_families_is_not_interleaved(tmp_path):
       256, 256).T
   np.testing.assert_array_equal(q_HM, want[
       'model.layers.0.self_attn.q_proj.weight'])
+
+
+def test_what_is_wrong_in_a_gguf_file_is_said_of_it(tmp_path, monkeypatch):
+  pytest.importorskip('gguf')
+  write_gguf(tmp_path / 'x.gguf', WIDE, 'F32')
+  fields_of = gguf_names.fields_of
+  for change, words in (
+      (dict(num_hidden_layers=2), r'9 missing \(model.layers.1.*get the file'),
+      (dict(intermediate_size=8), '3 of another shape .*get another file'),
+      (dict(num_hidden_layers=None), 'metadata of x.gguf lacks num_hidden_la'),
+      (dict(model_type='mamba'), "'mamba' .model_type of the metadata of x.g")):
+    monkeypatch.setattr(gguf_names, 'fields_of', lambda *args, change=change:
+                        fields_of(*args) | change)
+    with pytest.raises(ValueError, match=words) as error:
+      weights.read(tmp_path / 'x.gguf')
+    assert 'config.json' not in str(error.value)
 
 
 def test_gguf_types_that_are_not_read_are_named(tmp_path):
