@@ -22,7 +22,12 @@ SHAPES = {
                       norm_topk=True, router_aux_coef=0.5),
     'qwen3_moe, scanned': dict(
         qk_norm=True, num_experts=8, experts_per_token=2, scan_layers=True,
-        remat='full')}
+        remat='full'),
+    'gemma3_text': dict(
+        qk_norm=True, activation='gelu_tanh', post_norm=True,
+        zero_centered_norm=True, scale_embeddings=True, scan_layers=True,
+        window=3, global_every=2, local_rope_theta=50.0,
+        query_pre_attn_scalar=8.0)}
 
 # In a process of its own, because the number of devices is fixed at start.
 PROGRAM = '''

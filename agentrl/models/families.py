@@ -130,7 +130,8 @@ def from_hf(fields: Mapping[str, Any], where: str = 'config.json',
                        f'computes {only!r} alone: choose other weights.')
   sizes = _taken(fields, _SIZES | (_EXPERTS if family.experts else {}), where)
   rope_theta, scaling = rope(fields, where)
-  head_dim = fields.get('head_dim') or sizes['d_model'] // sizes['num_heads']
+  head_dim = fields.get('head_dim') or (
+      sizes['d_model'] // max(1, sizes['num_heads']))
   scalar = fields.get('query_pre_attn_scalar', head_dim)
   return model_config.make({
       **sizes, 'rope_theta': rope_theta, 'rope_scaling': scaling,
@@ -147,6 +148,9 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
   absent = [key for key in keys.values() if fields.get(key) is None]
   if absent:
     raise ValueError(f'{where} lacks {", ".join(absent)}.')
+  if odd := [f'{key}={fields[key]!r}' for key in keys.values()
+             if not isinstance(fields[key], int | float)]:
+    raise ValueError(f'{where} has {", ".join(odd)}: these must be numbers.')
   return {ours: fields[key] for ours, key in keys.items()}
 
 
@@ -163,16 +167,17 @@ def rope(fields: Mapping[str, Any], where: str = 'config.json'
            **new.get('full_attention', new)}
   # The published Llama 1 and 2 do not name their base.
   theta = found.get('rope_theta') or fields.get('rope_theta') or 10_000.0
+  theta = float(_taken({'rope_theta': theta}, {'': 'rope_theta'}, where)[''])
   kind = found.get('rope_type', found.get('type', 'default'))
   if kind == 'default':
-    return float(theta), None
+    return theta, None
   if kind not in _SCALINGS:
     raise ValueError(
         f'{where} scales the rotary embedding by {kind!r}; known are '
         f"'default', {', '.join(map(repr, _SCALINGS))}. With "
         'rope_scaling null in a config.json weights are read with the context '
         'they had before.')
-  return float(theta), model_config.RopeScaling(
+  return theta, model_config.RopeScaling(
       **_taken(found, _SCALINGS[kind], f'rope_scaling of {where}'))
 
 
@@ -200,9 +205,9 @@ def _local(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
                      f'layers by {own["rope_type"]!r}, which the decoder does '
                      'not: choose other weights.')
   theta = own.get('rope_theta') or fields.get('rope_local_base_freq')
-  return {**_taken({**fields, 'theta': theta}, {
-      'window': 'sliding_window', 'local_rope_theta': 'theta'}, where),
-          'global_every': every}
+  return {**_taken({**fields, 'rope_local_base_freq': theta}, {
+      'window': 'sliding_window', 'local_rope_theta': 'rope_local_base_freq'},
+                   where), 'global_every': every}
 
 
 def family_of(config: Config) -> str:

@@ -6,7 +6,7 @@ holds one parameter at a time, whatever the size of the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import functools
 import os
 import pathlib
@@ -24,6 +24,7 @@ from agentrl.models import config as model_config
 from agentrl.models import families
 from agentrl.models import gguf_names
 
+TYPES = ('F64', 'F32', 'F16', 'BF16')  # of safetensors
 GGUF_TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
 _SHARD_BYTES = 4 << 30  # of a file written
 _NO_WEIGHTS = re.compile(r'rotary_emb\.inv_freq$')  # in old files; computed
@@ -162,6 +163,16 @@ def _open(source: str | os.PathLike) -> Tensors:
                    'and safetensors, or a .gguf file.')
 
 
+def _check_types(path: pathlib.Path, types: Mapping[str, str],
+                 known: Sequence[str]) -> None:
+  """Raises ValueError with every tensor whose type is not known."""
+  if unknown := sorted(f'{name} ({kind})' for name, kind in types.items()
+                       if kind not in known):
+    raise ValueError(f'{path} has tensors of types that are not read: '
+                     f'{", ".join(unknown)}. Get weights of '
+                     f'{", ".join(known)}.')
+
+
 class _Folder:
   """A folder of safetensors; files are mapped, not read."""
 
@@ -176,12 +187,14 @@ class _Folder:
 
   def __init__(self, folder: pathlib.Path):
     self.fields = metrics.read_json(folder / 'config.json')
-    self.shapes, self._file = {}, {}
+    self.shapes, self._file, types = {}, {}, {}
     for path in _files(folder):
       file = _safetensors(path)
       for name in file.keys():  # noqa: SIM118 (it is no dictionary)
-        self.shapes[name] = tuple(file.get_slice(name).get_shape())
-        self._file[name] = file
+        part = file.get_slice(name)
+        self.shapes[name] = tuple(part.get_shape())
+        self._file[name], types[name] = file, part.get_dtype()
+    _check_types(folder, types, TYPES)
 
   def get(self, name: str) -> np.ndarray:
     return self._file[name].get_tensor(name)
@@ -193,6 +206,10 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     paths = [folder / 'model.safetensors']
   else:
     index = metrics.read_json(folder / _INDEX)
+    if not isinstance(index, dict) or not isinstance(
+        index.get('weight_map'), dict):
+      raise ValueError(f'{folder / _INDEX} has no weight_map, which says what '
+                       'file holds a tensor: get it again.')
     paths = [folder / name for name in sorted({*index['weight_map'].values()})]
   if absent := [path.name for path in paths if not path.exists()]:
     raise ValueError(f'{folder} lacks {", ".join(absent)}: get these files of '
@@ -223,12 +240,8 @@ class _Gguf:
     gguf = resolve.extra('gguf', 'hf')
     self.where = f'the metadata of {path.name}'
     reader = _gguf_reader(gguf, path)
-    unknown = sorted(f'{x.name} ({x.tensor_type.name})' for x in reader.tensors
-                     if x.tensor_type.name not in GGUF_TYPES)
-    if unknown:
-      raise ValueError(
-          f'{path} has tensors of types that are not read: '
-          f'{", ".join(unknown)}. Get a file of {", ".join(GGUF_TYPES)}.')
+    _check_types(path, {x.name: x.tensor_type.name for x in reader.tensors},
+                 GGUF_TYPES)
     about = {key: x.contents() for key, x in reader.fields.items()
              if not key.startswith('tokenizer.')}
     kind = about.get('general.architecture')

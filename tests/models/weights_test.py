@@ -122,6 +122,19 @@ def test_a_head_that_is_or_is_not_tied(tmp_path, tied, words):
     weights.read(tmp_path / 'x')
 
 
+def test_types_that_are_not_read_are_named(tmp_path):
+  from safetensors import numpy as safe
+  weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG))
+  path = tmp_path / 'x/model.safetensors'
+  names = 'lm_head.weight', 'model.norm.weight'
+  tensors = safe.load_file(path)
+  safe.save_file(tensors | {name: tensors[name].astype(np.int8)
+                            for name in names}, path)
+  with pytest.raises(ValueError, match=(
+      r'types that are not read: lm_head.weight \(I8\), model.norm.*BF16')):
+    weights.read_config(tmp_path / 'x')
+
+
 def test_files_that_cannot_be_read(tmp_path):
   with pytest.raises(ValueError, match='No weights at .*give a folder'):
     weights.read(tmp_path / 'none')
@@ -131,6 +144,13 @@ def test_files_that_cannot_be_read(tmp_path):
   first.write_bytes(data[:-5])
   with pytest.raises(ValueError, match='00001-of-.*truncated.*get it again'):
     weights.read(tmp_path / 'x')
+  first.write_bytes(data)
+  index = tmp_path / 'x/model.safetensors.index.json'
+  text = index.read_text()
+  index.write_text('{}')
+  with pytest.raises(ValueError, match='has no weight_map.*get it again'):
+    weights.read(tmp_path / 'x')
+  index.write_text(text)
   second.unlink()
   with pytest.raises(ValueError, match='lacks model-00002-of-'):
     weights.read(tmp_path / 'x')
@@ -403,9 +423,12 @@ print('same')
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('change', [dict(qkv_bias=True), MOE])
-def test_read_onto_eight_devices(tmp_path, change):
-  config = dataclasses.replace(CONFIG, vocab_size=32, **change)
+@pytest.mark.parametrize('kind', families.FAMILIES)
+def test_read_onto_eight_devices(tmp_path, kind):
+  family = families.FAMILIES[kind]
+  config = dataclasses.replace(CONFIG, vocab_size=32, **(
+      family.fixed | (MOE if family.experts else {})))
+  assert families.family_of(config) == kind
   weights.write(tmp_path / 'x', config, params_of(config))
   flags = dict(JAX_PLATFORMS='cpu',
                XLA_FLAGS='--xla_force_host_platform_device_count=8')
