@@ -10,6 +10,7 @@ import pytest
 
 from agentrl import sharding
 from agentrl.models import config as model_config
+from agentrl.models import families
 
 MESHES = [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2),
           dict(fsdp=2, tensor=4), dict(expert=8), dict(data=4, expert=2),
@@ -129,6 +130,10 @@ def test_experts_on_several_devices_are_those_of_one():
 @pytest.mark.parametrize('shape', SHAPES)
 def test_every_mesh_gives_the_update_and_samples_of_one_device(shape):
   assert_same(MESHES, {shape: SHAPES[shape]})
+
+
+def test_every_family_has_a_row():
+  assert SHAPES.keys() >= families.FAMILIES.keys()
 
 
 def mesh(**sizes):
