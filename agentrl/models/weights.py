@@ -244,6 +244,9 @@ class _Gguf:
                  GGUF_TYPES)
     about = {key: x.contents() for key, x in reader.fields.items()
              if not key.startswith('tokenizer.')}
+    if (parts := about.get('split.count', 1)) > 1:
+      raise ValueError(f'{path} is one of {parts} parts of a model: merge them '
+                       'into one file first (llama-gguf-split --merge).')
     kind = about.get('general.architecture')
     tensors = {gguf_names.name_of(x.name, kind): x for x in reader.tensors}
     freqs = tensors.pop('rope_freqs.weight', None)

@@ -302,6 +302,19 @@ def test_what_is_wrong_in_a_gguf_file_is_said_of_it(tmp_path, monkeypatch):
     assert 'config.json' not in str(error.value)
 
 
+def test_one_part_of_a_gguf_model_is_refused(tmp_path):
+  gguf = pytest.importorskip('gguf')
+  writer = gguf.GGUFWriter(tmp_path / 'x.gguf', 'llama')
+  writer.add_uint16('split.count', 3)
+  writer.add_tensor('token_embd.weight', np.zeros((5, 8), np.float32))
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  with pytest.raises(ValueError, match='one of 3 parts of a model: merge'):
+    weights.read(tmp_path / 'x.gguf')
+
+
 def test_gguf_types_that_are_not_read_are_named(tmp_path):
   pytest.importorskip('gguf')
   write_gguf(tmp_path / 'x.gguf', WIDE, 'Q5_0')
@@ -431,7 +444,8 @@ def test_read_onto_eight_devices(tmp_path, kind):
   assert families.family_of(config) == kind
   weights.write(tmp_path / 'x', config, params_of(config))
   flags = dict(JAX_PLATFORMS='cpu',
-               XLA_FLAGS='--xla_force_host_platform_device_count=8')
+               XLA_FLAGS='--xla_force_host_platform_device_count=8 '
+                         '--xla_backend_optimization_level=0')
   found = subprocess.run(
       [sys.executable, '-c', PROGRAM, str(tmp_path / 'x')], check=False,
       env=os.environ | flags, capture_output=True, text=True)
