@@ -69,24 +69,22 @@ def describe(source: str | os.PathLike, field: str,
   Args:
     source: folder of a finished stage, or published weights: a folder with
       config.json, safetensors and tokenizer.json, a .gguf file, or `smollm2`.
-    field: the config field that names it, for errors.
+    field: what names it, for errors: a config field, or a flag (`--source`).
     changes: fields of its ModelConfig that shall be others, of `FREE` alone.
 
   Raises:
     ValueError: nothing there, other changes, or a vocabulary that the
       embedding has no room for.
   """
-  path = sources.locate(source)
+  path, name = sources.locate(source), runs.label(field)
   if published := sources.published(path):
     model, vocab = weights.read_config(path), hf.read(path)
   else:
     _made(path, field)
-    # What its training kept in memory is nothing to those who use it.
-    model = model_config.make(metrics.read_json(path / 'model.json'),
-                              remat='none')
+    model = _stored(path)
     vocab = vocab_lib.load(path / 'vocab.model')
   if vocab.size > model.vocab_size:
-    raise ValueError(f'The vocabulary of config.{field}={str(source)!r} has '
+    raise ValueError(f'The vocabulary of {name}={str(source)!r} has '
                      f'{vocab.size} ids, but its embedding {model.vocab_size} '
                      'rows: they are not of the same model.')
   own, changes = dataclasses.asdict(model), dict(changes or {})
@@ -95,7 +93,7 @@ def describe(source: str | os.PathLike, field: str,
   if off := {k: (own[k], v) for k, v in changes.items()
              if v != own[k] and k not in free}:
     raise ValueError(
-        f'config.{field}={str(source)!r} is of another model than config.model '
+        f'{name}={str(source)!r} is of another model than config.model '
         f'(field: its value, config.model): {off}. Leave these out; only '
         f'{", ".join(free)} may be others.')
   return model_config.make({**own, **changes}), vocab
@@ -117,9 +115,8 @@ def load(source: str | os.PathLike, mesh: jax.sharding.Mesh, field: str,
         path, functools.partial(sharding.shardings, mesh=mesh),
         **{name: getattr(model, name) for name in FREE})
     return Bundle(model, vocab, params, sources.digest(path))
-  stored = model_config.make(metrics.read_json(path / 'model.json'))
-  like = sharding.abstract(functools.partial(transformer.init, stored,
-                                             jax.random.key(0)), mesh)
+  like = sharding.abstract(functools.partial(
+      transformer.init, _stored(path), jax.random.key(0)), mesh)
   params = checkpoint.load_params(path / 'params', like)
   made = _made(path, field)
   if (found := digest(params)) != made['params']:
@@ -130,12 +127,19 @@ def load(source: str | os.PathLike, mesh: jax.sharding.Mesh, field: str,
   return Bundle(model, vocab, params, found)
 
 
+def _stored(folder: pathlib.Path) -> model_config.ModelConfig:
+  """The shape of a stage's model. What its training kept in memory is nothing
+  to those who use it."""
+  return model_config.make({
+      **metrics.read_json(folder / 'model.json'), 'remat': 'none'})
+
+
 def _made(folder: pathlib.Path, field: str) -> Mapping[str, str]:
   """Hashes of what a stage made, the parameters' among them."""
   made = runs.manifest(folder, field)['made']
   if 'params' not in made:
-    raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
-                     'not one that trains a model.')
+    raise ValueError(f'{runs.label(field)}={str(folder)!r} is a finished '
+                     'stage, but not one that trains a model.')
   return made
 
 

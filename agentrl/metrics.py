@@ -52,8 +52,8 @@ def read_json(path: Path) -> Any:
     raise ValueError(f'There is no {path}: has the stage that writes it '
                      'finished?') from e
   except (UnicodeDecodeError, ValueError) as e:
-    raise ValueError(f'{path} is not JSON ({e}): delete it and run its stage '
-                     'again.') from e
+    raise ValueError(f'{path} is not JSON ({e}): get it again, or delete it '
+                     'and run its stage again.') from e
 
 
 class Writer:

@@ -116,12 +116,17 @@ def flat(value: Any, path: str = '') -> dict[str, Any]:
   return {path: value}
 
 
+def label(field: str) -> str:
+  """What an error calls a field of the config, or a flag (`--source`)."""
+  return field if field.startswith('--') else f'config.{field}'
+
+
 def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
   """The manifest of a finished stage.
 
   Args:
     folder: of the stage.
-    field: the config field that names it, for the error.
+    field: what names it, for the error; see `label`.
 
   Raises:
     ValueError: there is none.
@@ -130,7 +135,7 @@ def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
   if not path.exists():
     state = ('has not finished' if (path.parent / 'config.json').exists()
              else 'is not the folder of a stage')
-    raise ValueError(f'config.{field}={str(folder)!r} {state} (no '
+    raise ValueError(f'{label(field)}={str(folder)!r} {state} (no '
                      'manifest.json there): run that stage first, or give its '
                      'folder.')
   return metrics.read_json(path)

@@ -51,28 +51,34 @@ RULES: tuple[tuple[str, P], ...] = (
 
 
 def make_mesh(axes: Mapping[str, int],
-              devices: Sequence[jax.Device] | None = None
-              ) -> jax.sharding.Mesh:
+              devices: Sequence[jax.Device] | None = None, *,
+              field: str = 'config.mesh') -> jax.sharding.Mesh:
   """A mesh over the first `prod(axes)` devices; on TPU neighbours in an axis
   are neighbours in the torus, where it has such a shape.
 
   Args:
     axes: sizes; `expert` may be absent where a model has none.
     devices: to choose from; None: all there are.
+    field: of the config, or the flag, that gives the sizes, for errors.
 
   Raises:
-    ValueError: unknown axes, or more devices than there are.
+    ValueError: unknown axes, sizes that are none, or more devices than there
+      are.
   """
   if set(axes) | {'expert'} != set(AXES):
-    raise ValueError(f'config.mesh must give {", ".join(AXES)}, got '
+    raise ValueError(f'{field} must give {", ".join(AXES)}, got '
                      f'{sorted(axes)}.')
+  for name, size in axes.items():
+    if type(size) is not int or size < 1:
+      raise ValueError(f'{field}.{name} must be an integer of at least 1, got '
+                       f'{size!r}: 1 leaves an axis unused.')
   axes = {'expert': 1, **axes}
   sizes = [axes[name] for name in AXES]
   devices = jax.devices() if devices is None else devices
   need, have = math.prod(sizes), len(devices)
-  if need > have or min(sizes) < 1:
+  if need > have:
     raise ValueError(
-        f'config.mesh {dict(axes)} needs {need} devices, but there are {have} '
+        f'{field} {dict(axes)} needs {need} devices, but there are {have} '
         f'({devices[0].platform}): set axes whose product is at most {have}.')
   grid = mesh_utils.create_device_mesh(sizes, devices[:need],
                                        allow_split_physical_axes=True)
@@ -90,19 +96,22 @@ def replicas(mesh: jax.sharding.Mesh) -> list[jax.sharding.Mesh]:
   return [jax.sharding.Mesh(part[None], AXES) for part in mesh.devices]
 
 
-def check(model: Any, mesh: jax.sharding.Mesh) -> None:
+def check(model: Any, mesh: jax.sharding.Mesh, *, field: str = 'config.mesh',
+          name: str = 'config.model') -> None:
   """Raises ValueError unless the mesh divides the heads and experts.
 
   Args:
     model: its `ModelConfig`.
     mesh: where it shall lie.
+    field: of the config that gives the mesh, for the error.
+    name: of the config's field that gives the model.
   """
-  for axis, field in (('tensor', 'num_heads'), ('tensor', 'num_kv_heads'),
-                      ('expert', 'num_experts')):
-    ways, size = mesh.shape[axis], getattr(model, field)
+  for axis, what in (('tensor', 'num_heads'), ('tensor', 'num_kv_heads'),
+                     ('expert', 'num_experts')):
+    ways, size = mesh.shape[axis], getattr(model, what)
     if size % ways:  # without experts `expert` is more of `data`
       raise ValueError(
-          f'config.mesh.{axis}={ways} does not divide model.{field}={size}: '
+          f'{field}.{axis}={ways} does not divide {what}={size} of {name}: '
           f'set it to {math.gcd(ways, size)}, or to another divisor.')
 
 

@@ -119,7 +119,8 @@ def ours(config: model_config.ModelConfig, params: Any) -> dict[str, float]:
 def _our_step(config: model_config.ModelConfig, params: Any
               ) -> dict[str, float]:
   mesh = sharding.make_mesh(
-      {**dict.fromkeys(sharding.AXES, 1), 'data': DATA.value})
+      {**dict.fromkeys(sharding.AXES, 1), 'data': DATA.value},
+      field='--data: axes')
   tx = optimizer.make(
       name='adamw', peak_lr=LR, norm_lr=1.0, warmup_steps=1, total_steps=10**6,
       schedule='constant', clip_norm=1.0, weight_decay=0.0, b1=0.9, b2=0.999)

@@ -189,7 +189,7 @@ def main(argv: Sequence[str]) -> None:
     system = _SMOLLM2_SYSTEM
   try:
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundle.load(WEIGHTS.value, mesh, 'weights', dict(
+    found = bundle.load(WEIGHTS.value, mesh, '--weights', dict(
         dtype=DTYPE.value, param_dtype=DTYPE.value))
     length = min(LENGTH.value, found.model.max_length)
     talk(Session(found.model, found.params, found.vocab, length), found.vocab,

@@ -77,7 +77,7 @@ def _make_devices(config: ml_collections.ConfigDict | None) -> None:
 
 def _mesh_sizes(config: ml_collections.ConfigDict | None) -> Iterator[int]:
   for name, value in (config or {}).items():
-    if name == 'mesh':
+    if name in ('mesh', 'sampler_mesh'):
       yield math.prod(value.values())
     elif isinstance(value, ml_collections.ConfigDict):
       yield from _mesh_sizes(value)

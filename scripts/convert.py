@@ -36,6 +36,7 @@ from agentrl.models import families
 from agentrl.models import weights
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import hf
+from agentrl.tokenizer import spm
 
 SOURCE = flags.DEFINE_string('source', None, 'What to convert.', required=True)
 TARGET = flags.DEFINE_string('target', None, 'A new folder.', required=True)
@@ -50,6 +51,9 @@ FSDP = flags.DEFINE_integer(
 # Copied from a source that has them.
 _ABOUT = ('tokenizer_config.json', 'special_tokens_map.json',
           'added_tokens.json', 'chat_template.jinja', 'generation_config.json')
+# Of a vocabulary: its file, and the class that reads it.
+_TOKENIZERS = {hf.Vocab: ('tokenizer.json', 'PreTrainedTokenizerFast'),
+               spm.Vocab: ('tokenizer.model', 'GemmaTokenizer')}
 _TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
 
 
@@ -65,15 +69,16 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
   path = sources.locate(source)
   dtype = dtype or _dtype(path)
   changes = {'param_dtype': dtype} if dtype else {}
-  model, vocab = bundle.describe(source, 'source', changes)
+  model, vocab = bundle.describe(source, '--source', changes)
   if kind == 'safetensors':
     families.to_hf(model)
-    if not isinstance(vocab, hf.Vocab):
-      raise ValueError(f'The vocabulary of {source} is a SentencePiece model, '
-                       'and transformers is given a tokenizer.json: convert '
-                       'from a folder that has one, or to --format=orbax.')
-  mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp})
-  found = bundle.load(source, mesh, 'source', changes)
+    if type(vocab) not in _TOKENIZERS:
+      raise ValueError(f'The vocabulary of --source={source} is of our own '
+                       'markup, which no tokenizer of transformers knows: only '
+                       '--format=orbax can hold it.')
+  mesh = sharding.make_mesh(
+      dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp}, field='--fsdp: axes')
+  found = bundle.load(source, mesh, '--source', changes)
   temporary = target.with_name(target.name + '.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
   write = {'orbax': _orbax, 'safetensors': _safetensors}[kind]
@@ -108,16 +113,21 @@ def _safetensors(folder: pathlib.Path, found: bundle.Bundle,
                  source: pathlib.Path) -> None:
   """What `transformers` loads."""
   vocab = found.vocab
-  tokens = {'eos_token_id': vocab.end, 'pad_token_id': vocab.pad}
+  own = {'eos_token_id': vocab.end, 'pad_token_id': vocab.pad}
+  if spm.BOS in vocab.marks:
+    own['bos_token_id'] = vocab.marks[spm.BOS]
+  tokens = dict(own)
   if source.is_dir() and sources.published(source):
     about = metrics.read_json(source / 'config.json')
     tokens |= {k: about[k] for k in _TOKENS if about.get(k) is not None}
   weights.write(folder, found.model, found.params, fields=tokens)
-  vocab.save(folder / 'tokenizer.json')
+  file, kind = _TOKENIZERS[type(vocab)]
+  vocab.save(folder / file)
   metrics.write_json(folder / 'generation_config.json', tokens)
   metrics.write_json(folder / 'tokenizer_config.json', {
-      'tokenizer_class': 'PreTrainedTokenizerFast',
-      'eos_token': vocab.piece(vocab.end), 'pad_token': vocab.piece(vocab.pad),
+      'tokenizer_class': kind, 'mask_token': None,
+      **{name.removesuffix('_id'): vocab.piece(i)
+         for name, i in own.items()},
       'clean_up_tokenization_spaces': False,
       'model_max_length': found.model.max_length, **_template(source, vocab)})
   for name in _ABOUT:

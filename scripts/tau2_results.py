@@ -65,7 +65,7 @@ def write(workdir: str, out: str) -> None:
       made with another version of it.
   """
   folder = pathlib.Path(workdir)
-  manifest = runs.manifest(folder, 'workdir')
+  manifest = runs.manifest(folder, '--workdir')
   if manifest['stage'] != 'eval':
     raise ValueError(f'{folder} is of the stage {manifest["stage"]!r}: give '
                      'the folder of an evaluation.')

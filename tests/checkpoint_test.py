@@ -1,5 +1,6 @@
 """Saved and restored is the same; what does not fit is said, by name."""
 
+import dataclasses
 import functools
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 
 from agentrl import bundle
 from agentrl import checkpoint
+from agentrl import metrics
 from agentrl import runs
 from agentrl import sharding
 from agentrl.models import config as model_config
@@ -88,6 +90,10 @@ def test_a_bundle_is_a_folder_that_checks_itself(tmp_path):
   found = bundle.load(tmp_path / 's', mesh(), 'agent')
   assert found.model == MODEL and found.vocab.digest == vocab.digest
   same(found.params, params)
+  # Older ones say of remat whether it was on.
+  metrics.write_json(tmp_path / 's/model.json', {
+      **dataclasses.asdict(MODEL), 'remat': False})
+  assert bundle.load(tmp_path / 's', mesh(), 'agent').model == MODEL
   checkpoint.save_params(tmp_path / 's/params', jax.tree.map(
       lambda x: x + 1, params))
   with pytest.raises(ValueError, match='not those that its manifest names'):

@@ -10,6 +10,7 @@ import pytest
 
 from agentrl import sharding
 from agentrl.models import config as model_config
+from agentrl.models import families
 
 MESHES = [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2),
           dict(fsdp=2, tensor=4), dict(expert=8), dict(data=4, expert=2),
@@ -22,7 +23,12 @@ SHAPES = {
                       norm_topk=True, router_aux_coef=0.5),
     'qwen3_moe, scanned': dict(
         qk_norm=True, num_experts=8, experts_per_token=2, scan_layers=True,
-        remat='full')}
+        remat='full'),
+    'gemma3_text': dict(
+        qk_norm=True, activation='gelu_tanh', post_norm=True,
+        zero_centered_norm=True, scale_embeddings=True, scan_layers=True,
+        window=3, global_every=2, local_rope_theta=50.0,
+        query_pre_attn_scalar=8.0)}
 
 # In a process of its own, because the number of devices is fixed at start.
 PROGRAM = '''
@@ -126,6 +132,10 @@ def test_every_mesh_gives_the_update_and_samples_of_one_device(shape):
   assert_same(MESHES, {shape: SHAPES[shape]})
 
 
+def test_every_family_has_a_row():
+  assert SHAPES.keys() >= families.FAMILIES.keys()
+
+
 def mesh(**sizes):
   devices = jax.sharding.AbstractMesh(
       tuple({**dict.fromkeys(sharding.AXES, 1), **sizes}.values()),
@@ -159,12 +169,24 @@ def test_sizes_that_do_not_divide_are_refused():
 
 
 @pytest.mark.parametrize('axes, words', [
-    (dict(tensor=3), r'mesh.tensor=3 does not divide model.num_heads=8: .* 1'),
-    (dict(tensor=8), r'mesh.tensor=8 .*num_kv_heads=4: set it to 4'),
-    (dict(expert=4), r'mesh.expert=4 .*num_experts=6: set it to 2')])
+    (dict(tensor=3), r'mesh.tensor=3 does not divide num_heads=8 of '
+                     r'config.user_model: set it to 1'),
+    (dict(tensor=8), r'mesh.tensor=8 .*num_kv_heads=4 .* set it to 4'),
+    (dict(expert=4), r'mesh.expert=4 .*num_experts=6 .* set it to 2')])
 def test_a_mesh_that_does_not_divide_heads_or_experts_is_refused(axes, words):
   model = model_config.ModelConfig(32, 2, 16, 8, 4, 4, 24, 16, num_experts=6,
                                    experts_per_token=2)
-  with pytest.raises(ValueError, match=words):
-    sharding.check(model, mesh(**axes))
+  with pytest.raises(ValueError, match='^config.sampler_' + words):
+    sharding.check(model, mesh(**axes), field='config.sampler_mesh',
+                   name='config.user_model')
   sharding.check(model, mesh(tensor=4, expert=2))
+
+
+def test_errors_name_the_field_that_gives_a_mesh():
+  field = dict(field='config.sampler_mesh')
+  with pytest.raises(ValueError, match='^config.sampler_mesh .*16 devices'):
+    sharding.make_mesh(dict(data=16, fsdp=1, tensor=1), **field)
+  for size in (0, -1, 2.0, '2'):
+    with pytest.raises(ValueError, match=(
+        r'^config.sampler_mesh.fsdp must be .* at least 1, got .*[012]')):
+      sharding.make_mesh(dict(data=1, fsdp=size, tensor=1), **field)

@@ -18,6 +18,8 @@ _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
 # and the products with its matrices. Values: names of jax.checkpoint_policies.
 REMAT = {'none': '', 'full': 'nothing_saveable',
          'dots': 'dots_with_no_batch_dims_saveable'}
+_WORDS = {'dtype': DTYPES, 'param_dtype': DTYPES, 'activation': ACTIVATIONS,
+          'remat': REMAT, 'attention': ATTENTIONS, 'experts': EXPERTS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,12 @@ class RopeScaling:
                        f'model.rope_scaling.low={self.low}.')
 
 
+# What a field of a type takes, and how that is called.
+_KINDS = {'int': (int, 'an integer'), 'float': (int | float, 'a float'),
+          'bool': (bool, 'True or False'), 'str': (str, 'a string'),
+          'RopeScaling': (RopeScaling, 'a section with `factor`')}
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """A decoder: RMSNorm, RoPE, grouped-query attention, a gated MLP.
@@ -80,7 +88,7 @@ class ModelConfig:
     qkv_bias: queries, keys and values have a bias.
     qk_norm: each head's query and key goes through an RMSNorm, before RoPE.
     query_pre_attn_scalar: scores are divided by its root; None: `head_dim`.
-    activation: of the MLP's gate, `silu` or `gelu_tanh`.
+    activation: of the gate of MLP or experts, `silu` or `gelu_tanh`.
     post_norm: what attention and MLP give goes through an RMSNorm, too.
     zero_centered_norm: norms keep their scale less 1, as weights near 0.
     scale_embeddings: embeddings are multiplied by the root of `d_model`.
@@ -100,7 +108,7 @@ class ModelConfig:
       through a matrix (smeared keys, arXiv:2209.11895), and fresh weights can
       copy (`models/induction.py`). For models from scratch; published ones
       have 0.
-    num_experts: 0: each layer has one SwiGLU of width `d_ff`; else so many, of
+    num_experts: 0: each layer has one MLP of width `d_ff`; else so many, of
       that width each, of which a token goes through `experts_per_token`.
     norm_topk: the weights of a token's experts add up to 1.
     router_aux_coef: of the loss that keeps experts in equal use, see
@@ -142,32 +150,16 @@ class ModelConfig:
   experts: str = 'xla'
 
   def __post_init__(self):
-    scaling = self.rope_scaling
-    if scaling is not None and not isinstance(scaling, RopeScaling):
+    if hasattr(self.rope_scaling, 'keys'):
       # As a section of a config or of model.json has it.
       object.__setattr__(self, 'rope_scaling',
-                         resolve.call(RopeScaling, {**scaling}))
+                         resolve.call(RopeScaling, {**self.rope_scaling}))
     for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      least = 0 if field.name in _MAY_BE_0 else 1
-      if field.type == 'int' and (type(value) is not int or value < least):
-        raise ValueError(f'model.{field.name} must be an integer of at least '
-                         f'{least}, got {value!r}.')
-      if field.type == 'float | None' and value is None:
-        continue
-      if field.type.startswith('float') and not (
-          value > 0 or value == least == 0):
-        raise ValueError(f'model.{field.name} must be above 0'
-                         f'{", or 0" * (not least)}, got {value!r}.')
-      if field.name.endswith('dtype') and value not in DTYPES:
-        raise ValueError(f'model.{field.name} must be one of '
-                         f'{", ".join(DTYPES)}, got {value!r}.')
-    for name, known in (
-        ('activation', ACTIVATIONS), ('remat', REMAT),
-        ('attention', ATTENTIONS), ('experts', EXPERTS)):
-      if (value := getattr(self, name)) not in known:
-        raise ValueError(f'model.{name} must be one of {", ".join(known)}, '
-                         f'got {value!r}.')
+      _check(field, getattr(self, field.name))
+    self._check_together()
+
+  def _check_together(self) -> None:
+    """Raises ValueError for fields that do not fit one another."""
     if (self.window > 0) != (self.global_every > 1):
       raise ValueError(
           f'model.window={self.window} is of local layers, and '
@@ -200,6 +192,26 @@ class ModelConfig:
           f'model.norm_topk={self.norm_topk} and model.router_aux_coef='
           f'{self.router_aux_coef} are of models with experts: set '
           'model.num_experts, or these to False and 0.')
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+  """Raises ValueError unless a field of `ModelConfig` may have this value."""
+  kind, _, none = field.type.partition(' | ')
+  if none and value is None:
+    return
+  name, (types, words) = f'model.{field.name}', _KINDS[kind]
+  if not isinstance(value, types) or isinstance(value, bool) != (
+      kind == 'bool'):  # a bool is an int, too
+    raise ValueError(f'{name} must be {words}, got {value!r}.')
+  least = 0 if field.name in _MAY_BE_0 else 1
+  if kind == 'int' and value < least:
+    raise ValueError(f'{name} must be at least {least}, got {value!r}.')
+  if kind == 'float' and not (value > 0 or value == least == 0):
+    raise ValueError(f'{name} must be above 0{", or 0" * (not least)}, got '
+                     f'{value!r}.')
+  if kind == 'str' and value not in _WORDS[field.name]:
+    raise ValueError(f'{name} must be one of {", ".join(_WORDS[field.name])}, '
+                     f'got {value!r}.')
 
 
 def make(fields: Mapping[str, Any], **more: Any) -> ModelConfig:

@@ -100,11 +100,13 @@ _MUST_BE = {  # what the decoder does not know may only be switched off
     'use_bidirectional_attention': False}
 
 
-def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
+def from_hf(fields: Mapping[str, Any], where: str = 'config.json',
+            **changes: Any) -> Config:
   """The ModelConfig of a config.json of `transformers`.
 
   Args:
     fields: of config.json.
+    where: what says them, for errors.
     **changes: fields of ModelConfig that it does not decide, or that shall be
       others: dtype, param_dtype (float32, whatever the file says), remat.
 
@@ -114,7 +116,7 @@ def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
   """
   kind = fields.get('model_type')
   if kind not in FAMILIES:
-    raise ValueError(f'No model family {kind!r} (model_type of config.json).'
+    raise ValueError(f'No model family {kind!r} (model_type of {where}).'
                      + resolve.hint(kind, FAMILIES))
   family = FAMILIES[kind]
   fields = {**family.defaults,
@@ -124,12 +126,12 @@ def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
   none = {} if family.experts else {'num_experts': 0}
   for key, only in (_MUST_BE | none).items():
     if (value := fields.get(key, only)) != only:
-      raise ValueError(f'config.json has {key}={value!r}, but the decoder '
+      raise ValueError(f'{where} has {key}={value!r}, but the decoder '
                        f'computes {only!r} alone: choose other weights.')
-  sizes = _taken(fields, _SIZES | (_EXPERTS if family.experts else {}),
-                 'config.json')
-  rope_theta, scaling = rope(fields)
-  head_dim = fields.get('head_dim') or sizes['d_model'] // sizes['num_heads']
+  sizes = _taken(fields, _SIZES | (_EXPERTS if family.experts else {}), where)
+  rope_theta, scaling = rope(fields, where)
+  head_dim = fields.get('head_dim') or (
+      sizes['d_model'] // max(1, sizes['num_heads']))
   scalar = fields.get('query_pre_attn_scalar', head_dim)
   return model_config.make({
       **sizes, 'rope_theta': rope_theta, 'rope_scaling': scaling,
@@ -138,7 +140,7 @@ def from_hf(fields: Mapping[str, Any], **changes: Any) -> Config:
       'query_pre_attn_scalar': None if scalar == head_dim else scalar,
       'tie_embeddings': bool(fields.get('tie_word_embeddings', False)),
       'norm_topk': family.experts and bool(fields.get('norm_topk_prob')),
-      **_local(fields), **family.fixed, **changes})
+      **_local(fields, where), **family.fixed, **changes})
 
 
 def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
@@ -146,10 +148,13 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
   absent = [key for key in keys.values() if fields.get(key) is None]
   if absent:
     raise ValueError(f'{where} lacks {", ".join(absent)}.')
+  if odd := [f'{key}={fields[key]!r}' for key in keys.values()
+             if not isinstance(fields[key], int | float)]:
+    raise ValueError(f'{where} has {", ".join(odd)}: these must be numbers.')
   return {ours: fields[key] for ours, key in keys.items()}
 
 
-def rope(fields: Mapping[str, Any]
+def rope(fields: Mapping[str, Any], where: str = 'config.json'
          ) -> tuple[float, model_config.RopeScaling | None]:
   """Base and scaling; `transformers` 5 keeps both in `rope_parameters`, for
   each type of layer where there are several.
@@ -162,16 +167,18 @@ def rope(fields: Mapping[str, Any]
            **new.get('full_attention', new)}
   # The published Llama 1 and 2 do not name their base.
   theta = found.get('rope_theta') or fields.get('rope_theta') or 10_000.0
+  theta = float(_taken({'rope_theta': theta}, {'': 'rope_theta'}, where)[''])
   kind = found.get('rope_type', found.get('type', 'default'))
   if kind == 'default':
-    return float(theta), None
+    return theta, None
   if kind not in _SCALINGS:
     raise ValueError(
-        f'config.json scales its rotary embedding by {kind!r}; known are '
-        f"'default', {', '.join(map(repr, _SCALINGS))}. Set rope_scaling to "
-        'null to read the weights with the context they had before.')
-  return float(theta), model_config.RopeScaling(
-      **_taken(found, _SCALINGS[kind], 'rope_scaling of config.json'))
+        f'{where} scales the rotary embedding by {kind!r}; known are '
+        f"'default', {', '.join(map(repr, _SCALINGS))}. With "
+        'rope_scaling null in a config.json weights are read with the context '
+        'they had before.')
+  return theta, model_config.RopeScaling(
+      **_taken(found, _SCALINGS[kind], f'rope_scaling of {where}'))
 
 
 def _layer_types(layers: int, every: int) -> list[str]:
@@ -179,7 +186,7 @@ def _layer_types(layers: int, every: int) -> list[str]:
           for i in range(layers)]
 
 
-def _local(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _local(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
   """The fields of `ModelConfig` that are of local layers, if there are any."""
   kinds = fields.get('layer_types')
   every = fields.get('sliding_window_pattern', 1)
@@ -187,20 +194,20 @@ def _local(fields: Mapping[str, Any]) -> dict[str, Any]:
     every = kinds.index('full_attention') + 1
   layers = fields['num_hidden_layers']
   if kinds and list(kinds) != _layer_types(layers, every):
-    raise ValueError(f'config.json has layer_types={list(kinds)}, but the '
+    raise ValueError(f'{where} has layer_types={list(kinds)}, but the '
                      'decoder knows global layers at equal steps alone, for '
                      f'all {layers} layers: choose other weights.')
   if every == 1:
     return {}
   own = (fields.get('rope_parameters') or {}).get('sliding_attention') or {}
   if own.get('rope_type', 'default') != 'default':
-    raise ValueError('config.json scales the rotary embedding of its local '
+    raise ValueError(f'{where} scales the rotary embedding of its local '
                      f'layers by {own["rope_type"]!r}, which the decoder does '
                      'not: choose other weights.')
   theta = own.get('rope_theta') or fields.get('rope_local_base_freq')
-  return {**_taken({**fields, 'theta': theta}, {
-      'window': 'sliding_window', 'local_rope_theta': 'theta'}, 'config.json'),
-          'global_every': every}
+  return {**_taken({**fields, 'rope_local_base_freq': theta}, {
+      'window': 'sliding_window', 'local_rope_theta': 'rope_local_base_freq'},
+                   where), 'global_every': every}
 
 
 def family_of(config: Config) -> str:

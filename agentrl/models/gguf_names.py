@@ -132,20 +132,22 @@ def scaling_of(freqs: np.ndarray, fields: Mapping[str, Any]
   return found
 
 
-def tensor_of(kind: str, name: str, x: np.ndarray, head_dim: int
+def tensor_of(fields: Mapping[str, Any], name: str, x: np.ndarray
               ) -> np.ndarray:
   """A tensor as safetensors hold it.
 
   Args:
-    kind: the `model_type`.
+    fields: see `fields_of`.
     name: in safetensors.
     x: as the GGUF file holds it: with rotary pairs side by side (Llama), or
       with 1 added to the scales of the norms (Gemma).
-    head_dim: size of a head.
   """
+  kind = fields['model_type']
   if kind in _SHIFTED and name.endswith('norm.weight'):
     return x - 1
   if kind not in _INTERLEAVED or not re.search(r'self_attn\.[qk]_proj', name):
     return x
+  head_dim = fields.get('head_dim') or (
+      fields['hidden_size'] // fields['num_attention_heads'])
   pairs = x.reshape(-1, head_dim // 2, 2, *x.shape[1:])
   return pairs.swapaxes(1, 2).reshape(x.shape)

@@ -24,6 +24,19 @@ _LANES = 128  # of a TPU's vectors: a block is a multiple of them
 _BLOCK = 512  # queries or keys of a block; longer ones fill no more of the MXU
 
 
+def check_length(attention: str, length: int, field: str) -> None:
+  """Raises ValueError unless `model.attention` can be cut for such rows.
+
+  Args:
+    attention: its name.
+    length: of a row [tokens].
+    field: what gives it, for the error.
+  """
+  if attention == 'splash' and length % _LANES:
+    raise ValueError(f"model.attention='splash' needs rows of a multiple of "
+                     f'{_LANES} tokens, but {field} is {length}.')
+
+
 def splash(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
            segments_BT: jax.Array, *, interpret: bool = False) -> jax.Array:
   """Splash attention, a Pallas kernel for TPU: blocks above the diagonal cost
@@ -42,10 +55,7 @@ def splash(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
   Raises:
     ValueError: a length or a mesh that the kernel cannot be cut for.
   """
-  T = q_BTNH.shape[1]
-  if T % _LANES:
-    raise ValueError(f"model.attention='splash' needs rows of a multiple of "
-                     f'{_LANES} tokens, got {T}: set config.length so.')
+  check_length('splash', q_BTNH.shape[1], 'the length of rows')
   local = functools.partial(_splash_local, interpret=interpret)
   return _over_mesh(local, q_BTNH, k_BTKH, v_BTKH, segments_BT)
 

@@ -1,4 +1,4 @@
-"""Mixture of experts: each token goes through a few of many SwiGLU blocks.
+"""Mixture of experts: each token goes through a few of many gated MLPs.
 
 Exact: no expert has a capacity, no token is dropped. Pairs of a token and one
 of its experts are sorted by expert, and ragged matrix products run over them.
@@ -24,6 +24,7 @@ from agentrl.models import mesh as mesh_lib
 P = jax.sharding.PartitionSpec
 Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
+ACTIVATIONS = {'silu': nn.silu, 'gelu_tanh': nn.gelu}  # of a gate
 
 
 class Routing(NamedTuple):
@@ -214,6 +215,7 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
   """
   (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
   product = kernels_lib.RAGGED[config.experts]
+  act = ACTIVATIONS[config.activation]
   E, D = up_ED2F.shape[:2]
   C = expert_BTC.shape[-1]
   x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)
@@ -231,7 +233,7 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
     x_RD = jnp.where(live_R1, x_MD[pair_R // C], 0)
     up_R2F = product(x_RD, up_ED2F.reshape(E, D, -1), count_E,
                      preferred_element_type=x_RD.dtype).reshape(size, 2, -1)
-    y_RD = product(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
+    y_RD = product(act(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
                    preferred_element_type=jnp.float32)
     y_RD = jnp.where(live_R1, y_RD, 0) * weight_R[pair_R, None]
     return out_MD.at[pair_R // C].add(y_RD)

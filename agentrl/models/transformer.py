@@ -26,7 +26,6 @@ from agentrl.models import mesh
 from agentrl.models import moe
 
 Params = Any
-_ACTIVATION = {'silu': nn.silu, 'gelu_tanh': nn.gelu}
 _ALL = 2**31 - 1  # window of a global layer among local ones
 
 
@@ -121,7 +120,7 @@ class Mlp(nn.Module):
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
     c = self.config
     gate_BT2F = _dense(c, (2, c.d_ff), 'up')(x_BTD)
-    act = _ACTIVATION[c.activation]
+    act = moe.ACTIVATIONS[c.activation]
     hidden_BTF = act(gate_BT2F[..., 0, :]) * gate_BT2F[..., 1, :]
     return _dense(c, c.d_model, 'down', depth=2 * c.num_layers)(hidden_BTF)
 

@@ -6,7 +6,7 @@ holds one parameter at a time, whatever the size of the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import functools
 import os
 import pathlib
@@ -24,17 +24,32 @@ from agentrl.models import config as model_config
 from agentrl.models import families
 from agentrl.models import gguf_names
 
+TYPES = ('F64', 'F32', 'F16', 'BF16')  # of safetensors
 GGUF_TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
 _SHARD_BYTES = 4 << 30  # of a file written
 _NO_WEIGHTS = re.compile(r'rotary_emb\.inv_freq$')  # in old files; computed
+_HEAD = {  # where that is all that is wrong; a GGUF file never has it
+    ('missing', 'lm_head.weight'): 'set tie_word_embeddings to true in '
+    'config.json if the output head is the embedding.',
+    ('unused', 'lm_head.weight'): 'set tie_word_embeddings to false in '
+    'config.json.'}
 _INDEX = 'model.safetensors.index.json'
 
 
 class Tensors(Protocol):
-  """A published model: what config.json says, and tensors by their names."""
+  """A published model: what config.json says, and tensors by their names.
+
+  Attributes:
+    fields: of config.json.
+    where: what says them, for errors.
+    shapes: of the tensors.
+    mend: what to do about tensors that are missing, unused, of another shape.
+  """
 
   fields: Mapping[str, Any]
+  where: str
   shapes: Mapping[str, tuple[int, ...]]
+  mend: Mapping[str, str]
 
   def get(self, name: str) -> np.ndarray:
     """One tensor, read now."""
@@ -43,7 +58,8 @@ class Tensors(Protocol):
 def read_config(source: str | os.PathLike, **changes: Any
                 ) -> model_config.ModelConfig:
   """The shape of published weights; see `read`."""
-  return families.from_hf(_open(source).fields, **changes)
+  tensors = _open(source)
+  return families.from_hf(tensors.fields, tensors.where, **changes)
 
 
 def read(source: str | os.PathLike,
@@ -67,9 +83,9 @@ def read(source: str | os.PathLike,
       hold just the tensors of its config. Nothing large was allocated.
   """
   tensors = _open(source)
-  config = families.from_hf(tensors.fields, **changes)
+  config = families.from_hf(tensors.fields, tensors.where, **changes)
   pieces = families.pieces(config)
-  _check(tensors.shapes, pieces, source)
+  _check(tensors, pieces, source)
   like = families.shapes(config)
   sizes = {path: x.shape for path, x in families.flat(like).items()}
   places = dict.fromkeys(sizes)
@@ -116,9 +132,10 @@ def _setter(place: jax.sharding.NamedSharding | None) -> Callable[..., Any]:
   return jax.jit(put, donate_argnums=0, out_shardings=place)
 
 
-def _check(shapes: Mapping[str, tuple[int, ...]],
-           pieces: list[families.Piece], source: str | os.PathLike) -> None:
+def _check(tensors: Tensors, pieces: list[families.Piece],
+           source: str | os.PathLike) -> None:
   """Raises ValueError with every tensor that is not as it should be."""
+  shapes = tensors.shapes
   want = {name: shape for piece in pieces
           for name, shape in piece.theirs.items()}
   missing = sorted(want.keys() - shapes.keys())
@@ -127,24 +144,10 @@ def _check(shapes: Mapping[str, tuple[int, ...]],
   off = [f'{name} has {shapes[name]}, needs {want[name]}'
          for name in sorted(want.keys() & shapes.keys())
          if shapes[name] != want[name]]
-  words = []
-  if missing:
-    words.append(f'{len(missing)} missing ({", ".join(missing)}): '
-                 + ('set tie_word_embeddings to true in config.json if the '
-                    'output head is the embedding.'
-                    if missing == ['lm_head.weight'] else
-                    'get all files of the model again, or the config.json '
-                    'that belongs to them.'))
-  if unused:
-    words.append(f'{len(unused)} unused ({", ".join(unused)}): '
-                 + ('set tie_word_embeddings to false in config.json.'
-                    if unused == ['lm_head.weight'] else
-                    'model_type or num_hidden_layers of config.json are those '
-                    'of another model, or it has parts (adapters, vision) '
-                    'that must be merged or taken out first.'))
-  if off:
-    words.append(f'{len(off)} of another shape ({"; ".join(off)}): correct '
-                 'the sizes in config.json.')
+  found = {'missing': missing, 'unused': unused, 'of another shape': off}
+  words = [f'{len(names)} {what} ({"; ".join(names)}): '
+           + _HEAD.get((what, *names), tensors.mend[what])
+           for what, names in found.items() if names]
   if words:
     raise ValueError(f'The tensors of {source} are not those of its config: '
                      + ' '.join(words))
@@ -160,17 +163,38 @@ def _open(source: str | os.PathLike) -> Tensors:
                    'and safetensors, or a .gguf file.')
 
 
+def _check_types(path: pathlib.Path, types: Mapping[str, str],
+                 known: Sequence[str]) -> None:
+  """Raises ValueError with every tensor whose type is not known."""
+  if unknown := sorted(f'{name} ({kind})' for name, kind in types.items()
+                       if kind not in known):
+    raise ValueError(f'{path} has tensors of types that are not read: '
+                     f'{", ".join(unknown)}. Get weights of '
+                     f'{", ".join(known)}.')
+
+
 class _Folder:
   """A folder of safetensors; files are mapped, not read."""
 
+  where = 'config.json'
+  mend = {
+      'missing': 'get all files of the model again, or the config.json that '
+                 'belongs to them.',
+      'unused': 'model_type or num_hidden_layers of config.json are those of '
+                'another model, or it has parts (adapters, vision) that must '
+                'be merged or taken out first.',
+      'of another shape': 'correct the sizes in config.json.'}
+
   def __init__(self, folder: pathlib.Path):
     self.fields = metrics.read_json(folder / 'config.json')
-    self.shapes, self._file = {}, {}
+    self.shapes, self._file, types = {}, {}, {}
     for path in _files(folder):
       file = _safetensors(path)
       for name in file.keys():  # noqa: SIM118 (it is no dictionary)
-        self.shapes[name] = tuple(file.get_slice(name).get_shape())
-        self._file[name] = file
+        part = file.get_slice(name)
+        self.shapes[name] = tuple(part.get_shape())
+        self._file[name], types[name] = file, part.get_dtype()
+    _check_types(folder, types, TYPES)
 
   def get(self, name: str) -> np.ndarray:
     return self._file[name].get_tensor(name)
@@ -182,6 +206,10 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     paths = [folder / 'model.safetensors']
   else:
     index = metrics.read_json(folder / _INDEX)
+    if not isinstance(index, dict) or not isinstance(
+        index.get('weight_map'), dict):
+      raise ValueError(f'{folder / _INDEX} has no weight_map, which says what '
+                       'file holds a tensor: get it again.')
     paths = [folder / name for name in sorted({*index['weight_map'].values()})]
   if absent := [path.name for path in paths if not path.exists()]:
     raise ValueError(f'{folder} lacks {", ".join(absent)}: get these files of '
@@ -201,17 +229,24 @@ def _safetensors(path: pathlib.Path) -> Any:
 class _Gguf:
   """A GGUF file, under the names of safetensors."""
 
+  mend = {
+      'missing': 'get the file again, or one that holds the whole model.',
+      'unused': 'it has parts (adapters, vision) that are not read, or its '
+                'metadata are those of another model: get another file.',
+      'of another shape': 'its metadata are those of another model: get '
+                          'another file.'}
+
   def __init__(self, path: pathlib.Path):
     gguf = resolve.extra('gguf', 'hf')
+    self.where = f'the metadata of {path.name}'
     reader = _gguf_reader(gguf, path)
-    unknown = sorted(f'{x.name} ({x.tensor_type.name})' for x in reader.tensors
-                     if x.tensor_type.name not in GGUF_TYPES)
-    if unknown:
-      raise ValueError(
-          f'{path} has tensors of types that are not read: '
-          f'{", ".join(unknown)}. Get a file of {", ".join(GGUF_TYPES)}.')
+    _check_types(path, {x.name: x.tensor_type.name for x in reader.tensors},
+                 GGUF_TYPES)
     about = {key: x.contents() for key, x in reader.fields.items()
              if not key.startswith('tokenizer.')}
+    if (parts := about.get('split.count', 1)) > 1:
+      raise ValueError(f'{path} is one of {parts} parts of a model: merge them '
+                       'into one file first (llama-gguf-split --merge).')
     kind = about.get('general.architecture')
     tensors = {gguf_names.name_of(x.name, kind): x for x in reader.tensors}
     freqs = tensors.pop('rope_freqs.weight', None)
@@ -228,14 +263,12 @@ class _Gguf:
     if freqs is not None:
       self.fields['rope_scaling'] = gguf_names.scaling_of(
           np.asarray(freqs.data, np.float32), self.fields)
-    self._config = families.from_hf(self.fields)
 
   def get(self, name: str) -> np.ndarray:
     tensor, at = self._places[name]
     return gguf_names.tensor_of(
-        self.fields['model_type'], name,
-        self._dequantize(tensor.data[at], tensor.tensor_type),
-        self._config.head_dim)
+        self.fields, name,
+        self._dequantize(tensor.data[at], tensor.tensor_type))
 
 
 def _gguf_reader(gguf: Any, path: pathlib.Path) -> Any:

@@ -147,9 +147,12 @@ def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
   fields, sampler = {
       'agent': (config.model, config.sampler),
       'user': (config.user_model, config.user_sampler)}[side]
-  model = _model(fields, {'agent': 'model', 'user': 'user_model'}[side])
-  mesh = sharding.replica(sharding.make_mesh(config.sampler_mesh, devices))
-  sharding.check(model, mesh)
+  name = {'agent': 'model', 'user': 'user_model'}[side]
+  model = _model(fields, name)
+  where = 'config.sampler_mesh'
+  mesh = sharding.replica(sharding.make_mesh(config.sampler_mesh, devices,
+                                             field=where))
+  sharding.check(model, mesh, field=where, name=f'config.{name}')
   sizes = {k: v for k, v in sampler.items() if k != 'history_thinking'}
   engine = engine_lib.Engine(model, stop_id=1, **sizes)
   params = sharding.abstract(

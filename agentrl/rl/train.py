@@ -22,11 +22,15 @@ from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import outcomes
+from agentrl.models import config as model_config
+from agentrl.models import kernels
+from agentrl.models import transformer
 from agentrl.rl import collect
 from agentrl.rl import losses
 from agentrl.rollout import play
 from agentrl.rollout import policy
 from agentrl.rollout import trajectory
+from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
@@ -50,24 +54,30 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     return
   env = env_lib.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, 'train')
-  mesh = sharding.make_mesh(config.mesh)
-  start = bundle.load(config.init_from, mesh, 'init_from', config.model)
-  places = sharding.replicas(sharding.make_mesh(config.sampler_mesh))
-  agent = policy.from_bundle(start, *places, **config.sampler)
-  user = policy.from_bundle(
-      bundle.load(config.user, places[0], 'user', config.user_model), *places,
-      **config.user_sampler)
+  model, vocab, mesh, places = _places(config)
   advantage = resolve.name(config.advantage)
   keep = resolve.name(config.filter)
   loss_fn = functools.partial(
-      losses.batch_loss, model=start.model, loss=resolve.name(config.loss),
+      losses.batch_loss, model=model, loss=resolve.name(config.loss),
       loss_kw=dict(config.loss_kw))
   first, like, update = loop.make(
-      lambda: start.params, loss_fn, optimizer.make(**config.optimizer),
+      functools.partial(transformer.init, model, jax.random.key(config.seed)),
+      loss_fn, optimizer.make(**config.optimizer),
       mesh=mesh, micro_rows=config.micro_rows, tuned=tuned)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  done, state, _ = manager.restore(like) or (0, first(start.params), None)
-  frozen = tuned.frozen(start.params)
+  restored, params = manager.restore(like), None
+  if config.lora.rank or not restored:
+    params = bundle.load(config.init_from, mesh, 'init_from',
+                         config.model).params
+  frozen = tuned.frozen(params)
+  done, state, _ = restored or (0, first(params), None)
+  del restored, params  # else a copy of the weights stays beside the state
+  agent = policy.from_bundle(
+      bundle.Bundle(model, vocab, tuned.merge(state.params, frozen), digest=''),
+      *places, **config.sampler)
+  user = policy.from_bundle(
+      bundle.load(config.user, places[0], 'user', config.user_model), *places,
+      **config.user_sampler)
   play_all = functools.partial(
       _play, env, agent=agent, user=user,
       limits=dialogue.Limits(**config.limits))
@@ -103,8 +113,31 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   writer.close()
   if config.lora.rank:
     checkpoint.save_params(run.folder / 'adapters', state.params)
-  run.finish(bundle.save(run.folder, start.model, start.vocab,
+  run.finish(bundle.save(run.folder, model, vocab,
                          tuned.merge(state.params, frozen)))
+
+
+def _places(config: ml_collections.ConfigDict
+            ) -> tuple[model_config.ModelConfig, vocab_lib.AnyVocab,
+                       jax.sharding.Mesh, list[jax.sharding.Mesh]]:
+  """Shape and vocabulary of the agent, the mesh that trains it and those that
+  sample, where both sides fit; no weights are read.
+
+  Raises:
+    ValueError: they do not.
+  """
+  model, vocab = bundle.describe(config.init_from, 'init_from', config.model)
+  user, _ = bundle.describe(config.user, 'user', config.user_model)
+  mesh = sharding.make_mesh(config.mesh)
+  sharding.check(model, mesh, name='config.init_from')
+  field = 'config.sampler_mesh'
+  places = sharding.replicas(sharding.make_mesh(
+      config.sampler_mesh, field=field))
+  sharding.check(model, places[0], field=field, name='config.init_from')
+  sharding.check(user, places[0], field=field, name='config.user')
+  kernels.check_length(model.attention, config.sampler.length,
+                       'config.sampler.length')
+  return model, vocab, mesh, places
 
 
 def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],

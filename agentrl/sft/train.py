@@ -25,6 +25,7 @@ from agentrl.data import vocabulary
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.models import config as model_config
+from agentrl.models import kernels
 from agentrl.models import transformer
 from agentrl.sft import loss as sft_loss
 from agentrl.tokenizer import formats
@@ -55,6 +56,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   model, vocab = _model(config)
   mesh = sharding.make_mesh(config.mesh)
   sharding.check(model, mesh)
+  kernels.check_length(model.attention, config.length, 'config.length')
   rows = packed(config.data, vocab, env_lib.load_many(
       config.domains, config.env), side=config.side, length=config.length)
   data = batches.iterator(rows, batch_size=config.batch_size, seed=config.seed)

@@ -39,8 +39,10 @@ def test_splash_is_the_plain_formula_with_its_gradients(monkeypatch):
 
 def test_lengths_and_types_that_do_not_fit_are_refused():
   args, segments, _ = packed(100)
-  with pytest.raises(ValueError, match='multiple of 128 tokens, got 100'):
+  with pytest.raises(ValueError, match='multiple of 128 tokens, but .* is 100'):
     kernels.splash(*args, segments)
+  kernels.check_length('splash', 256, 'config.length')
+  kernels.check_length('xla', 100, 'config.length')
   with pytest.raises(ValueError, match='bfloat16 or float16 .* got float32'):
     kernels.cudnn(*args, segments)
 

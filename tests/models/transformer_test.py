@@ -182,6 +182,7 @@ WITH_SHAPE = (
 
 @pytest.mark.parametrize('base, change', [
     *((CONFIG, change) for change in WITHOUT_SHAPE),
+    (MOE, dict(activation='gelu_tanh')),
     *((WINDOWED, change) for change in OF_WINDOWS)])
 def test_each_field_without_a_shape_has_an_effect(base, change):
   config, params = dataclasses.replace(base, **change), params_of(base)

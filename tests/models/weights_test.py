@@ -103,7 +103,7 @@ def test_all_that_is_wrong_is_named_at_once(tmp_path, monkeypatch):
   with pytest.raises(ValueError) as error:
     weights.read(tmp_path / 'x')
   words = str(error.value)
-  for part in ('2 missing (lm_head.weight, model.layers.1.mlp.up_proj.weight)',
+  for part in ('2 missing (lm_head.weight; model.layers.1.mlp.up_proj.weight)',
                '1 unused (adapter.weight)', 'get all files of the model again',
                '1 of another shape (model.norm.weight has (17,), needs (16,))',
                'correct the sizes'):
@@ -122,6 +122,19 @@ def test_a_head_that_is_or_is_not_tied(tmp_path, tied, words):
     weights.read(tmp_path / 'x')
 
 
+def test_types_that_are_not_read_are_named(tmp_path):
+  from safetensors import numpy as safe
+  weights.write(tmp_path / 'x', CONFIG, params_of(CONFIG))
+  path = tmp_path / 'x/model.safetensors'
+  names = 'lm_head.weight', 'model.norm.weight'
+  tensors = safe.load_file(path)
+  safe.save_file(tensors | {name: tensors[name].astype(np.int8)
+                            for name in names}, path)
+  with pytest.raises(ValueError, match=(
+      r'types that are not read: lm_head.weight \(I8\), model.norm.*BF16')):
+    weights.read_config(tmp_path / 'x')
+
+
 def test_files_that_cannot_be_read(tmp_path):
   with pytest.raises(ValueError, match='No weights at .*give a folder'):
     weights.read(tmp_path / 'none')
@@ -131,6 +144,13 @@ def test_files_that_cannot_be_read(tmp_path):
   first.write_bytes(data[:-5])
   with pytest.raises(ValueError, match='00001-of-.*truncated.*get it again'):
     weights.read(tmp_path / 'x')
+  first.write_bytes(data)
+  index = tmp_path / 'x/model.safetensors.index.json'
+  text = index.read_text()
+  index.write_text('{}')
+  with pytest.raises(ValueError, match='has no weight_map.*get it again'):
+    weights.read(tmp_path / 'x')
+  index.write_text(text)
   second.unlink()
   with pytest.raises(ValueError, match='lacks model-00002-of-'):
     weights.read(tmp_path / 'x')
@@ -266,6 +286,35 @@ def test_gguf_of_other_families_is_not_interleaved(tmp_path):
       'model.layers.0.self_attn.q_proj.weight'])
 
 
+def test_what_is_wrong_in_a_gguf_file_is_said_of_it(tmp_path, monkeypatch):
+  pytest.importorskip('gguf')
+  write_gguf(tmp_path / 'x.gguf', WIDE, 'F32')
+  fields_of = gguf_names.fields_of
+  for change, words in (
+      (dict(num_hidden_layers=2), r'9 missing \(model.layers.1.*get the file'),
+      (dict(intermediate_size=8), '3 of another shape .*get another file'),
+      (dict(num_hidden_layers=None), 'metadata of x.gguf lacks num_hidden_la'),
+      (dict(model_type='mamba'), "'mamba' .model_type of the metadata of x.g")):
+    monkeypatch.setattr(gguf_names, 'fields_of', lambda *args, change=change:
+                        fields_of(*args) | change)
+    with pytest.raises(ValueError, match=words) as error:
+      weights.read(tmp_path / 'x.gguf')
+    assert 'config.json' not in str(error.value)
+
+
+def test_one_part_of_a_gguf_model_is_refused(tmp_path):
+  gguf = pytest.importorskip('gguf')
+  writer = gguf.GGUFWriter(tmp_path / 'x.gguf', 'llama')
+  writer.add_uint16('split.count', 3)
+  writer.add_tensor('token_embd.weight', np.zeros((5, 8), np.float32))
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  with pytest.raises(ValueError, match='one of 3 parts of a model: merge'):
+    weights.read(tmp_path / 'x.gguf')
+
+
 def test_gguf_types_that_are_not_read_are_named(tmp_path):
   pytest.importorskip('gguf')
   write_gguf(tmp_path / 'x.gguf', WIDE, 'Q5_0')
@@ -387,12 +436,16 @@ print('same')
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('change', [dict(qkv_bias=True), MOE])
-def test_read_onto_eight_devices(tmp_path, change):
-  config = dataclasses.replace(CONFIG, vocab_size=32, **change)
+@pytest.mark.parametrize('kind', families.FAMILIES)
+def test_read_onto_eight_devices(tmp_path, kind):
+  family = families.FAMILIES[kind]
+  config = dataclasses.replace(CONFIG, vocab_size=32, **(
+      family.fixed | (MOE if family.experts else {})))
+  assert families.family_of(config) == kind
   weights.write(tmp_path / 'x', config, params_of(config))
   flags = dict(JAX_PLATFORMS='cpu',
-               XLA_FLAGS='--xla_force_host_platform_device_count=8')
+               XLA_FLAGS='--xla_force_host_platform_device_count=8 '
+                         '--xla_backend_optimization_level=0')
   found = subprocess.run(
       [sys.executable, '-c', PROGRAM, str(tmp_path / 'x')], check=False,
       env=os.environ | flags, capture_output=True, text=True)

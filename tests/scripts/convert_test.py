@@ -67,7 +67,7 @@ def test_what_no_library_knows_is_refused_before_it_is_read(
   for folder, config, vocab, words in (
       ('a', dataclasses.replace(CONFIG, smear=2), testing.chatml_vocab(),
        'not written for other libraries'),
-      ('b', CONFIG, None, 'is given a tokenizer.json')):
+      ('b', CONFIG, None, 'no tokenizer of transformers knows')):
     run = runs.start(tmp_path / folder, 'sft', ml_collections.ConfigDict())
     run.finish({'params': 'x'})
     metrics.write_json(run.folder / 'model.json', dataclasses.asdict(config))

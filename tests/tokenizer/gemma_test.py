@@ -9,16 +9,22 @@ import json
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+import jax
 import jinja2
+import numpy as np
 import pytest
 import sentencepiece
 
+from agentrl import bundle
 from agentrl import types
+from agentrl.models import config as model_config
+from agentrl.models import families
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import gemma
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
 from agentrl.tokenizer import vocab as vocab_lib
+from scripts import convert
 
 A = types.Author
 M = types.Message
@@ -359,3 +365,23 @@ def vocab_like():
   made = tokenizers.Tokenizer(tokenizers.models.BPE())
   made.add_special_tokens(['<|endoftext|>', hf.START, hf.END])
   return hf.Vocab(made.to_str().encode())
+
+
+def test_what_is_exported_is_read_by_transformers(vocab, tmp_path):
+  transformers = pytest.importorskip('transformers', minversion='5')
+  pytest.importorskip('safetensors')
+  model = model_config.ModelConfig(vocab.size, 2, 8, 2, 1, 4, 8, 64, **{
+      **families.FAMILIES['gemma3_text'].fixed, 'window': 4, 'global_every': 2})
+  params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype),
+                        families.shapes(model))
+  convert._safetensors(tmp_path / 'x', bundle.Bundle(model, vocab, params, ''),
+                       tmp_path)
+  theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'x')
+  ids = theirs.apply_chat_template(
+      [dict(role=m.role, content=m.content) for m in TALK],
+      add_generation_prompt=True, return_dict=False)
+  assert ids == ours(vocab, TALK)
+  assert (theirs.eos_token_id, theirs.pad_token_id) == (vocab.end, vocab.pad)
+  assert len(theirs) == vocab.size and theirs.decode(
+      theirs.encode('hello  there ✨', add_special_tokens=False)
+      ) == 'hello  there ✨'

@@ -1,0 +1,96 @@
+"""What the loop of GRPO holds in memory, and what it refuses at the start."""
+
+import gc
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import pytest
+
+pytest.importorskip('tokenizers')
+
+from agentrl import bundle  # noqa: E402
+from agentrl import checkpoint  # noqa: E402
+from agentrl import runs  # noqa: E402
+from agentrl import testing  # noqa: E402
+from agentrl.data import episodes  # noqa: E402
+from agentrl.envs import env as env_lib  # noqa: E402
+from agentrl.models import transformer  # noqa: E402
+from agentrl.rl import collect  # noqa: E402
+from agentrl.rl import train  # noqa: E402
+from agentrl.rollout import policy  # noqa: E402
+from configs.grpo import builtin  # noqa: E402
+
+# No other array of this process is of its embedding's shape.
+MODEL = testing.tiny_model(tie_embeddings=True, vocab_size=271)
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+  """Of a run whose agent and user are one tiny model."""
+  empty = ml_collections.ConfigDict()
+  sft = runs.start(tmp_path / 'sft', 'sft', empty)
+  shapes = jax.eval_shape(
+      lambda: transformer.init(MODEL, jax.random.key(0)))
+  sft.finish(bundle.save(
+      sft.folder, MODEL, testing.chatml_vocab(),
+      jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
+  runs.start(tmp_path / 'data', 'data', empty).finish()
+  monkeypatch.setattr(env_lib, 'load_many', lambda *args: testing.EchoEnv())
+  monkeypatch.setattr(episodes, 'tasks', lambda *args: [testing.echo_task()])
+  config = builtin.get_config()
+  config.mesh.data = 1
+  config.data = str(tmp_path / 'data')
+  config.init_from = config.user = str(tmp_path / 'sft')
+  config.sampler.length = config.user_sampler.length = 64
+  return config
+
+
+class Silent:
+  """A policy that samples nothing and keeps no weights."""
+
+  def load(self, params):
+    pass
+
+  def rest(self, forget=False):
+    pass
+
+
+class Restored(checkpoint.Manager):
+  """Checkpoints of a run that has made a step."""
+
+  def restore(self, like):
+    return 1, jax.tree.map(lambda x: jnp.zeros(
+        x.shape, x.dtype, device=x.sharding), like), {}
+
+
+@pytest.mark.parametrize('manager', [checkpoint.Manager, Restored])
+@pytest.mark.parametrize('rank, copies', [(0, 3), (2, 1)])
+def test_one_copy_of_the_weights_beside_their_moments(
+    config, tmp_path, monkeypatch, manager, rank, copies):
+  def play(*args, **kwargs):
+    gc.collect()
+    found = {x.unsafe_buffer_pointer() for x in jax.live_arrays()
+             if x.shape == (MODEL.vocab_size, MODEL.d_model)}
+    raise KeyboardInterrupt(f'{len(found)} copies')
+  monkeypatch.setattr(collect, 'collect', play)
+  monkeypatch.setattr(checkpoint, 'Manager', manager)
+  monkeypatch.setattr(policy, 'from_bundle', lambda *args, **kwargs: Silent())
+  config.lora.rank = rank
+  config.optimizer.norm_lr = 1.0
+  with pytest.raises(KeyboardInterrupt, match=f'^{copies} copies'):
+    train.train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('change, words', [
+    ({'sampler_mesh.tensor': 2}, r'^config.sampler_mesh .* needs 2 devices'),
+    ({'sampler_mesh.data': 0}, r'^config.sampler_mesh.data must be'),
+    ({'mesh.fsdp': 2}, r'^config.mesh .* needs 2 devices'),
+    ({'model.attention': 'splash'}, r'config.sampler.length is 64')])
+def test_what_does_not_fit_is_refused_before_weights_are_read(
+    config, tmp_path, monkeypatch, change, words):
+  monkeypatch.setattr(bundle, 'load', None)
+  config.model.attention = 'xla'
+  config.update_from_flattened_dict(change)
+  with pytest.raises(ValueError, match=words):
+    train.train(config, str(tmp_path / 'run'))
