@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import sys
+from typing import Any
 
 from absl import app
 from absl import flags
@@ -59,7 +60,7 @@ class Session:
   """One dialogue's ids in a cache: the engine hands out whole turns, but who
   talks to a model wants to see each word."""
 
-  def __init__(self, config: model_config.ModelConfig, params: jax.Array,
+  def __init__(self, config: model_config.ModelConfig, params: Any,
                vocab: formats.Vocab, length: int):
     cache = cache_lib.empty(config, 1, length)
     place = steps.place(cache, params)
