@@ -22,7 +22,7 @@ from agentrl.tokenizer import formats  # noqa: E402
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIG = testing.tiny_model()
 VOCAB = testing.chatml_vocab()
-MAX_NEW, LENGTH = 24, 192
+MAX_NEW, LENGTH = 24, 224
 M = types.Message
 
 
@@ -109,7 +109,7 @@ def expected(system, lines):
 
 
 def test_turns_are_those_of_the_whole_dialogue_read_at_once(folder):
-  lines = ['Hello?', 'And then?', 'x' * 90, '/new', 'Hello?', 'é ✨']
+  lines = ['Hello?', 'And then?', 'ok', 'x' * 90, '/new', 'Hello?', 'é ✨']
   found = chat(folder, *lines, '/quit', 'never', system='Be good.',
                max_new=MAX_NEW, length=LENGTH, temperature=1.0)
   assert found.returncode == 0, found.stderr
