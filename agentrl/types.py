@@ -154,8 +154,8 @@ class Trace:
     turn_T: int16 index into `Episode.messages` of the message it belongs to,
       -1 for the system prompt.
     rewound_T: bool, ids that the cache was rewound over before what follows
-      was fed: turns with their thinking, of which the history keeps the words
-      alone. None: it never was.
+      was fed: turns with their thinking, and results between them, which the
+      history keeps without it. None: it never was.
   """
 
   ids_T: np.ndarray
@@ -169,8 +169,8 @@ class Trace:
     return self.author_T == Author.SELF
 
   def sequences(self) -> list[Trace]:
-    """What the model had before it at one time: all of it or, where the cache
-    was rewound, for each turn the history up to there and the turn."""
+    """What the model had before it at one time: all of it or, for each stretch
+    that the cache was rewound over, the history up to there and the stretch."""
     rewound_T = self.rewound_T
     if rewound_T is None:
       return [self]
