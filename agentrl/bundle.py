@@ -132,7 +132,11 @@ def load(source: str | os.PathLike, mesh: jax.sharding.Mesh, field: str,
 
 def _made(folder: pathlib.Path, field: str) -> Mapping[str, str]:
   """Hashes of what a stage made, the parameters' among them."""
-  made = runs.manifest(folder, field)['made']
+  try:
+    made = runs.manifest(folder, field)['made']
+  except ValueError as e:
+    raise ValueError(f'{e} Published weights are a .gguf file, or a folder '
+                     'with config.json and safetensors.') from e
   if 'params' not in made:
     raise ValueError(f'config.{field}={str(folder)!r} is a finished stage, but '
                      'not one that trains a model.')

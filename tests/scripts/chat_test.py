@@ -122,7 +122,7 @@ def test_turns_are_those_of_the_whole_dialogue_read_at_once(folder):
 
 
 @pytest.mark.parametrize('source, words', [
-    ('{}/none', 'is not the folder of a stage'), ('{}/x.gguf', 'x.gguf')])
+    ('{}/none', 'Published weights are a .gguf file'), ('{}/x.gguf', 'x.gguf')])
 def test_bad_weights_end_in_one_line(tmp_path, source, words):
   found = chat(source.format(tmp_path), 'hi')
   assert found.returncode == 1 and found.stdout == ''
