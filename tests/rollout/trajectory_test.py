@@ -80,9 +80,10 @@ WIDE = dict(smear=2, num_kv_heads=2, rope_theta=100.0)
 
 @pytest.mark.parametrize('fields, history', [
     ({}, 'keep'), (WIDE, 'strip'),
+    pytest.param({}, 'template', marks=pytest.mark.slow),
     pytest.param(WIDE, 'keep', marks=pytest.mark.slow),
     pytest.param(dict(scan_layers=True), 'keep', marks=pytest.mark.slow)],
-    ids=['plain', 'strip', 'wide', 'scan'])
+    ids=['plain', 'strip', 'template', 'wide', 'scan'])
 def test_sampler_and_trainer_agree(fields, history):
   """At f32 within 1e-4, for both sides, over several turns and chunks."""
   config, vocab = testing.tiny_model(**fields), testing.ByteVocab()
@@ -102,7 +103,7 @@ def test_sampler_and_trainer_agree(fields, history):
     speaker = {'agent': 'assistant'}.get(side, side)
     for episode in episodes:
       turns = sum(m.role == speaker for m in episode.messages[1:])
-      wanted = max(1, turns) if history == 'strip' else 1
+      wanted = 1 if history == 'keep' else max(1, turns)
       assert len(getattr(episode, side).sequences()) == wanted
     logp_BT, *_ = logprobs.token_logps(
         config, params[side], *(batch[f'{name}_BT'] for name in (
