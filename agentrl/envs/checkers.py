@@ -114,6 +114,18 @@ def events(messages: Sequence[types.Message]) -> list[list[Any]]:
   return found
 
 
+def _fed(text: str, inputs: Mapping[str, Any]) -> Any:
+  """The value of the last expression of a text, in a fresh session."""
+  pool, owner = _pool()
+  if owner != os.getpid():
+    raise RuntimeError('Checkers cannot run in a fork of a process that has '
+                       'run some: start processes by spawn.')
+  with pool.checkout(limits=LIMITS, os_policy=SAME) as session:
+    return session.feed_run(
+        text, inputs=inputs,
+        print_callback=pydantic_monty.CollectString(MOST_PRINTED))
+
+
 def run(code: str, changes: Mapping[str, Any],
         seen: Sequence[Any]) -> dict[str, bool]:
   """Clause -> verdict.
@@ -127,16 +139,15 @@ def run(code: str, changes: Mapping[str, Any],
   if len(code) > MOST_TEXT:
     raise CheckerError(f'A checker has at most {MOST_TEXT} characters, got '
                        f'{len(code)}.')
-  pool, owner = _pool()
-  if owner != os.getpid():
-    raise RuntimeError('Checkers cannot run in a fork of a process that has '
-                       'run some: start processes by spawn.')
+  text = f'{PRELUDE}\n{code}\n{_VERDICT}'
+  inputs = {'changes': dict(changes), 'events': list(seen)}
   try:
-    with pool.checkout(limits=LIMITS, os_policy=SAME) as session:
-      result = session.feed_run(
-          f'{PRELUDE}\n{code}\n{_VERDICT}',
-          inputs={'changes': dict(changes), 'events': list(seen)},
-          print_callback=pydantic_monty.CollectString(MOST_PRINTED))
+    try:
+      result = _fed(text, inputs)
+    except pydantic_monty.MontyCrashedError as e:
+      if e.timed_out:
+        raise
+      result = _fed(text, inputs)  # whoever killed the worker, in a new one
   except pydantic_monty.MontyError as e:
     last = str(e).strip().splitlines() or ['']
     raise CheckerError(_plain(f'{type(e).__name__}: {last[-1]}')) from e
@@ -163,8 +174,6 @@ def _clauses(result: str | Sequence[tuple[str, bool, bool, bool]]
       raise CheckerError(_plain(
           f'A clause is one line of at most {MOST_CLAUSE} characters, got '
           f'{clause!r}.'))
-    if clause in found:
-      raise CheckerError(f'Two clauses read {clause!r}.')
     found[clause] = yes
   return found
 
