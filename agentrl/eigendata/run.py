@@ -23,6 +23,7 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import certify
+from agentrl.eigendata import guards
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 
@@ -49,12 +50,17 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
       job = functools.partial(_job, text, split)
       samples = mapper(job, range(int(wanted * config.max_tries)))
       found[split] = _collect(samples, split, wanted)
+  held = {name: guards.of_split(env, (
+      s.task for s in found['test'] if s.task and s.task.domain == name))
+          for name, env in maker.envs.items()}
+  found['train'], flagged = guards.guard(
+      found['train'], held, maker.envs, drop_flagged=config.drop_flagged)
   digest, files = _write(run.folder, found)
   stats = {split: describe(samples) for split, samples in found.items()}
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.version(),
-      seed=config.seed,
+      seed=config.seed, flagged=flagged,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',

@@ -23,6 +23,7 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
+from agentrl.eigendata import guards
 from agentrl.eigendata import run as run_lib
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import tau2_tasks
@@ -30,7 +31,6 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2
 
-JUDGED_ON = ('test', 'base')
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})
 
@@ -42,7 +42,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   environments; `splits_train`, those to write dialogues for; `num_new`, new
   tasks of each domain beside them; `per_task`, dialogues of each task;
   `judged_on`, the split that becomes the stage's `test`: nothing is written
-  for its tasks.
+  for its tasks; `drop_flagged`, see `guards.look`.
 
   Raises:
     ValueError: another domain, or a split that holds tasks to be judged on.
@@ -50,8 +50,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   if strange := [d for d in config.domains if not d.startswith('tau2:')]:
     raise ValueError(f'config.domains has {strange}: this stage writes for '
                      f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
-  if config.judged_on not in JUDGED_ON:
-    raise ValueError(f'config.judged_on must be one of {JUDGED_ON}, got '
+  if config.judged_on not in guards.JUDGED_ON:
+    raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
                      f'{config.judged_on!r}.')
   envs = [env_lib.load(name, config.env) for name in config.domains]
   for env in envs:
@@ -64,7 +64,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   for env in envs:
     tasks = [certified(env, task) for split in config.splits_train
              for task in env.tasks(split)]
-    for sample in new_tasks(env, config.seed, config.num_new):
+    for sample in new_tasks(env, config.seed, config.num_new,
+                            config.judged_on):
       if sample.task:
         tasks.append(sample.task)
       else:
@@ -76,13 +77,18 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
         desc=f'data, {env.name}')
     found['test'] += [sample_lib.Sample(certified(env, task))
                       for task in env.tasks(config.judged_on)]
-  _finish(stage, config, envs, found)
+  held = {e.name: guards.of_benchmark(e, config.judged_on) for e in envs}
+  found['train'], flagged = guards.guard(
+      found['train'], held, {e.name: e for e in envs},
+      drop_flagged=config.drop_flagged)
+  _finish(stage, config, envs, found, flagged=flagged)
 
 
 def _finish(stage: runs.Run, config: ml_collections.ConfigDict,
             envs: Sequence[tau2.Tau2],
-            found: Mapping[str, Sequence[sample_lib.Sample]]) -> None:
-  """Writes the files and the manifest."""
+            found: Mapping[str, Sequence[sample_lib.Sample]],
+            **facts: Any) -> None:
+  """Writes the files and the manifest; `facts` go into it."""
   for split, samples in found.items():
     # A task stands there once, however many dialogues it has.
     kept = {(s.task.domain, s.task.id): s.task for s in samples if s.task}
@@ -94,22 +100,22 @@ def _finish(stage: runs.Run, config: ml_collections.ConfigDict,
   stats = {k: run_lib.describe(samples) for k, samples in found.items()}
   metrics.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
-      {episodes.FOLDER: digest}, files=files, seed=config.seed,
+      {episodes.FOLDER: digest}, files=files, seed=config.seed, **facts,
       environments={env.name: env.fingerprint() for env in envs},
       **{split: {k: figures[k] for k in
                  ('kept', 'tried', 'rejected', 'mutants', 'floors', 'kinds')}
          for split, figures in stats.items()})
 
 
-def new_tasks(env: tau2.Tau2, seed: int,
-              count: int) -> Iterator[sample_lib.Sample]:
+def new_tasks(env: tau2.Tau2, seed: int, count: int,
+              judged_on: str = 'test') -> Iterator[sample_lib.Sample]:
   """New certified tasks, none of which stands in the benchmark's base set.
 
   Telecom's are drawn from its own full set, those of the other domains are
   generated (`tau2_tasks.py`); rejected ones come with a reason.
   """
   if env.domain != 'telecom':
-    yield from tau2_tasks.generate(env, seed, count)
+    yield from tau2_tasks.generate(env, seed, count, judged_on)
     return
   base = {task.id for task in env.tasks('base')}
   rest = [task for task in env.tasks('full') if task.id not in base]

@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.demands_test = (0.0, 0.6, 0.4)
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
+  c.drop_flagged = False  # what looks like personal data: only reported
   c.processes = 2
   c.llm = 'agentrl.llm.procedural:Procedural'
   c.llm_kw = dict(mistakes=dict(

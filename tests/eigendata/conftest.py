@@ -25,7 +25,8 @@ def config(monkeypatch):
         'env': {'prompt': 'brief'},
         'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
         'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,
-        'processes': 1, 'llm': 'agentrl.llm.procedural:Procedural',
+        'processes': 1, 'drop_flagged': False,
+        'llm': 'agentrl.llm.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields})
   return make
