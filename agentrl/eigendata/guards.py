@@ -271,20 +271,23 @@ def flags(env: env_lib.Env, sample: sample_lib.Sample
   if not matches:
     return []
   start = types.dumps(task.initial_state)
-  known = _fiction(env, task.domain, start) | {_plain(start)}
+  known = _fiction(env, task.domain, start, task.meta.get('database', ''))
   return [(kind, f'{match[:4]}..') for kind, match in matches
           if not any(_plain(match) in text for text in known)]
 
 
 @functools.lru_cache(maxsize=64)
-def _fiction(env: env_lib.Env, name: str, start: str) -> frozenset[str]:
+def _fiction(env: env_lib.Env, name: str, start: str,
+             database: str) -> frozenset[str]:
   """The database that a task starts with, as plain text."""
   state = json.loads(start)
   if isinstance(env, domain.Domain):
     return frozenset([_plain(types.dumps(env.tables(**state)))])
   if not isinstance(env, tau2.Tau2):
     return frozenset()
-  world = env.start(types.Task('', name, '', initial_state=state))
+  world = env.start(types.Task(
+      'its database', name, '', initial_state=state,
+      meta={'database': database}))
   kits = (world.environment.tools, world.environment.user_tools)
   return frozenset(_plain(kit.db.model_dump_json()) for kit in kits
                    if kit and kit.db)
