@@ -52,15 +52,15 @@ class Held:
       (were it about others too) is about the same.
     grams: every NGRAM words that stand in one of the tasks only -> its id.
       What stands in several is the domain's way of putting things.
-    given: ids of tasks that the domain itself gives to train on; its authors
-      have decided that these may share entities with the others.
+    given: id -> scenario of tasks that the domain itself gives to train on;
+      its authors have decided that these may share entities with the others.
   """
 
   about: About
   ids: frozenset[str]
   entities: Mapping[frozenset[str], str]
   grams: Mapping[str, str]
-  given: frozenset[str] = frozenset()
+  given: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def hold(tasks: Iterable[types.Task], about: About,
@@ -84,7 +84,7 @@ def hold(tasks: Iterable[types.Task], about: About,
       about, frozenset(t.id for t in tasks), entities,
       {gram: ids[0] for gram, ids in places.items()
        if len(ids) == 1 and gram not in free},
-      frozenset(t.id for t in given))
+      {t.id: t.scenario for t in given})
 
 
 def of_benchmark(env: tau2.Tau2, judged_on: str) -> Held:
@@ -183,7 +183,7 @@ def clash(held: Held, task: types.Task,
   and what it clashes with. Two '' if nothing speaks against it."""
   if task.id in held.ids:
     return 'a task that is judged on', task.id
-  if task.id not in held.given:
+  if held.given.get(task.id) != task.scenario:
     about = held.about(task, messages)
     for names, of in held.entities.items():
       if names <= about:

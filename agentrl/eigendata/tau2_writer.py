@@ -47,12 +47,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: another domain, or a split that holds tasks to be judged on.
   """
-  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
-    raise ValueError(f'config.domains has {strange}: this stage writes for '
-                     f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
-  if config.judged_on not in guards.JUDGED_ON:
-    raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
-                     f'{config.judged_on!r}.')
+  check_config(config)
   envs = [env_lib.load(name, config.env) for name in config.domains]
   for env in envs:
     check(env, (t for split in config.splits_train for t in env.tasks(split)),
@@ -77,30 +72,56 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
         desc=f'data, {env.name}')
     found['test'] += [sample_lib.Sample(certified(env, task))
                       for task in env.tasks(config.judged_on)]
-  held = {e.name: guards.of_benchmark(e, config.judged_on) for e in envs}
-  found['train'], flagged = guards.guard(
-      found['train'], held, {e.name: e for e in envs},
-      drop_flagged=config.drop_flagged)
-  _finish(stage, config, envs, found, flagged=flagged)
+  finish(stage, config, envs, found)
 
 
-def _finish(stage: runs.Run, config: ml_collections.ConfigDict,
-            envs: Sequence[tau2.Tau2],
-            found: Mapping[str, Sequence[sample_lib.Sample]],
-            **facts: Any) -> None:
-  """Writes the files and the manifest; `facts` go into it."""
+def check_config(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError for domains or a split that are not the benchmark's."""
+  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
+    raise ValueError(f'config.domains has {strange}: this stage writes for '
+                     f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
+  if config.judged_on not in guards.JUDGED_ON:
+    raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
+                     f'{config.judged_on!r}.')
+
+
+def finish(stage: runs.Run, config: ml_collections.ConfigDict,
+           envs: Sequence[tau2.Tau2],
+           found: Mapping[str, Sequence[sample_lib.Sample]],
+           **facts: Any) -> None:
+  """What passes the gates of `guards.py` goes to files, `facts` beside them
+  into the manifest.
+
+  Samples of `train` with a certificate are tasks to train on, those with
+  messages are dialogues; most are both.
+
+  Raises:
+    ValueError: nothing passes.
+  """
+  train, flagged = guards.guard(
+      found['train'],
+      {e.name: guards.of_benchmark(e, config.judged_on) for e in envs},
+      {e.name: e for e in envs}, drop_flagged=config.drop_flagged)
+  found = {**found, 'train': train}
+  stats = {k: run_lib.describe(samples) for k, samples in found.items()}
+  if not stats['train']['kept']:
+    raise ValueError('Nothing is left to train on. Rejected: '
+                     f'{stats["train"]["rejected"]}.')
   for split, samples in found.items():
     # A task stands there once, however many dialogues it has.
-    kept = {(s.task.domain, s.task.id): s.task for s in samples if s.task}
+    kept = {(s.task.domain, s.task.id): s.task for s in samples
+            if s.task and s.task.certificate}
     metrics.write_lines(stage.folder / f'tasks_{split}.jsonl',
                         map(types.dumps, kept.values()))
-  digest, files = episodes.write(stage.folder, (
-      episodes.record(s.task, s.messages, {'repaired': ()})
-      for s in found['train'] if s.task))
-  stats = {k: run_lib.describe(samples) for k, samples in found.items()}
+  spoken = [episodes.record(s.task, s.messages, {'repaired': ()})
+            for s in train if s.messages]
+  made, files = {}, {}
+  if spoken:
+    made[episodes.FOLDER], files = episodes.write(stage.folder, spoken)
   metrics.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
-      {episodes.FOLDER: digest}, files=files, seed=config.seed, **facts,
+      made, files=files, seed=config.seed,
+      flagged=flagged, **facts,
       environments={env.name: env.fingerprint() for env in envs},
       **{split: {k: figures[k] for k in
                  ('kept', 'tried', 'rejected', 'mutants', 'floors', 'kinds')}

@@ -62,8 +62,8 @@ class Tau2:
     judge: import path of what makes a `tau2_score.Judge`, which decides on
       NL_ASSERTION; '' leaves tasks that hang on one unjudged.
     judge_kw: its keyword arguments.
-    databases: folder of `<hash>.json`, for tasks that start from a database
-      of their own (`meta['database']`, see `runs.file_digest`).
+    databases: folder of files under their hashes (`runs.file_digest`), for
+      tasks that start from a database of their own (`meta['database']`).
 
   Raises:
     ValueError: an argument of another kind, the benchmark is not installed,
@@ -223,8 +223,8 @@ class Tau2:
 @functools.lru_cache(maxsize=256)
 def _database(folder: str, digest: str, task_id: str) -> str:
   """Path of a task's own database, looked at once."""
-  path = pathlib.Path(folder, f'{digest}.json')
-  if not folder or not path.is_file():
+  path = next(pathlib.Path(folder).glob(f'{digest}.*'), None)
+  if not folder or path is None:
     raise ValueError(
         f'Task {task_id} starts from the database {digest}, which is not in '
         f'{folder!r}: set config.env.databases to the folder `databases` of '
