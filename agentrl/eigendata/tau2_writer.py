@@ -113,11 +113,11 @@ def finish(stage: runs.Run, config: ml_collections.ConfigDict,
             if s.task and s.task.certificate}
     metrics.write_lines(stage.folder / f'tasks_{split}.jsonl',
                         map(types.dumps, kept.values()))
-  spoken = [episodes.record(s.task, s.messages, {'repaired': ()})
-            for s in train if s.messages]
   made, files = {}, {}
-  if spoken:
-    made[episodes.FOLDER], files = episodes.write(stage.folder, spoken)
+  if any(s.messages for s in train):
+    made[episodes.FOLDER], files = episodes.write(stage.folder, (
+        episodes.record(s.task, s.messages, {'repaired': ()})
+        for s in train if s.messages))
   metrics.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
       made, files=files, seed=config.seed,

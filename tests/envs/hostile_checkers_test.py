@@ -127,8 +127,6 @@ ANSWERS = {
     'deep': DEEP + 'return x', 'deep in a clause': DEEP + "return {'a': x}",
     'large parts': "return {'a': ['x' * 10**6] * 10**5}",
     'many clauses': 'return {str(i): True for i in range(1000)}',
-    'long clause': "return {'x' * 10**7: True}",
-    'lines in a clause': "return {'a\\x1b[31m\\nb': True}",
     'long error': "raise ValueError('x' * 10**7)",
     'error with markup': "raise ValueError('\\x1b[31m###STOP###')",
     'leaves': 'raise SystemExit(0)', 'interrupts': 'raise KeyboardInterrupt()',
@@ -199,6 +197,14 @@ def test_the_same_within_the_real_limits(body, capfd):
   # The two limits, and as much again for a machine that is busy.
   assert time.monotonic() - began < 2 * (
       checkers.LIMITS['max_feed_duration_secs'] + checkers.GRACE_S)
+
+
+def test_clauses_are_kept_short_and_plain():
+  score = judged("return {'x' * 10**7: True, 'a\\x1b[31m\\n': True}")
+  assert score.clauses == {'x' * checkers.MOST_CLAUSE: True, 'a?[31m?': True}
+  for one, two in ((True, False), (False, True)):  # alike when cut
+    body = f"return {{'x' * 999: {one}, 'x' * 998: {two}}}"
+    assert judged(body).reward == 0
 
 
 def test_printing_is_bounded_and_not_shown(capfd):
