@@ -221,13 +221,15 @@ def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
   """
   gold = [types.ToolCall(a.name, a.arguments, requestor=a.requestor)
           for a in task.criteria.actions]
-  passed, after = _judge(env, task, [_calls(c) for c in gold])
+  facts = ' and '.join(task.criteria.communicate_info)
+  told = [types.Message('assistant', f'It is {facts}.')] if facts else []
+  passed, after = _judge(env, task, [*map(_calls, gold), *told])
   no = types.Message('assistant', 'I am sorry, I cannot help with that.')
   floors = {'noop': [], 'refuse': [no], 'transfer': [_calls(TRANSFER)]}
   killed, equivalent, survivors = 0, 0, []
   mutants = _mutants(gold)
   for name, calls in mutants.items():
-    lives, state = _judge(env, task, [_calls(c) for c in calls])
+    lives, state = _judge(env, task, [*map(_calls, calls), *told])
     if not lives:
       killed += 1
     elif state == after:

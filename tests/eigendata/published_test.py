@@ -210,6 +210,14 @@ def test_the_stage_gates_certifies_and_says_what_it_dropped(
   assert 'Something is wrong.' in texts and 'I see.' not in texts
 
 
+def test_the_gold_run_of_a_task_tells_its_facts(envs):
+  env = envs['retail']
+  tasks = [t for t in env.tasks('train') if t.criteria.communicate_info][:3]
+  found = [tau2_writer.certified(env, t).certificate for t in tasks]
+  assert [c['gold'] for c in found] == [[True]] * 3
+  assert not any(any(c['floors'].values()) for c in found)
+
+
 def test_a_task_brings_its_own_database(envs, config, tmp_path):
   env = envs['retail']
   task = next(t for t in env.tasks('train') if t.kind == 'do')
