@@ -64,7 +64,9 @@ class Message:
 
   `requestor` and `error` matter on tool results only: whose call it answers,
   and whether that call was refused. `tools` matters on system messages only:
-  OpenAI schemas that the prompt shows beside its text.
+  OpenAI schemas that the prompt shows beside its text. `thinking` is what a
+  side wrote for itself before it spoke: '' if it began and thought nothing,
+  None if it did not begin.
   """
 
   role: Role
@@ -74,6 +76,7 @@ class Message:
   requestor: Side = 'assistant'
   error: bool = False
   tools: tuple[Mapping[str, Json], ...] = ()
+  thinking: str | None = None
 
   @property
   def is_call(self) -> bool:

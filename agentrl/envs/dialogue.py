@@ -99,7 +99,10 @@ def visible(message: types.Message, side: types.Side) -> bool:
 
 
 def seen_from(message: types.Message, side: types.Side) -> types.Message:
-  """The message as `side` sees it: whoever looks is the assistant."""
+  """The message as `side` sees it: whoever looks is the assistant, and what
+  the other one thought is not shown."""
+  if message.thinking is not None and message.role != side:
+    message = dataclasses.replace(message, thinking=None)
   if side == 'assistant' or message.role not in _FLIP:
     return message
   return dataclasses.replace(message, role=_FLIP[message.role])

@@ -67,8 +67,8 @@ class _Tokens:
   index: int = 0  # of the message under way
   after: types.Message | None = None  # the last one that the history holds
   history: int = 0  # ids that the cache is rewound to
-  # Own turn, with its index, that the cache is still to be rewound over.
-  said: tuple[tuple[int, types.Message], ...] = ()
+  # What came since, with its index: to be fed again without its thinking.
+  since: tuple[tuple[int, types.Message], ...] = ()
   parts: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
   fed: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
 
@@ -87,7 +87,7 @@ class ModelPolicy:
 
   def __init__(self, engine: engine_lib.Engine | pool.Pool,
                vocab: formats.Vocab, dtype: str = 'float32', *,
-               history_thinking: str = 'keep'):
+               history_thinking: formats.Keeps = 'keep'):
     """Makes a policy without weights: `load` them.
 
     Args:
@@ -96,16 +96,14 @@ class ModelPolicy:
       dtype: that the model computes in.
       history_thinking: `keep` leaves what was thought in the history, so the
         cache only ever grows; `strip` rewinds it to the start of each turn
-        and feeds the turn again without its thinking, as the models are used
-        to whose templates drop it.
+        and feeds the turn again without its thinking; `template` does so once
+        the other party speaks, with all turns and results since it last did.
 
     Raises:
       ValueError: another `history_thinking`.
     """
-    if history_thinking not in ('keep', 'strip'):
-      raise ValueError("history_thinking must be 'keep' or 'strip', got "
-                       f'{history_thinking!r}.')
-    self._strip = history_thinking == 'strip'
+    formats.check_keeps(history_thinking)
+    self._keeps = history_thinking
     self._engine = engine
     self._cast = jax.jit(lambda params: sampled(params, dtype))
     self._vocab = vocab
@@ -132,23 +130,36 @@ class ModelPolicy:
   def ask(self, key: int, ask: dialogue.Ask) -> None:
     tokens = self._tokens[key]
     tokens.index = ask.index
-    if tokens.said:
-      self._engine.rewind(tokens.slot, tokens.history)
-    for index, message in (*tokens.said, *ask.new):
-      ids, authors = formats.render(self._vocab, message, tokens.after)
-      tokens.after = message
+    stays = self._stays(tokens, ask.new)
+    if stays:
+      new, after = ask.new, tokens.since[-1][1]
+      tokens.since += ask.new
+    else:
+      if tokens.since:
+        self._engine.rewind(tokens.slot, tokens.history)
+      new, after = (*tokens.since, *ask.new), tokens.after
+      tokens.since, tokens.after = (), new[-1][1]
+    for index, message in new:
+      ids, authors = formats.render(self._vocab, message, after)
+      after = message
       # A greeting, say, is in this side's voice but not of its making: SELF is
       # for what was sampled, and only that may ever be trained on.
       authors = [types.Author.TEMPLATE if a == types.Author.SELF else a
                  for a in authors]
-      tokens.fed.append(_part(ids, authors, index))
-      tokens.history += len(ids)
-    opener = formats.opener(self._vocab, tokens.after)
+      tokens.fed.append(_part(ids, authors, index, rewound=stays))
+      tokens.history += 0 if stays else len(ids)
+    opener = formats.opener(self._vocab, after)
     tokens.fed.append(_part(
         opener, [types.Author.TEMPLATE] * len(opener), ask.index,
-        rewound=self._strip))
+        rewound=self._keeps != 'keep'))
     self._engine.feed(
         tokens.slot, np.concatenate([part[0] for part in tokens.fed]))
+
+  def _stays(self, tokens: _Tokens,
+             new: Sequence[tuple[int, types.Message]]) -> bool:
+    """True if what was thought is still to be seen after `new`."""
+    return (self._keeps == 'template' and bool(tokens.since)
+            and all(message.role != 'user' for _, message in new))
 
   def ready(self) -> list[Reply]:
     replies = []
@@ -159,13 +170,13 @@ class ModelPolicy:
         tokens.parts += tokens.fed
         tokens.parts.append(_part(
             turn.ids, [types.Author.SELF] * turn.ids.size, tokens.index,
-            logps=turn.logps, rewound=self._strip))
+            logps=turn.logps, rewound=self._keeps != 'keep'))
       tokens.fed = []
       message = formats.parse(self._vocab, turn.ids)
-      if self._strip:
-        tokens.said = ((tokens.index, message),)
-      else:
+      if self._keeps == 'keep':
         tokens.after = message
+      else:
+        tokens.since += ((tokens.index, formats.unthought(message)),)
       replies.append(Reply(key, message, full=turn.full))
     return replies
 
@@ -236,7 +247,8 @@ def sampled(params: Any, dtype: str) -> Any:
 
 
 def from_bundle(bundle: bundle_lib.Bundle, *meshes: jax.sharding.Mesh,
-                history_thinking: str = 'keep', **engine: Any) -> ModelPolicy:
+                history_thinking: formats.Keeps = 'keep',
+                **engine: Any) -> ModelPolicy:
   """A policy that speaks for a trained model, ready and compiled.
 
   Args:
@@ -253,6 +265,7 @@ def from_bundle(bundle: bundle_lib.Bundle, *meshes: jax.sharding.Mesh,
         f'The sampler\'s length {engine["length"]} is beyond the '
         f'{bundle.model.max_length} tokens that the model was made for '
         '(config.model.max_length of its SFT): lower it.')
+  formats.check_keeps(history_thinking, bundle.vocab)
   engines = [engine_lib.Engine(bundle.model, stop_id=bundle.vocab.end,
                                pad_id=bundle.vocab.pad, **engine)
              for _ in meshes]

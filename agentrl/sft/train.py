@@ -53,10 +53,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   if run.done:
     return
   model, vocab = _model(config)
+  formats.check_keeps(config.history_thinking, vocab)
   mesh = sharding.make_mesh(config.mesh)
   sharding.check(model, mesh)
   rows = packed(config.data, vocab, env_lib.load_many(
-      config.domains, config.env), side=config.side, length=config.length)
+      config.domains, config.env), side=config.side, length=config.length,
+                history_thinking=config.history_thinking)
   data = batches.iterator(rows, batch_size=config.batch_size, seed=config.seed)
 
   first, like, update = loop.make(
@@ -141,12 +143,15 @@ def _check_start(start: model_config.ModelConfig, own: str,
 
 
 def packed(data: str, vocab: formats.Vocab, env: env_lib.Many, *,
-           side: types.Side, length: int) -> dict[str, np.ndarray]:
+           side: types.Side, length: int,
+           history_thinking: formats.Keeps = 'keep') -> dict[str, np.ndarray]:
   """The dialogues as one side sees them, tokenised and packed into rows.
 
-  The targets are that side's words, calls and end marks. The greeting is the
-  environment's, so nobody is taught it. Dialogues longer than a row are left
-  out and counted on the screen.
+  The targets are that side's thinking, words, calls and end marks, each once.
+  The greeting is the environment's, so nobody is taught it. A dialogue is one
+  sequence or, where its history loses what was thought, several: what the
+  model has before it when it speaks. Those longer than a row are left out and
+  counted on the screen.
 
   Returns:
     ids_BT, target_BT, positions_BT, segments_BT; see `data.pack.pack`.
@@ -154,19 +159,48 @@ def packed(data: str, vocab: formats.Vocab, env: env_lib.Many, *,
   items = []
   for task, messages in episodes.read(data):
     seen = dialogue.view(messages, side, env.prompt(side, task))
-    items.append(_item(vocab, [m for _, m in seen]))
+    items += [_item(vocab, *part)
+              for part in sequences([m for _, m in seen], history_thinking)]
   fitting = [item for item in items if len(item['ids']) <= length]
   if len(fitting) < len(items):
     longest = max(len(item['ids']) for item in items)
-    print(f'{len(items) - len(fitting)} of {len(items)} dialogues are longer '
+    print(f'{len(items) - len(fitting)} of {len(items)} sequences are longer '
           f'than config.length={length} tokens (up to {longest}): left out.')
   return pack.pack(fitting, length=length)
 
 
-def _item(vocab: formats.Vocab,
-          seen: Sequence[types.Message]) -> dict[str, np.ndarray]:
+def sequences(seen: Sequence[types.Message], keeps: formats.Keeps
+              ) -> list[tuple[list[types.Message], int]]:
+  """A dialogue as its model had it, whenever it spoke.
+
+  Args:
+    seen: the dialogue in the view of that side.
+    keeps: see `formats.history`.
+
+  Returns:
+    (messages, first): where nothing was taken back since the turn before, a
+    turn lengthens its sequence, else it begins one. What is before `first` in
+    a sequence has been a target in an earlier one.
+  """
+  found = [([], 0)]
+  for n, message in enumerate(seen):
+    if message.role != 'assistant':
+      continue
+    past, first = found[-1]
+    now = [*formats.history(seen[:n], keeps), message]
+    if now[:len(past)] == past:
+      found[-1] = now, first
+    else:
+      found.append((now, n))
+  found[-1][0].extend(seen[len(found[-1][0]):])
+  return found
+
+
+def _item(vocab: formats.Vocab, seen: Sequence[types.Message],
+          first: int) -> dict[str, np.ndarray]:
   ids, authors = formats.render_all(vocab, seen)
   target_T = np.array(authors) == types.Author.SELF
   if dialogue.GREETING in seen[:2]:
-    target_T[:len(formats.render_all(vocab, seen[:2])[0])] = False
+    first = max(first, 2)
+  target_T[:len(formats.render_all(vocab, seen[:first])[0])] = False
   return {'ids': np.array(ids, np.int32), 'target': target_T}

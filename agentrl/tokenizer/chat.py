@@ -30,7 +30,7 @@ def render(vocab: vocab_lib.Vocab, message: types.Message, *,
   """(ids, authors) of one complete message, end mark included.
 
   Tools are plain text below the message's own; what it comes `after` does not
-  matter here.
+  matter here, and such a model does not think.
   """
   del after
   header = getattr(vocab, message.role)

@@ -49,13 +49,6 @@ _TOOLS_BELOW = (
     f'<args-json-object>}}\n{hf.CALL_END}')
 
 
-class Turn(NamedTuple):
-  """A side's own turn; `thinking` is None if it held none."""
-
-  message: types.Message
-  thinking: str | None
-
-
 class Piece(NamedTuple):
   """Text of one author. Only where it is `markup` can it give marks."""
 
@@ -66,18 +59,18 @@ class Piece(NamedTuple):
 
 def render(vocab: hf.Vocab, message: types.Message, *,
            after: types.Message | None = None,
-           tools: Sequence[Mapping[str, Any]] = (),
-           thinking: str | None = None) -> tuple[list[int], list[int]]:
+           tools: Sequence[Mapping[str, Any]] = ()
+           ) -> tuple[list[int], list[int]]:
   """(ids, authors) of one message.
 
   Args:
     vocab: of the model.
-    message: in the view of the side whose model it is.
+    message: in the view of the side whose model it is. Its thinking stands
+      before its words; '' is the empty block that `opener` writes to keep a
+      model from thinking.
     after: the message before it; None if it is the first.
     tools: OpenAI schemas, put into a system message. Its content None is for
       a dialogue without system prompt of its own.
-    thinking: before an assistant's words. '' is the empty block that `opener`
-      writes to keep a model from thinking; None is no block.
 
   Raises:
     ValueError: tools or thinking in a message of another role, or a vocabulary
@@ -85,11 +78,11 @@ def render(vocab: hf.Vocab, message: types.Message, *,
   """
   check_tools(message, tools)
   if message.role == 'assistant':
-    head = opener(vocab, after, quiet=thinking == '')
-    ids, authors = _encode(vocab, [*own(vocab, message, thinking),
+    head = opener(vocab, after, quiet=message.thinking == '')
+    ids, authors = _encode(vocab, [*own(vocab, message),
                                    Piece(hf.END, A.SELF, True)])
     return head + ids, [A.TEMPLATE] * len(head) + authors
-  if thinking is not None:
+  if message.thinking is not None:
     raise ValueError(f'A message of role {message.role!r} has no thinking.')
   if message.role == 'tool':
     return _encode(vocab, _result(message, after))
@@ -108,35 +101,6 @@ def check_tools(message: types.Message,
     raise ValueError(f'Got {len(tools)} tools with a message of role '
                      f'{message.role!r}, but a prompt shows them in its system '
                      'message: put them there.')
-
-
-def render_all(vocab: hf.Vocab, messages: Sequence[types.Message], *,
-               tools: Sequence[Mapping[str, Any]] = (),
-               thinking: Mapping[int, str] | None = None
-              ) -> tuple[list[int], list[int]]:
-  """(ids, authors) of a whole view.
-
-  Args:
-    vocab: of the model.
-    messages: the view.
-    tools: OpenAI schemas, for the system message that it begins with.
-    thinking: of the messages with these indices.
-
-  Raises:
-    ValueError: see `render`; tools without a system message to begin with.
-  """
-  if tools and (not messages or messages[0].role != 'system'):
-    raise ValueError('Tools stand in the system message, and there is none: '
-                     'begin with one (its content may be None).')
-  ids, authors, after = [], [], None
-  for index, message in enumerate(messages):
-    more_ids, more_authors = render(
-        vocab, message, after=after, tools=() if index else tools,
-        thinking=(thinking or {}).get(index))
-    ids += more_ids
-    authors += more_authors
-    after = message
-  return ids, authors
 
 
 def opener(vocab: hf.Vocab, after: types.Message | None = None, *,
@@ -183,15 +147,14 @@ def tools_block(message: types.Message,
           Piece(schemas, A.SYSTEM), Piece(_TOOLS_BELOW, A.SYSTEM, True)]
 
 
-def own(vocab: hf.Vocab, message: types.Message,
-        thinking: str | None = None) -> Iterator[Piece]:
+def own(vocab: hf.Vocab, message: types.Message) -> Iterator[Piece]:
   """All that a side says in its turn, but for the mark that ends it."""
   content = message.content or ''
-  if thinking is not None:
+  if message.thinking is not None:
     content = content.lstrip('\n')
-  if thinking:
+  if message.thinking:
     yield Piece(f'{hf.THINK}\n', A.SELF, True)
-    yield Piece(thinking.strip('\n'), A.SELF)
+    yield Piece(message.thinking.strip('\n'), A.SELF)
     yield Piece(f'\n{hf.THINK_END}\n\n', A.SELF, True)
   yield Piece(content, A.SELF)
   for n, call in enumerate(message.tool_calls):
@@ -278,18 +241,13 @@ def _cut(vocab: hf.Vocab) -> re.Pattern[str]:
 
 
 def parse(vocab: hf.Vocab, ids: Sequence[int]) -> types.Message:
-  """The message that sampled ids say; an empty one if they are ill-formed."""
-  return read_turn(vocab, ids).message
-
-
-def read_turn(vocab: hf.Vocab, ids: Sequence[int]) -> Turn:
-  """The message that sampled ids say, and the thinking before it.
+  """The message that sampled ids say; an empty one if they are ill-formed.
 
   Ill-formed, which gives an empty message: cut off before the end mark, markup
   where none may stand, calls that are not JSON of a name and arguments, words
   after a call.
   """
-  nothing = Turn(types.Message('assistant'), None)
+  nothing = types.Message('assistant')
   ids = [int(i) for i in ids]
   if not ids or ids[-1] != vocab.end:
     return nothing
@@ -315,7 +273,7 @@ def _parts(vocab: hf.Vocab, ids: list[int]) -> list[str]:
           for text in ([part] if n % 2 else textual.split(part))]
 
 
-def _turn(parts: list[str]) -> Turn:
+def _turn(parts: list[str]) -> types.Message:
   thinking = None
   if parts[1:2] == [hf.THINK]:
     if parts[0].strip() or parts[3:4] != [hf.THINK_END]:
@@ -333,8 +291,8 @@ def _turn(parts: list[str]) -> Turn:
     calls += _calls(body)
   if calls:
     content = content.removesuffix('\n')
-  return Turn(types.Message('assistant', content or None, tuple(calls)),
-              thinking)
+  return types.Message('assistant', content or None, tuple(calls),
+                       thinking=thinking)
 
 
 def _calls(text: str) -> list[types.ToolCall]:

@@ -9,8 +9,9 @@ longer dialogue begin with the ids of the shorter one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, get_args, Literal
 
 from agentrl import types
 from agentrl.tokenizer import chat
@@ -21,6 +22,9 @@ from agentrl.tokenizer import spm
 from agentrl.tokenizer import vocab as vocab_lib
 
 Vocab = vocab_lib.AnyVocab
+# What of its earlier thinking a model has before it: all; that since the other
+# party last spoke, as in Qwen3's template; none, as in tau2-bench.
+Keeps = Literal['keep', 'template', 'strip']
 
 _FORMATS = {  # by the markup that opens a turn
     '<|assistant|>': chat,
@@ -59,6 +63,33 @@ def render_all(vocab: Vocab, messages: Iterable[types.Message]
     authors += more_authors
     after = message
   return ids, authors
+
+
+def check_keeps(keeps: str, vocab: Vocab | None = None) -> None:
+  """Raises ValueError unless it is one of `Keeps` and makes a difference."""
+  if keeps not in get_args(Keeps):
+    raise ValueError("history_thinking must be 'keep', 'template' or 'strip', "
+                     f'got {keeps!r}.')
+  if vocab and keeps != 'keep' and of(vocab) is not chatml:
+    raise ValueError(f'history_thinking={keeps!r} has no effect: models of '
+                     "this vocabulary's format do not think. Set it to "
+                     "'keep'.")
+
+
+def history(messages: Sequence[types.Message], keeps: Keeps
+            ) -> list[types.Message]:
+  """What a side has before it when it speaks after `messages` of its view."""
+  last = max((n for n, message in enumerate(messages)
+              if message.role == 'user'), default=0)
+  end = {'keep': 0, 'template': last, 'strip': len(messages)}[keeps]
+  return [*map(unthought, messages[:end]), *messages[end:]]
+
+
+def unthought(message: types.Message) -> types.Message:
+  """The message without its thinking."""
+  if message.thinking is None:
+    return message
+  return dataclasses.replace(message, thinking=None)
 
 
 def opener(vocab: Vocab, after: types.Message | None = None, *,

@@ -57,7 +57,8 @@ def render(vocab: Vocab, message: types.Message, *,
   text = message.content or ''
   match message.role:
     case 'assistant':
-      own = dataclasses.replace(message, content=text.strip())
+      own = dataclasses.replace(message, content=text.strip(),
+                                thinking=None)  # such a model does not
       head = opener(vocab, after)
       ids, authors = _encode(vocab, [*chatml.own(vocab, own),
                                      Piece(spm.END, A.SELF, True)])

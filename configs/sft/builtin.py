@@ -32,6 +32,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row
   c.micro_rows = 2  # rows of a forward and backward pass
+  c.history_thinking = 'keep'  # or template, strip: see formats.Keeps
   c.total_steps = 3400 if c.side == 'user' else 3200
   c.optimizer = dict(
       name='muon', peak_lr=0.015, norm_lr=1.0, warmup_steps=20,

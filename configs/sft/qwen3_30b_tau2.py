@@ -28,6 +28,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.mesh = dict(data=1, fsdp=4, tensor=2, expert=8)
   c.batch_size = c.micro_rows = 32
   c.length = 32_768
+  c.history_thinking = 'strip'  # as in GRPO; nothing where nobody thought
   c.total_steps = 10_480  # the paper's 10 epochs, in which a row was one turn
   c.optimizer.update(name='adamw', peak_lr=1e-5, warmup_steps=100,
                      total_steps=c.total_steps)

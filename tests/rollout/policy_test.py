@@ -1,5 +1,6 @@
 """What a model was fed and what it said, to the id."""
 
+import dataclasses
 import json
 
 import jinja2
@@ -102,14 +103,18 @@ class ToldEngine:
     pass
 
 
+def thought(message):
+  return dataclasses.replace(message, thinking='Hm.')
+
+
 def test_thinking_is_not_in_the_history_where_it_is_stripped():
   """What is fed is the template of the history, tokenised as one string."""
   tokenizers = pytest.importorskip('tokenizers')
   vocab = testing.chatml_vocab()
   own = tokenizers.Tokenizer.from_str(vocab.proto.decode())
   call = M('assistant', 'So.', (types.ToolCall('echo', {'text': 'a'}),))
-  turns = [chatml.render(vocab, m, thinking='Hm.')[0][
-      len(chatml.opener(vocab)):] for m in (call, M('assistant', 'ok'))]
+  turns = [chatml.render(vocab, thought(m))[0][len(chatml.opener(vocab)):]
+           for m in (call, M('assistant', 'ok'))]
   engine = ToldEngine([*turns, turns[1]])
   policy = policy_lib.ModelPolicy(engine, vocab, history_thinking='strip')
   tools = ({'type': 'function', 'function': {'name': 'echo'}},)
@@ -119,7 +124,8 @@ def test_thinking_is_not_in_the_history_where_it_is_stripped():
   for new, index in (((0, 1), 1), ((3,), 3), ((5,), 5)):
     policy.ask(0, dialogue.Ask(
         'assistant', tuple((i - 1, talk[i]) for i in new), index))
-    assert reply(policy).message == talk[index + 1 if index < 5 else 4]
+    assert reply(policy).message == thought(
+        talk[index + 1 if index < 5 else 4])
   jinja = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
   jinja.filters['tojson'] = json.dumps
   template = jinja.from_string(formats.template(vocab))
@@ -137,8 +143,43 @@ def test_thinking_is_not_in_the_history_where_it_is_stripped():
   assert trace.sampled_T.sum() == sum(map(len, turns)) + len(turns[1])
 
 
+def test_thinking_stays_until_the_other_party_speaks():
+  """With `template` a round of calls and results is one sequence."""
+  pytest.importorskip('tokenizers')
+  vocab = testing.chatml_vocab()
+  call = types.ToolCall('echo', {'text': 'a'})
+  talk = [M('system', 'Be kind.'), M('user', 'Hi'),
+          M('assistant', 'So.', (call,)), M('tool', 'a'), M('tool', 'b'),
+          M('assistant', None, (call,)), M('tool', 'c'), M('assistant', 'ok'),
+          M('user', 'more'), M('assistant', None, (call,)), M('tool', 'd'),
+          M('assistant', 'bye')]
+  talk = [thought(m) if m.role == 'assistant' else m for m in talk]
+  own = [n for n, m in enumerate(talk) if m.role == 'assistant']
+  turns = [chatml.render(vocab, talk[n])[0][len(chatml.opener(vocab)):]
+           for n in own]
+  engine = ToldEngine(turns)
+  policy = policy_lib.ModelPolicy(engine, vocab, history_thinking='template')
+  policy.open(0, 0, TASK)
+  for start, n in zip([0, *(n + 1 for n in own)], own):
+    policy.ask(0, dialogue.Ask('assistant', tuple(
+        (i - 1, talk[i]) for i in range(start, n)), n))
+    assert reply(policy).message == talk[n]
+  for n, before in zip(own, engine.before):
+    seen = formats.history(talk[:n], 'template')
+    assert [m.thinking for m in seen if m.role == 'assistant'] == [
+        None if n > 8 > i else 'Hm.' for i in own if i < n]
+    assert before == formats.render_all(vocab, seen)[0] + chatml.opener(
+        vocab, talk[n - 1])
+  sequences = policy.close(0).sequences()
+  assert [s.sampled_T.sum() for s in sequences] == [
+      sum(map(len, turns[:3])), sum(map(len, turns[3:]))]
+  for sequence, n, turn in zip(sequences, (2, 4), (turns[2], turns[4])):
+    np.testing.assert_array_equal(
+        sequence.ids_T, [*engine.before[n], *turn])
+
+
 def test_another_history_of_thinking():
-  with pytest.raises(ValueError, match="'keep' or 'strip', got 'some'"):
+  with pytest.raises(ValueError, match="'template' or 'strip', got 'some'"):
     policy_lib.ModelPolicy(None, VOCAB, history_thinking='some')
 
 

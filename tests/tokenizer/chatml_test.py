@@ -1,5 +1,6 @@
 """ChatML has the ids of the templates, but for markup that text would forge."""
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -16,6 +17,7 @@ tokenizers = pytest.importorskip('tokenizers')
 
 from agentrl import types  # noqa: E402
 from agentrl.tokenizer import chatml  # noqa: E402
+from agentrl.tokenizer import formats  # noqa: E402
 from agentrl.tokenizer import hf  # noqa: E402
 
 A = types.Author
@@ -107,16 +109,14 @@ def vocab(request):
       request.param == 'ids')
 
 
-def as_text(messages, *, template=QWEN3, tools=(), thinking=None,
-            generate=True):
+def as_text(messages, *, template=QWEN3, tools=(), generate=True):
   """What the template makes of the messages: one string."""
   env = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
   env.filters['tojson'] = lambda x: json.dumps(x, ensure_ascii=False)
   shown = [dict(role=m.role, content=m.content or '',
                 tool_calls=[dict(name=c.name, arguments=dict(c.arguments))
                             for c in m.tool_calls],
-                thinking=(thinking or {}).get(i))
-           for i, m in enumerate(messages)]
+                thinking=m.thinking) for m in messages]
   return env.from_string(template).render(
       messages=shown, tools=tools, generate=generate,
       add_generation_prompt=generate)
@@ -136,21 +136,29 @@ def as_string(vocab, ids):
   return own(vocab).decode(ids, skip_special_tokens=False)
 
 
-def ours(vocab, messages, **kw):
-  ids, authors = chatml.render_all(vocab, messages, **kw)
+def render_all(vocab, messages, tools=()):
+  first, *rest = messages
+  ids, authors = formats.render_all(
+      vocab, [dataclasses.replace(first, tools=tuple(tools)), *rest])
   assert len(ids) == len(authors)
-  return ids + chatml.opener(vocab, messages[-1])
+  return ids, authors
+
+
+def ours(vocab, messages, tools=()):
+  return render_all(vocab, messages, tools)[0] + chatml.opener(
+      vocab, messages[-1])
 
 
 @pytest.mark.parametrize('thinking', [{}, THINKING])
 @pytest.mark.parametrize('tools', [(), TOOLS])
 def test_ids_are_those_of_the_template_turn_by_turn(vocab, tools, thinking):
   before = []
+  talk = [dataclasses.replace(m, thinking=thinking.get(n))
+          for n, m in enumerate(TALK)]
   for n in range(1, len(TALK) + 1):
-    kw = dict(tools=tools, thinking=thinking)
-    assert ours(vocab, TALK[:n], **kw) == naive(
-        vocab, as_text(TALK[:n], **kw))
-    ids, _ = chatml.render_all(vocab, TALK[:n], **kw)
+    assert ours(vocab, talk[:n], tools) == naive(
+        vocab, as_text(talk[:n], tools=tools))
+    ids, _ = render_all(vocab, talk[:n], tools)
     assert ids[:len(before)] == before
     before = ids
 
@@ -174,7 +182,7 @@ def test_ids_are_those_of_the_template_for_any_text(vocab, texts):
 
 def test_own_turn_is_tokenised_as_it_is_sampled(vocab):
   talk = [M('user', 'hello'), M('assistant', '\n\n ok')]
-  ids, _ = chatml.render_all(vocab, talk)
+  ids, _ = render_all(vocab, talk)
   head = ours(vocab, talk[:1])
   assert ids == [*head, *vocab.encode('\n\n ok'), vocab.end]
   assert as_string(vocab, ids) + '\n' == as_text(talk, generate=False)
@@ -244,16 +252,17 @@ TURN = st.builds(M, st.just('assistant'), SPOKEN.map(lambda t: t or None),
 def test_what_is_rendered_is_parsed_back(vocab, message, thinking):
   if thinking and message.content:
     message = M('assistant', f'.{message.content}', message.tool_calls)
-  ids, authors = chatml.render(vocab, message, thinking=thinking)
+  message = dataclasses.replace(message, thinking=thinking)
+  ids, authors = chatml.render(vocab, message)
   head = chatml.opener(vocab)
   assert ids[:len(head)] == head
   assert authors == [A.TEMPLATE] * len(head) + [A.SELF] * (len(ids) - len(head))
-  assert chatml.read_turn(vocab, ids[len(head):]) == (message, thinking)
+  assert chatml.parse(vocab, ids[len(head):]) == message
 
 
 def test_authors(vocab):
   talk = [*TALK[:6], M('tool', '12.')]
-  ids, authors = chatml.render_all(vocab, talk, tools=TOOLS)
+  ids, authors = render_all(vocab, talk, TOOLS)
   said = {author: as_string(vocab, [i for i, a in zip(ids, authors)
                                     if a == author]) for author in set(authors)}
   assert said[A.SYSTEM].startswith('Be good.\n\n\n# Tools')
@@ -269,7 +278,7 @@ def test_quiet_opener_is_an_empty_thought(vocab):
   head = chatml.opener(vocab, quiet=True)
   assert head == naive(
       vocab, '<|im_start|>assistant\n<think>\n\n</think>\n\n')
-  ids, authors = chatml.render(vocab, M('assistant', 'ok'), thinking='')
+  ids, authors = chatml.render(vocab, M('assistant', 'ok', thinking=''))
   assert ids == [*head, *vocab.encode('ok'), vocab.end]
   assert authors[:len(head)] == [A.TEMPLATE] * len(head)
 
@@ -289,7 +298,7 @@ def test_quiet_opener_is_an_empty_thought(vocab):
     'so <think>hm</think> it<|im_end|>', '<think>hm<|im_end|>',
     '<|im_start|>hi<|im_end|>', 'hi<|im_end|>there<|im_end|>'])
 def test_ill_formed_is_empty(vocab, text):
-  assert chatml.read_turn(vocab, naive(vocab, text)) == (M('assistant'), None)
+  assert chatml.parse(vocab, naive(vocab, text)) == M('assistant')
 
 
 def test_turns_in_other_words(vocab):
@@ -303,10 +312,9 @@ def test_turns_in_other_words(vocab):
 
 def test_what_is_refused(vocab):
   with pytest.raises(ValueError, match='has no thinking'):
-    chatml.render(vocab, TALK[1], thinking='hm')
-  for messages in (TALK[1:], []):
-    with pytest.raises(ValueError, match='system message'):
-      chatml.render_all(vocab, messages, tools=TOOLS)
+    chatml.render(vocab, M('user', 'hi', thinking='hm'))
+  with pytest.raises(ValueError, match='system message'):
+    chatml.render(vocab, TALK[1], tools=TOOLS)
 
 
 def test_a_vocabulary_of_another_format_is_refused():

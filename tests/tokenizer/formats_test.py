@@ -74,6 +74,17 @@ def test_a_file_says_which_kind_it_is(vocab, tmp_path):
   assert type(again) is type(vocab) and again.digest == vocab.digest
 
 
+def test_what_has_no_effect_on_thinking_is_refused(vocab):
+  formats.check_keeps('keep', vocab)
+  with pytest.raises(ValueError, match="must be 'keep', .* got 'some'"):
+    formats.check_keeps('some', vocab)
+  if isinstance(vocab, testing.ByteVocab):
+    with pytest.raises(ValueError, match='has no effect'):
+      formats.check_keeps('strip', vocab)
+  else:
+    formats.check_keeps('strip', vocab)
+
+
 def test_an_unknown_format():
   vocab = testing.ByteVocab()
   vocab.marks = {'<|turn|>': 1}
