@@ -27,6 +27,7 @@ import tqdm
 from agentrl import metrics
 from agentrl import runs
 from agentrl import types
+from agentrl.eigendata import published_rows as rows_lib
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import tau2_writer
 from agentrl.eigendata import workers
@@ -37,7 +38,7 @@ DATABASES = 'databases'  # folder of the stage
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
                'evaluation_criteria')
-Row = Mapping[str, Any]
+Row = rows_lib.Row
 Envs = Mapping[str, tau2.Tau2]  # by name of the benchmark's domain
 
 
@@ -65,7 +66,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   train = []
   if 'dialogues' in files:
     train += dialogues(files['dialogues'], envs,
-                       drop_failures=config.drop_failures)
+                       drop_failures=config.drop_failures,
+                       thinking=config.thinking)
   if 'tasks' in files:
     train += tasks(files['tasks'], envs, stage.folder / DATABASES,
                    drop_failures=config.drop_failures)
@@ -81,13 +83,19 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
 # --- Dialogues ---
 
 
-def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool
-              ) -> Iterator[sample_lib.Sample]:
+def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool,
+              thinking: bool) -> Iterator[sample_lib.Sample]:
   """Dialogues of a file of one-turn rows, in the order of their first rows.
 
   Rows of one dialogue are put together again where one begins with all of
-  another; a row that fits no other is a dialogue of its own. Thinking is left
-  out: our messages have none.
+  another, each turn with the thinking of its own row; a row that fits no other
+  is a dialogue of its own.
+
+  Args:
+    path: of the file.
+    envs: of the domains that count.
+    drop_failures: leaves out what its makers' notes call wrong.
+    thinking: keeps what the assistant thought.
 
   Yields:
     a sample for each dialogue, and one for each row that cannot be read.
@@ -95,7 +103,7 @@ def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool
   groups: dict[str, list[int]] = {}
   for offset, line in _lines(path):
     try:
-      groups.setdefault(_name(_row(line), offset), []).append(offset)
+      groups.setdefault(_name(rows_lib.parse(line), offset), []).append(offset)
     except workers.Rejected as e:
       yield _rejected(e.worker, e.reason, f'byte {offset}: {e.detail}')
   with path.open('rb') as file:
@@ -104,8 +112,11 @@ def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool
       rows = []
       for offset in offsets:  # the whole file may not fit into memory
         file.seek(offset)
-        rows.append(_row(file.readline()))
-      yield from _dialogues(name, rows, envs, drop_failures=drop_failures)
+        rows.append(rows_lib.parse(file.readline()))
+      for sample in _dialogues(name, rows, envs, drop_failures=drop_failures):
+        yield sample if thinking else dataclasses.replace(
+            sample,
+            messages=tuple(map(rows_lib.unthought, sample.messages)))
 
 
 def _lines(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
@@ -118,27 +129,9 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
       offset += len(line)
 
 
-def _row(line: bytes) -> Row:
-  """A row of a file.
-
-  Raises:
-    workers.Rejected: it is not a JSON object, or holds half a character.
-  """
-  try:
-    row = json.loads(line)
-    if b'\\u' in line:  # half of a pair is JSON, but no text
-      json.dumps(row, ensure_ascii=False).encode()
-  except (ValueError, RecursionError) as e:
-    raise workers.Rejected('Read', 'not JSON', str(e)[:200]) from e
-  if not isinstance(row, dict):
-    raise workers.Rejected('Read', 'not a JSON object', str(row)[:200])
-  return row
-
-
 def _name(row: Row, offset: int) -> str:
   """Of the dialogue that a row is a turn of."""
-  about = row.get('metadata')
-  about = about if isinstance(about, dict) else {}
+  about = rows_lib.about(row)
   return str(about.get('source_dialog_id') or about.get('scenario_id')
              or f'dialogue_{offset}')
 
@@ -148,16 +141,18 @@ def _dialogues(name: str, rows: Sequence[Row], envs: Envs, *,
   """The dialogues that the rows of one name are turns of."""
   try:
     for row in rows:
-      if drop_failures and (why := _failure(row.get('metadata') or {})):
+      if drop_failures and (why := _failure(rows_lib.about(row))):
         raise workers.Rejected('Failures', why)
-    for messages in _joined([_messages(row) for row in rows]):
+    for messages in rows_lib.joined(map(rows_lib.messages, rows)):
       env = _env(name, messages, envs)
-      said = str((rows[0].get('metadata') or {}).get('reason_for_call') or '')
+      said = str(rows_lib.about(rows[0]).get('reason_for_call') or '')
       yield sample_lib.Sample(types.Task(
           name, env.name, said, meta={'split': 'train', 'brief': said}),
           messages)
   except workers.Rejected as e:
     yield _rejected(e.worker, e.reason, f'{name}: {e.detail}')
+  except RecursionError:
+    yield _rejected('Read', 'nested too deep', name)
 
 
 def _failure(about: Mapping[str, Any]) -> str:
@@ -165,95 +160,6 @@ def _failure(about: Mapping[str, Any]) -> str:
   return next((f'{name} is {about[name]}' for name in ('correct', 'reward')
                if isinstance(about.get(name), (bool, int, float))
                and about[name] < 1), '')
-
-
-def _joined(found: Iterable[tuple[types.Message, ...]]
-            ) -> list[tuple[types.Message, ...]]:
-  """Those that no other begins with."""
-  kept: list[tuple[types.Message, ...]] = []
-  for one in sorted(found, key=len, reverse=True):
-    if all(other[:len(one)] != one for other in kept):
-      kept.append(one)
-  return kept
-
-
-def _messages(row: Row) -> tuple[types.Message, ...]:
-  """The dialogue up to the answer of a row.
-
-  Raises:
-    workers.Rejected: it is none.
-  """
-  given, answer = row.get('messages'), row.get('answer')
-  if not isinstance(given, list) or not isinstance(answer, dict):
-    raise workers.Rejected('Read', 'no messages or no answer',
-                           str(sorted(row))[:200])
-  found: list[types.Message] = []
-  waiting: list[tuple[str, types.ToolCall]] = []  # their id of it, the call
-  for m in [*given, {**answer, 'role': 'assistant'}]:
-    role = m.get('role') if isinstance(m, dict) else None
-    if role == 'system':
-      continue  # ours has policy and tools as well
-    if role not in ('assistant', 'user', 'tool') or (
-        (role == 'tool') != bool(waiting)):
-      raise workers.Rejected('Read', 'calls and results do not match'
-                             if role in ('assistant', 'user', 'tool')
-                             else 'a message of no role', str(m)[:200])
-    if role == 'tool':
-      found.append(_result(m, waiting))
-      continue
-    calls = [_call(c, role, f'{len(found)}.{i}')
-             for i, c in enumerate(m.get('tool_calls') or ())]
-    waiting = [(str(c.get('id')), call) for c, call in zip(
-        m.get('tool_calls') or (), calls)]
-    text = _text(m.get('content'))
-    if not text and not calls:
-      raise workers.Rejected('Read', 'an empty message', str(m)[:200])
-    found.append(types.Message(role, text, tuple(calls), requestor=role))
-  return tuple(found)
-
-
-def _result(m: Row, waiting: list[tuple[str, types.ToolCall]]
-            ) -> types.Message:
-  """The result of the call that it names, else of the first that waits."""
-  theirs = str(m.get('tool_call_id') or m.get('id'))
-  place = next((i for i, (name, _) in enumerate(waiting) if name == theirs), 0)
-  _, call = waiting.pop(place)
-  text = _text(m.get('content')) or ''
-  return types.Message('tool', text, id=call.id, requestor=call.requestor,
-                       error=text.startswith('Error'))
-
-
-def _call(c: Any, side: types.Side, name: str) -> types.ToolCall:
-  """A call in OpenAI's form, or with its name and arguments alone."""
-  function = c.get('function', c) if isinstance(c, dict) else {}
-  arguments = function.get('arguments') or {}
-  try:
-    if isinstance(arguments, str):
-      arguments = json.loads(arguments)
-  except ValueError as e:
-    raise workers.Rejected('Read', 'arguments are not JSON',
-                           arguments[:200]) from e
-  if not isinstance(arguments, dict) or not isinstance(
-      function.get('name'), str):
-    raise workers.Rejected('Read', 'a call without name or arguments',
-                           str(c)[:200])
-  return types.ToolCall(function['name'], bare(arguments), name, side)
-
-
-def _text(content: Any) -> str | None:
-  """Text of a message, which may come in parts; None if there is none."""
-  if isinstance(content, list):
-    content = ''.join(part.get('text') or '' for part in content
-                      if isinstance(part, dict))
-  return content.strip() or None if isinstance(content, str) else None
-
-
-def bare(value: Any) -> Any:
-  """Without fields that are None: where rows of several kinds shared one
-  schema, each has the fields of all."""
-  if isinstance(value, dict):
-    return {k: bare(v) for k, v in value.items() if v is not None}
-  return [bare(v) for v in value] if isinstance(value, list) else value
 
 
 def _env(name: str, messages: Sequence[types.Message], envs: Envs
@@ -291,11 +197,11 @@ def tasks(path: pathlib.Path, envs: Envs, folder: pathlib.Path, *,
   read: list[tuple[int, Row | workers.Rejected]] = []
   for offset, line in _lines(path):
     try:
-      read.append((offset, _row(line)))
+      read.append((offset, rows_lib.parse(line)))
     except workers.Rejected as e:
       read.append((offset, e))
   wanted = {row['db_path'] for _, row in read
-            if isinstance(row, dict) and row.get('db_path')}
+            if isinstance(row, dict) and isinstance(row.get('db_path'), str)}
   databases = {name: _stored(path.parent, name, folder)
                for name in sorted(wanted)}
   for offset, row in tqdm.tqdm(read, unit='task', desc='data, tasks'):
@@ -331,19 +237,18 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
     workers.Rejected: it is not of the benchmark's form, or its gold calls do
       not earn 1.
   """
-  record = bare({name: row.get(name) for name in TASK_FIELDS})
+  record = rows_lib.bare({name: row.get(name) for name in TASK_FIELDS})
   name = str(record.get('id'))
   try:
     if isinstance(criteria := record.get('evaluation_criteria'), str):
-      record['evaluation_criteria'] = bare(json.loads(criteria))
-    record['initial_state'] = record.get('initial_state') or None
+      record['evaluation_criteria'] = rows_lib.bare(json.loads(criteria))
     env = envs[record['user_scenario']['instructions']['domain']]
     task = env.task(record)
-  except (ValueError, KeyError, TypeError) as e:
+  except (ValueError, KeyError, TypeError, RecursionError) as e:
     raise workers.Rejected('Read', 'not of the form of a task in '
                            'config.domains', f'{name}: {str(e)[:200]}') from e
   extra = {'split': 'train'}
-  if row.get('db_path'):
+  if row.get('db_path') in databases:
     extra['database'] = databases[row['db_path']]
   task = dataclasses.replace(task, meta={**task.meta, **extra})
   try:

@@ -137,6 +137,8 @@ class Tau2:
                        'nothing to judge it by.')
     criteria = tau2_score.criteria(raw.evaluation_criteria)
     state = raw.initial_state and raw.initial_state.model_dump(mode='json')
+    if state and not any(state.values()):
+      state = None  # the domain's own start: shared, and faster
     families = ()
     # '[kind]issue|issue[PERSONA:name]'
     if self.domain == 'telecom' and raw.id.count('[') > 1:

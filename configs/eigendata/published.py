@@ -21,5 +21,6 @@ def get_config() -> ml_collections.ConfigDict:
   c.tasks = ''  # JSON lines of tasks
   c.judged_on = 'test'  # nothing about tasks of this split gets in, or `base`
   c.drop_failures = True  # by the notes of the corpus' makers
+  c.thinking = True  # False: for models whose vocabulary has no place for it
   c.drop_flagged = False  # what looks like personal data: only reported
   return c

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 
 import pytest
 
@@ -47,7 +48,7 @@ def rows_of(name, messages, **about):
   for i, m in enumerate(messages):
     if m.role == 'assistant' and i:
       yield {'messages': [system, *map(openai, messages[:i])],
-             'answer': {**openai(m), 'thinking': 'Hm.'},
+             'answer': {**openai(m), 'thinking': f'Hm, {i}.'},
              'metadata': {'source_dialog_id': name, 'turn_index': i,
                           'reason_for_call': 'Something is wrong.',
                           'correct': 1, 'reward': 1.0, **about}}
@@ -74,9 +75,9 @@ def write(path, rows):
   return path
 
 
-def read(path, rows, envs, drop_failures=True):
+def read(path, rows, envs, drop_failures=True, thinking=False):
   samples = published.once(published.dialogues(
-      write(path, rows), envs, drop_failures=drop_failures))
+      write(path, rows), envs, drop_failures=drop_failures, thinking=thinking))
   return [s for s in samples if s.task], [
       (s.worker, s.reason) for s in samples if not s.task]
 
@@ -96,6 +97,20 @@ def test_rows_become_the_dialogues_that_they_were_cut_from(
     assert sample.task.scenario == 'Something is wrong.'
   assert [s.task.domain for s in kept] == ['tau2:retail'] * 3 + [
       'tau2:telecom'] * 3
+
+
+def test_each_turn_keeps_the_thinking_of_its_row(envs, talks, tmp_path):
+  messages = talks['telecom'][0].messages
+  rows = list(rows_of('telecom_dialog_0', messages))[::-1]
+  kept, _ = read(tmp_path / 'sft.jsonl', rows, envs, thinking=True)
+  found = kept[0].messages
+  assert [m.thinking for m in found[1:] if m.role == 'assistant'] == [
+      f'Hm, {i}.' for i, m in enumerate(messages)
+      if m.role == 'assistant' and i]
+  assert all(m.thinking is None for m in found
+             if m.role != 'assistant' or m == found[0])
+  assert [dataclasses.replace(m, thinking=None) for m in found] == list(
+      to_last_turn(messages))
 
 
 def test_a_row_that_fits_no_other_is_a_dialogue_of_its_own(
@@ -153,6 +168,40 @@ def test_what_cannot_be_read_is_a_typed_rejection(envs, talks, tmp_path):
       *cases.values(), *(reason for _, reason in records)])
 
 
+JUNK = (None, 0, -1.5, True, ' ', 'x', '{', [], [None], {}, {'a': [{}]},
+        {'role': 'tool'}, '[' * 2000)
+
+
+def spoilt(value, rng):
+  """A copy of JSON with something else somewhere within."""
+  if rng.random() < 0.15 or not isinstance(value, (dict, list)) or not value:
+    return rng.choice(JUNK)
+  places = list(value) if isinstance(value, dict) else range(len(value))
+  place = rng.choice(places)
+  value = value.copy()
+  if rng.random() < 0.1:
+    del value[place]
+  else:
+    value[place] = spoilt(value[place], rng)
+  return value
+
+
+def test_no_row_of_any_kind_is_a_crash(envs, talks, tmp_path):
+  rng = random.Random(0)
+  rows = [*rows_of('retail_a', talks['retail'][0].messages)][:4]
+  tasks = [task_row(envs['retail'], t.id) for t in
+           envs['retail'].tasks('train')[:2]]
+  kept, dropped = read(tmp_path / 'sft.jsonl', [
+      spoilt(rng.choice(rows), rng) for _ in range(400)], envs)
+  assert kept and len({reason for _, reason in dropped}) >= 5
+  path = write(tmp_path / 'rl.jsonl', [
+      json.dumps(spoilt(rng.choice(tasks), rng)) for _ in range(60)])
+  found = list(published.tasks(path, envs, tmp_path / 'dbs',
+                               drop_failures=True))
+  assert len(found) == 60 and {bool(s.task) for s in found} == {True, False}
+  json.dumps([s.detail for s in found], ensure_ascii=False).encode()
+
+
 def test_a_domain_is_known_by_its_tools_where_the_name_does_not_tell(
     envs, talks, tmp_path):
   rows = [*rows_of('a', talks['telecom'][0].messages),
@@ -208,6 +257,14 @@ def test_the_stage_gates_certifies_and_says_what_it_dropped(
   env = env_lib.load_many(config.domains, dict(config.env))
   texts = list(vocabulary.corpus(tmp_path / 'data', env))
   assert 'Something is wrong.' in texts and 'I see.' not in texts
+
+
+def test_an_empty_start_is_the_start_of_the_domain(envs, tmp_path):
+  row = task_row(envs['retail'], '0', initial_state={
+      'initialization_data': None, 'message_history': []})
+  path = write(tmp_path / 'rl.jsonl', [row])
+  sample, = published.tasks(path, envs, tmp_path / 'dbs', drop_failures=True)
+  assert sample.task.initial_state is None
 
 
 def test_the_gold_run_of_a_task_tells_its_facts(envs):
