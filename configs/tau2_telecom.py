@@ -21,7 +21,8 @@ def data(domains: tuple[str, ...]) -> ml_collections.ConfigDict:
   """Dialogues for tasks of the train split; the test split judges."""
   return ml_collections.ConfigDict(dict(
       seed=0, domains=domains, env=dict(prompt='brief'), per_task=12,
-      splits_train=('train',), num_new=0, judged_on='test'))
+      splits_train=('train',), num_new=0, judged_on='test',
+      drop_flagged=False))
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:

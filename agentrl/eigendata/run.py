@@ -27,6 +27,7 @@ from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import certify
 from agentrl.eigendata import feedback
+from agentrl.eigendata import guards
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import runners
@@ -86,25 +87,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     stopped = ledger.stopped
     ledger.stop('the run is over')  # for samples that nobody waits for
     sample_lib.maker.cache_clear()
-  digest, files = _write(run.folder, found)
-  if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
-      (split, sum(s.task is not None for s in samples))
-      for split, samples in found.items()) if kept < wanted[split]]:
-    stopped = stopped or f'tries used up ({"; ".join(short)})'
-  stats = {split: statistics.describe(samples)
-           for split, samples in found.items()}
-  metrics.write_json(run.folder / 'stats.json', stats)
-  run.finish(
-      {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
-      seed=config.seed, feedback=failures, stopped=stopped,
-      cost=statistics.cost(found, ledger),
-      environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
-      **{split: {k: stats[split][k] for k in
-                 ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
-                  'kinds')}
-         for split in wanted})
-  for name in ('evolved', 'shards'):  # all of it stands in the files above
-    shutil.rmtree(run.folder / name, ignore_errors=True)
+  _finish(run, config, maker, found, stopped=stopped, feedback=failures)
 
 
 def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
@@ -213,6 +196,38 @@ def _named(samples: Sequence[sample_lib.Sample], split: str
       number += 1
     named.append(sample)
   return named
+
+
+def _finish(run: runs.Run, config: ml_collections.ConfigDict,
+            maker: sample_lib.Maker,
+            found: dict[str, list[sample_lib.Sample]], *, stopped: str,
+            **facts: Any) -> None:
+  """What passes the gates goes to files, `facts` into the manifest too."""
+  held = {name: guards.of_split(env, (
+      s.task for s in found['test'] if s.task and s.task.domain == name))
+          for name, env in maker.envs.items()}
+  found['train'], flagged = guards.guard(
+      found['train'], held, maker.envs, drop_flagged=config.drop_flagged)
+  digest, files = _write(run.folder, found)
+  wanted = {'train': config.num_train, 'test': config.num_test}
+  if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
+      (split, sum(s.task is not None for s in samples))
+      for split, samples in found.items()) if kept < wanted[split]]:
+    stopped = stopped or f'fewer than wanted ({"; ".join(short)})'
+  stats = {split: statistics.describe(samples)
+           for split, samples in found.items()}
+  metrics.write_json(run.folder / 'stats.json', stats)
+  run.finish(
+      {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
+      seed=config.seed, flagged=flagged, stopped=stopped,
+      cost=statistics.cost(found, maker.ledger), **facts,
+      environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
+      **{split: {k: stats[split][k] for k in
+                 ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
+                  'kinds')}
+         for split in found})
+  for name in ('evolved', 'shards'):  # all of it stands in the files above
+    shutil.rmtree(run.folder / name, ignore_errors=True)
 
 
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]

@@ -22,16 +22,16 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
     for worker, use in s.usage.items():
       usage[worker, 'calls'] += use.calls + use.hits
   tasks = [s.task for s in kept]
+  certificates = [t.certificate for t in tasks if t.certificate]
   return {
       'tried': len(samples), 'kept': len(kept),
       'rejected': _counts(f'{s.worker}: {s.reason}' for s in rejected),
       'examples': {f'{s.worker}: {s.reason}': s.detail for s in rejected},
       'repaired': _counts(r for s in kept for r in s.repaired),
       'mutants': _mutants(samples),
-      'floors': {name: sum(t.certificate['floors'].get(name, 0)
-                           for t in tasks)
-                 for name in sorted({n for t in tasks
-                                     for n in t.certificate['floors']})},
+      'floors': {name: sum(c['floors'].get(name, 0) for c in certificates)
+                 for name in sorted({n for c in certificates
+                                     for n in c['floors']})},
       'domains': _counts(t.domain for t in tasks),
       'kinds': _counts(t.kind for t in tasks),
       'demands': _counts(str(len(t.families)) for t in tasks),
@@ -68,7 +68,8 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
   """Killed, equivalent and all mutants of what was kept; and how good the
   checkers were before any was mended."""
-  found = [s.task.certificate for s in samples if s.task]
+  found = [s.task.certificate for s in samples
+           if s.task and s.task.certificate]
   total, killed, equivalent = (
       sum(c[k] for c in found) for k in ('mutants', 'killed', 'equivalent'))
   drafts = [s.draft for s in samples if s.draft is not None]

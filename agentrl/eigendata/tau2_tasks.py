@@ -6,25 +6,23 @@ three demands that the policy of the domain decides (`tau2_tasks_airline.py`,
 the benchmark's own form, and is kept only if what was executed says that its
 verdict can be believed.
 
-Nothing leaks from what is measured: customers that occur in tasks of the test
-split are never drawn, and what asks for the same as a task of the benchmark
-is dropped.
+Nothing leaks from what is measured: customers that occur in tasks of the split
+that models are judged on are never drawn, and what asks for the same as a task
+of the benchmark is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
-import functools
 import importlib
-import itertools
 import json
 import random
-import re
 from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import tau2_held
 from agentrl.eigendata import tau2_tasks_certify
 from agentrl.eigendata import workers
 from agentrl.envs import tau2
@@ -84,12 +82,14 @@ class Desk:
     db: table -> key -> record, in plain JSON; never changed.
     user: the customer's record.
     demands: no two with the same target.
+    judged_on: the split whose customers are no one's.
   """
 
-  def __init__(self, env: tau2.Tau2, user: str, rng: random.Random):
+  def __init__(self, env: tau2.Tau2, user: str, rng: random.Random,
+               judged_on: str = 'test'):
     self.rng, self.db, self.demands = rng, tau2_tasks_certify.tables(env), []
     self.user = self.db['users'][user]
-    self._env = env
+    self._env, self.judged_on = env, judged_on
 
   def draw(self, name: str, family: Family) -> bool:
     """Adds a demand of a family, if it suits the customer."""
@@ -109,7 +109,7 @@ class Desk:
 
   def stranger(self) -> str:
     """Another customer who may occur in tasks."""
-    others = customers(self._env)
+    others = tau2_held.customers(self._env, self.judged_on)
     return self.rng.choice([u for u in others if u != self.user['user_id']])
 
   def pick(self, records: Sequence[Any]) -> Any:
@@ -172,7 +172,7 @@ def figure(amount: float) -> str:
   return f'{amount:.2f}'.rstrip('0').rstrip('.')
 
 
-def generate(env: tau2.Tau2, seed: int, count: int
+def generate(env: tau2.Tau2, seed: int, count: int, judged_on: str = 'test'
              ) -> Iterator[sample_lib.Sample]:
   """Tasks of a domain until `count` are kept, and those that were not.
 
@@ -181,6 +181,7 @@ def generate(env: tau2.Tau2, seed: int, count: int
     seed: of everything; sample `i` is `make(env, seed, i)`, unless it asks
       for what one before it did.
     count: certified tasks wanted.
+    judged_on: the split whose customers do not occur, `test` or `base`.
 
   Yields:
     a sample for each try: with a certified task, or with worker and reason.
@@ -190,7 +191,7 @@ def generate(env: tau2.Tau2, seed: int, count: int
   """
   kept, seen = 0, set()
   for number in range(MOST_TRIES * count):
-    sample = make(env, seed, number)
+    sample = make(env, seed, number, judged_on)
     asked = sample.task and _asked(env, sample.task)
     if sample.task and asked in seen:
       sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
@@ -213,7 +214,8 @@ def _asked(env: tau2.Tau2, task: types.Task) -> tuple[Any, ...]:
   return (task.meta['user'], *texts)
 
 
-def make(env: tau2.Tau2, seed: int, number: int) -> sample_lib.Sample:
+def make(env: tau2.Tau2, seed: int, number: int,
+         judged_on: str = 'test') -> sample_lib.Sample:
   """Sample `number` of a seed.
 
   Raises:
@@ -223,15 +225,16 @@ def make(env: tau2.Tau2, seed: int, number: int) -> sample_lib.Sample:
     raise ValueError(f'Tasks are generated for {" and ".join(DOMAINS)}, not '
                      f'for {env.domain}.')
   try:
-    task = draft(env, seed, number)
-    if why := clash(env, task):
+    task = draft(env, seed, number, judged_on)
+    if why := tau2_held.clash(env, task, judged_on):
       raise workers.Rejected('Disjoint', why, task.id)
     return sample_lib.Sample(tau2_tasks_certify.certified(env, task))
   except workers.Rejected as e:
     return sample_lib.Sample(worker=e.worker, reason=e.reason, detail=e.detail)
 
 
-def draft(env: tau2.Tau2, seed: int, number: int) -> types.Task:
+def draft(env: tau2.Tau2, seed: int, number: int,
+          judged_on: str = 'test') -> types.Task:
   """A task as drawn, before anything is executed.
 
   Raises:
@@ -239,7 +242,7 @@ def draft(env: tau2.Tau2, seed: int, number: int) -> types.Task:
   """
   rng = random.Random(sample_lib.seed_of(env.domain, seed, number))
   shop = importlib.import_module(f'agentrl.eigendata.tau2_tasks_{env.domain}')
-  desk = _desk(env, shop.FAMILIES, rng)
+  desk = _desk(env, shop.FAMILIES, rng, judged_on)
   # What ends with a human comes last: the dialogue ends there.
   desk.demands.sort(key=lambda d: bool(d.transfer))
   task = env.task(_record(desk, shop.identify(desk), env.domain,
@@ -251,14 +254,14 @@ def draft(env: tau2.Tau2, seed: int, number: int) -> types.Task:
 
 
 def _desk(env: tau2.Tau2, families: Mapping[str, tuple[int, Family]],
-          rng: random.Random) -> Desk:
+          rng: random.Random, judged_on: str) -> Desk:
   """A customer with one to three demands."""
   # The higher the weight, the earlier.
   drawn = sorted(families, reverse=True,
                  key=lambda name: rng.random() ** (1 / families[name][0]))
-  first, names = drawn[0], customers(env)
+  first, names = drawn[0], tau2_held.customers(env, judged_on)
   for user in rng.sample(names, min(CUSTOMERS, len(names))):
-    desk = Desk(env, user, rng)
+    desk = Desk(env, user, rng, judged_on)
     if desk.draw(first, families[first][1]):
       break
   else:
@@ -300,98 +303,3 @@ def _record(desk: Desk, identity: tuple[str, str | None, Sequence[Any]],
                         arguments=c.arguments) for i, c in enumerate(calls)],
           communicate_info=[f for d in demands for f in d.facts],
           nl_assertions=None, reward_basis=['DB', 'COMMUNICATE']))
-
-
-# --- What generated tasks keep away from ---
-
-
-def clash(env: tau2.Tau2, task: types.Task) -> str:
-  """Why a task must not stand beside those of the benchmark; '' if it may."""
-  taken, users = _taken(env), users_in(env, task)
-  if users & taken.held:
-    return 'a customer of a test task'
-  writes, targets = _writes(env, task)
-  if writes and writes in taken.writes:
-    return 'the writes of a task of the benchmark'
-  if any((user, targets) in taken.targets for user in users):
-    return 'customer and targets of a task of the benchmark'
-  return ''
-
-
-def customers(env: tau2.Tau2) -> list[str]:
-  """Those whom tasks may be about, in a fixed order."""
-  return sorted(set(tau2_tasks_certify.tables(env)['users']) - _taken(env).held)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Taken:
-  """What the benchmark's tasks are about.
-
-  Attributes:
-    held: customers in tasks of the test split. A model trained on other tasks
-      of theirs would know their orders and cards by heart in the very
-      dialogues that are to show how it does with strangers.
-    writes: the gold writes of each task.
-    targets: each customer in a task, with names and targets of its writes.
-  """
-
-  held: frozenset[str]
-  writes: frozenset[frozenset[str]]
-  targets: frozenset[tuple[str, frozenset[str]]]
-
-
-@functools.lru_cache(maxsize=4)
-def _taken(env: tau2.Tau2) -> _Taken:
-  held = {u for t in env.tasks('test') for u in users_in(env, t)}
-  found = [(users_in(env, t), *_writes(env, t)) for t in env.tasks('base')]
-  return _Taken(
-      frozenset(held), frozenset(writes for _, writes, _ in found if writes),
-      frozenset((u, aims) for users, _, aims in found for u in users))
-
-
-def users_in(env: tau2.Tau2, task: types.Task) -> set[str]:
-  """Customers whose name or anything of whose occurs in a task.
-
-  A name that several customers have stands for each of them.
-  """
-  leaves = _leaves([a.arguments for a in task.criteria.actions])
-  text = ' '.join([task.scenario, *map(str, leaves)]).lower()
-  words = [w.strip('.') for w in re.findall(r'[#\w.@]+', text)]
-  pairs = map(' '.join, itertools.pairwise(words))
-  owners = _owners(env)
-  return {u for w in {*words, *pairs} for u in owners.get(w, ())}
-
-
-@functools.lru_cache(maxsize=4)
-def _owners(env: tau2.Tau2) -> Mapping[str, set[str]]:
-  """The customers that a name, an address or an id belongs to."""
-  found: dict[str, set[str]] = {}
-  for table in tau2_tasks_certify.tables(env).values():
-    for key, record in table.items():
-      user, name = record.get('user_id'), record.get('name')
-      words = [key, record.get('email'), *record.get('payment_methods', ()),
-               isinstance(name, dict) and ' '.join(name.values())]
-      for word in filter(None, words if user else ()):
-        found.setdefault(word.lower(), set()).add(user)
-  return found
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-  if isinstance(value, (Mapping, list, tuple)):
-    for v in value.values() if isinstance(value, Mapping) else value:
-      yield from _leaves(v)
-  else:
-    yield value
-
-
-def _writes(env: tau2.Tau2, task: types.Task
-            ) -> tuple[frozenset[str], frozenset[str]]:
-  """The gold writes, and their names with what they are about alone."""
-  whole, aims = set(), set()
-  for a in task.criteria.actions:
-    if a.name in tau2_tasks_certify.write_names(env):
-      ids = [a.arguments[k] for k in ('reservation_id', 'order_id', 'user_id')
-             if k in a.arguments]
-      whole.add(types.dumps([a.name, a.arguments]))
-      aims.add(f'{a.name} {ids[0]}')
-  return frozenset(whole), frozenset(aims)

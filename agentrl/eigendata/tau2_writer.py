@@ -23,6 +23,7 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
+from agentrl.eigendata import guards
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import statistics
 from agentrl.eigendata import tau2_tasks
@@ -30,7 +31,6 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2
 
-JUDGED_ON = ('test', 'base')
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})
 
@@ -42,17 +42,12 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   environments; `splits_train`, those to write dialogues for; `num_new`, new
   tasks of each domain beside them; `per_task`, dialogues of each task;
   `judged_on`, the split that becomes the stage's `test`: nothing is written
-  for its tasks.
+  for its tasks; `drop_flagged`, see `guards.look`.
 
   Raises:
     ValueError: another domain, or a split that holds tasks to be judged on.
   """
-  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
-    raise ValueError(f'config.domains has {strange}: this stage writes for '
-                     f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
-  if config.judged_on not in JUDGED_ON:
-    raise ValueError(f'config.judged_on must be one of {JUDGED_ON}, got '
-                     f'{config.judged_on!r}.')
+  check_config(config)
   envs = [env_lib.load(name, config.env) for name in config.domains]
   for env in envs:
     check(env, (t for split in config.splits_train for t in env.tasks(split)),
@@ -64,7 +59,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   for env in envs:
     tasks = [certified(env, task) for split in config.splits_train
              for task in env.tasks(split)]
-    for sample in new_tasks(env, config.seed, config.num_new):
+    for sample in new_tasks(env, config.seed, config.num_new,
+                            config.judged_on):
       if sample.task:
         tasks.append(sample.task)
       else:
@@ -76,40 +72,71 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
         desc=f'data, {env.name}')
     found['test'] += [sample_lib.Sample(certified(env, task))
                       for task in env.tasks(config.judged_on)]
-  _finish(stage, config, envs, found)
+  finish(stage, config, envs, found)
 
 
-def _finish(stage: runs.Run, config: ml_collections.ConfigDict,
-            envs: Sequence[tau2.Tau2],
-            found: Mapping[str, Sequence[sample_lib.Sample]]) -> None:
-  """Writes the files and the manifest."""
+def check_config(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError for domains or a split that are not the benchmark's."""
+  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
+    raise ValueError(f'config.domains has {strange}: this stage writes for '
+                     f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
+  if config.judged_on not in guards.JUDGED_ON:
+    raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
+                     f'{config.judged_on!r}.')
+
+
+def finish(stage: runs.Run, config: ml_collections.ConfigDict,
+           envs: Sequence[tau2.Tau2],
+           found: Mapping[str, Sequence[sample_lib.Sample]],
+           **facts: Any) -> None:
+  """What passes the gates of `guards.py` goes to files, `facts` beside them
+  into the manifest.
+
+  Samples of `train` with a certificate are tasks to train on, those with
+  messages are dialogues; most are both.
+
+  Raises:
+    ValueError: nothing passes.
+  """
+  train, flagged = guards.guard(
+      found['train'],
+      {e.name: guards.of_benchmark(e, config.judged_on) for e in envs},
+      {e.name: e for e in envs}, drop_flagged=config.drop_flagged)
+  found = {**found, 'train': train}
+  stats = {k: statistics.describe(samples) for k, samples in found.items()}
+  if not stats['train']['kept']:
+    raise ValueError('Nothing is left to train on. Rejected: '
+                     f'{stats["train"]["rejected"]}.')
   for split, samples in found.items():
     # A task stands there once, however many dialogues it has.
-    kept = {(s.task.domain, s.task.id): s.task for s in samples if s.task}
+    kept = {(s.task.domain, s.task.id): s.task for s in samples
+            if s.task and s.task.certificate}
     metrics.write_lines(stage.folder / f'tasks_{split}.jsonl',
                         map(types.dumps, kept.values()))
-  digest, files = episodes.write(stage.folder, (
-      episodes.record(s.task, s.messages, {'repaired': ()})
-      for s in found['train'] if s.task))
-  stats = {k: statistics.describe(samples) for k, samples in found.items()}
+  made, files = {}, {}
+  if any(s.messages for s in train):
+    made[episodes.FOLDER], files = episodes.write(stage.folder, (
+        episodes.record(s.task, s.messages, {'repaired': ()})
+        for s in train if s.messages))
   metrics.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
-      {episodes.FOLDER: digest}, files=files, seed=config.seed,
+      made, files=files, seed=config.seed,
+      flagged=flagged, **facts,
       environments={env.name: env.fingerprint() for env in envs},
       **{split: {k: figures[k] for k in
                  ('kept', 'tried', 'rejected', 'mutants', 'floors', 'kinds')}
          for split, figures in stats.items()})
 
 
-def new_tasks(env: tau2.Tau2, seed: int,
-              count: int) -> Iterator[sample_lib.Sample]:
+def new_tasks(env: tau2.Tau2, seed: int, count: int,
+              judged_on: str = 'test') -> Iterator[sample_lib.Sample]:
   """New certified tasks, none of which stands in the benchmark's base set.
 
   Telecom's are drawn from its own full set, those of the other domains are
   generated (`tau2_tasks.py`); rejected ones come with a reason.
   """
   if env.domain != 'telecom':
-    yield from tau2_tasks.generate(env, seed, count)
+    yield from tau2_tasks.generate(env, seed, count, judged_on)
     return
   base = {task.id for task in env.tasks('base')}
   rest = [task for task in env.tasks('full') if task.id not in base]
@@ -194,13 +221,15 @@ def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
   """
   gold = [types.ToolCall(a.name, a.arguments, requestor=a.requestor)
           for a in task.criteria.actions]
-  passed, after = _judge(env, task, [_calls(c) for c in gold])
+  facts = ' and '.join(task.criteria.communicate_info)
+  told = [types.Message('assistant', f'It is {facts}.')] if facts else []
+  passed, after = _judge(env, task, [*map(_calls, gold), *told])
   no = types.Message('assistant', 'I am sorry, I cannot help with that.')
   floors = {'noop': [], 'refuse': [no], 'transfer': [_calls(TRANSFER)]}
   killed, equivalent, survivors = 0, 0, []
   mutants = _mutants(gold)
   for name, calls in mutants.items():
-    lives, state = _judge(env, task, [_calls(c) for c in calls])
+    lives, state = _judge(env, task, [*map(_calls, calls), *told])
     if not lives:
       killed += 1
     elif state == after:

@@ -11,14 +11,19 @@ A checker is the text of one function
 ['assistant' | 'user', text] and ['call', side, name, arguments, ok]. The
 functions of `PRELUDE` are at hand. All clauses true is reward 1. It runs in
 `pydantic-monty`, an interpreter in Rust in a worker process, without files,
-network or imports of the host, under limits of time and memory.
+network or imports of the host, in a fresh session under limits of time and
+memory. Sleeping takes no time there, the clock stands still and chance is
+seeded, so a verdict hangs on nothing but what the checker is given; what it
+prints is not shown.
 """
 
 from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping, Sequence
+import datetime
 import functools
+import os
 from typing import Any
 
 import pydantic_monty
@@ -26,6 +31,15 @@ import pydantic_monty
 from agentrl import types
 
 LIMITS = {'max_feed_duration_secs': 1.0, 'max_memory': 32 * 2**20}
+# One operation on large numbers may not look at the clock: then the worker is
+# killed, so many seconds past the limit.
+GRACE_S = 0.25
+SAME = {'sleep': 'zero', 'random_start': {'seed': 0},
+        'datetime': datetime.datetime(2025, 1, 1)}
+MOST_TEXT = 1 << 16  # characters of a checker
+MOST_PRINTED = 1 << 16  # bytes
+MOST_CLAUSES, MOST_CLAUSE = 256, 200  # clauses; characters of one kept
+MOST_ERROR = 300  # characters of a message that is kept
 
 PRELUDE = '''
 def said(events, fact):
@@ -60,17 +74,32 @@ def confirmed(events, name, about):
   return True
 '''
 
+# Only what is small leaves the sandbox: lists in lists that share their parts
+# would fill the host's memory. It calls nothing by a name that the checker
+# could have given another meaning.
+_VERDICT = f'''
+found = check(changes, events)
+pairs = None
+match found:
+  case {{**rest}}:
+    pairs = [(f'{{k}}'[:{MOST_CLAUSE}], (k == f'{{k}}') is True,
+              v is True, v is False)
+             for k, v in rest.items()][:{MOST_CLAUSES + 1}]
+pairs or f'{{found!r}}'[:80]
+'''
+
 
 class CheckerError(RuntimeError):
   """The checker gave no verdict: it raised, hung, or answered nonsense."""
 
 
 @functools.lru_cache(maxsize=1)
-def _pool() -> pydantic_monty.Monty:
-  pool = pydantic_monty.Monty()
+def _pool() -> tuple[pydantic_monty.Monty, int]:
+  """The workers, and the process that they serve."""
+  pool = pydantic_monty.Monty(feed_duration_limit_grace=GRACE_S)
   pool.__enter__()
   atexit.register(pool.__exit__, None, None, None)
-  return pool
+  return pool, os.getpid()
 
 
 def events(messages: Sequence[types.Message]) -> list[list[Any]]:
@@ -85,27 +114,70 @@ def events(messages: Sequence[types.Message]) -> list[list[Any]]:
   return found
 
 
+def _fed(text: str, inputs: Mapping[str, Any]) -> Any:
+  """The value of the last expression of a text, in a fresh session."""
+  pool, owner = _pool()
+  if owner != os.getpid():
+    raise RuntimeError('Checkers cannot run in a fork of a process that has '
+                       'run some: start processes by spawn.')
+  with pool.checkout(limits=LIMITS, os_policy=SAME) as session:
+    return session.feed_run(
+        text, inputs=inputs,
+        print_callback=pydantic_monty.CollectString(MOST_PRINTED))
+
+
 def run(code: str, changes: Mapping[str, Any],
         seen: Sequence[Any]) -> dict[str, bool]:
   """Clause -> verdict.
 
   Raises:
-    CheckerError: it did not answer with a non-empty dict of bools in time.
+    CheckerError: it did not answer with a small non-empty dict of bools in
+      time.
+    RuntimeError: this process was forked from one that has run checkers, and
+      would wait for their workers forever.
   """
-  text = f'{PRELUDE}\n{code}\ncheck(changes, events)'
+  if len(code) > MOST_TEXT:
+    raise CheckerError(f'A checker has at most {MOST_TEXT} characters, got '
+                       f'{len(code)}.')
+  text = f'{PRELUDE}\n{code}\n{_VERDICT}'
+  inputs = {'changes': dict(changes), 'events': list(seen)}
   try:
-    with _pool().checkout(limits=LIMITS) as session:
-      result = session.feed_run(
-          text, inputs={'changes': dict(changes), 'events': list(seen)})
+    try:
+      result = _fed(text, inputs)
+    except pydantic_monty.MontyCrashedError as e:
+      if e.timed_out:
+        raise
+      result = _fed(text, inputs)  # whoever killed the worker, in a new one
   except pydantic_monty.MontyError as e:
     last = str(e).strip().splitlines() or ['']
-    raise CheckerError(f'{type(e).__name__}: {last[-1]}') from e
-  sound = isinstance(result, dict) and result and all(
-      isinstance(k, str) and isinstance(v, bool) for k, v in result.items())
-  if not sound:
-    raise CheckerError('check() must return a dict of clause (str) to bool, '
-                       f'got {str(result)[:80]!r}.')
-  return result
+    raise CheckerError(_plain(f'{type(e).__name__}: {last[-1]}')) from e
+  return _clauses(result)
+
+
+def _clauses(result: str | Sequence[tuple[str, bool, bool, bool]]
+            ) -> dict[str, bool]:
+  """Clause -> verdict of what `_VERDICT` lets out.
+
+  Raises:
+    CheckerError: see `run`.
+  """
+  must = 'check() must return a dict of clause (str) to bool, '
+  if isinstance(result, str):
+    raise CheckerError(_plain(f'{must}got {result}.'))
+  if len(result) > MOST_CLAUSES:
+    raise CheckerError(f'{must}{MOST_CLAUSES} at most.')
+  found = {}
+  for clause, is_text, yes, no in result:
+    if not (is_text and (yes or no)):
+      raise CheckerError(_plain(f'{must}and {clause!r} is not so.'))
+    name = _plain(clause, MOST_CLAUSE)  # two may be one then: both must hold
+    found[name] = yes and found.get(name, True)
+  return found
+
+
+def _plain(text: str, most: int = MOST_ERROR) -> str:
+  """A text as it is kept: short, and nothing that a terminal obeys."""
+  return ''.join(c if c.isprintable() else '?' for c in text[:most])
 
 
 def score(code: str, changes: Mapping[str, Any],

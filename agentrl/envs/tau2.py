@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+import functools
 import hashlib
 import json
+import pathlib
 import re
 from typing import Any
 
 from agentrl import resolve
+from agentrl import runs
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
@@ -59,6 +62,8 @@ class Tau2:
     judge: import path of what makes a `tau2_score.Judge`, which decides on
       NL_ASSERTION; '' leaves tasks that hang on one unjudged.
     judge_kw: its keyword arguments.
+    databases: folder of files under their hashes (`runs.file_digest`), for
+      tasks that start from a database of their own (`meta['database']`).
 
   Raises:
     ValueError: an argument of another kind, the benchmark is not installed,
@@ -67,7 +72,7 @@ class Tau2:
 
   def __init__(self, domain: str = 'telecom', prompt: str = 'full', *,
                grading: str = 'v0.2.1', solo: bool = False, judge: str = '',
-               judge_kw: Mapping[str, Any] | None = None):
+               judge_kw: Mapping[str, Any] | None = None, databases: str = ''):
     for what, value, known in (
         ('domain', domain, DOMAINS),
         ('prompt', prompt, ('full', 'brief', 'tools')),
@@ -77,6 +82,7 @@ class Tau2:
                          + resolve.hint(value, known))
     self.domain, self.style, self.grading = domain, prompt, grading
     self.name, self.solo = f'tau2:{domain}', solo
+    self._databases = databases
     self._bench = tau2_bench.load(domain, solo)
     if domain != 'telecom' and grading != self._bench.grading:
       raise ValueError(
@@ -86,7 +92,7 @@ class Tau2:
     judge_kw = dict(judge_kw or {})
     self._judge = judge and json.dumps([judge, judge_kw])
     self._judging = tau2_score.Judging(
-        self._bench,
+        self._environment,
         resolve.call(resolve.name(judge), judge_kw) if judge else None)
 
   def tasks(self, split: str) -> list[types.Task]:
@@ -131,8 +137,11 @@ class Tau2:
                        'nothing to judge it by.')
     criteria = tau2_score.criteria(raw.evaluation_criteria)
     state = raw.initial_state and raw.initial_state.model_dump(mode='json')
+    if state and not any(state.values()):
+      state = None  # the domain's own start: shared, and faster
     families = ()
-    if self.domain == 'telecom':  # '[kind]issue|issue[PERSONA:name]'
+    # '[kind]issue|issue[PERSONA:name]'
+    if self.domain == 'telecom' and raw.id.count('[') > 1:
       families = tuple(re.split(r'[\[\]]', raw.id)[2].split('|'))
     ticket = {'ticket': raw.ticket} if self.solo else {}
     return types.Task(
@@ -176,7 +185,18 @@ class Tau2:
             if side == 'assistant' else ())
 
   def start(self, task: types.Task) -> World:
-    return World(self._bench.environment(task.initial_state), self.solo)
+    return World(self._environment(task), self.solo)
+
+  def _environment(self, task: types.Task) -> Any:
+    """The package's, in the initial state of a task.
+
+    Raises:
+      ValueError: its database is not there, or another.
+    """
+    digest, path = task.meta.get('database', ''), ''
+    if digest:
+      path = _database(self._databases, digest, task.id)
+    return self._bench.environment(task.initial_state, path)
 
   def state(self, world: World) -> Any:
     """Equal for two worlds just if the benchmark's hashes of them are."""
@@ -200,6 +220,21 @@ class Tau2:
     text = '\0'.join([self._bench.fingerprint, self.style, self.grading,
                       self._judge, str(self.solo), BRIEF, USER, *_ACCEPTS])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=256)
+def _database(folder: str, digest: str, task_id: str) -> str:
+  """Path of a task's own database, looked at once."""
+  path = next(pathlib.Path(folder).glob(f'{digest}.*'), None)
+  if not folder or path is None:
+    raise ValueError(
+        f'Task {task_id} starts from the database {digest}, which is not in '
+        f'{folder!r}: set config.env.databases to the folder `databases` of '
+        'the data stage that brought the task.')
+  if runs.file_digest(path) != digest:
+    raise ValueError(f'{path} is corrupt: its hash is not its name. Copy it '
+                     'again.')
+  return str(path)
 
 
 class World:

@@ -30,6 +30,7 @@ DOMAINS = ('telecom', 'airline', 'retail')
 GRADINGS = ('v0.2.1', 'v1.0.1')
 # Fresh telecom worlds that are kept for the next dialogue of their task.
 WORLDS = 512
+DATABASES = 16  # other than a domain's own, kept parsed
 
 # Used where the package comes without its own guidelines for the user.
 USER_GUIDE = (
@@ -197,6 +198,8 @@ class Benchmark:
     self.splits = self.module.get_tasks_split()
     self.guide = self._guide(bool(env.user_tools))
     self._kits = functools.lru_cache(WORLDS)(self._make_kits)
+    self._bases = functools.lru_cache(DATABASES)(
+        lambda path: tau2_state.Base(self._load(path)))
 
   @functools.cached_property
   def records(self) -> dict[str, Mapping[str, Any]]:
@@ -230,15 +233,39 @@ class Benchmark:
     by_words = '"NL_ASSERTION"' in (folder / 'tasks.json').read_text()
     return 'v1.0.1' if by_words else 'v0.2.1'
 
-  def environment(self, initial_state: Any = None) -> Any:
-    """A fresh one of the package's, in the initial state of a task."""
-    if self.base and not initial_state:
+  def environment(self, initial_state: Any = None, database: str = '') -> Any:
+    """A fresh one of the package's, in the initial state of a task.
+
+    Args:
+      initial_state: of the task.
+      database: file with the one that it starts from, '' for the domain's.
+
+    Returns:
+      the environment; its `base` is the `tau2_state.Base` that it shares with
+      others, None if it shares none.
+    """
+    base = self._bases(database) if database and self.base else self.base
+    if base and not initial_state:
       env = copy.copy(self._env)
       env.tools = copy.copy(env.tools)
-      env.tools.db = self.base.fresh()
+      env.tools.db, env.base = base.fresh(), base
       return env
-    kits = pickle.loads(self._kits(json.dumps(initial_state)))
-    return self._with(*kits)
+    env = self._with(*pickle.loads(
+        self._kits(json.dumps(initial_state), database)))
+    env.base = None
+    return env
+
+  def _load(self, database: str) -> Any:
+    """A database of the domain's type from a file.
+
+    Raises:
+      ValueError: it is not one.
+    """
+    try:
+      return type(self._env.tools.db).load(database)
+    except (OSError, ValueError) as e:
+      raise ValueError(f'{database} is no database of {self.domain}: '
+                       f'{str(e).splitlines()[0]}.') from e
 
   def _with(self, *kits: Any) -> Any:
     """An environment with the tool kits of these attributes."""
@@ -250,7 +277,7 @@ class Benchmark:
         setattr(env, name, kit)
     return env
 
-  def _make_kits(self, initial_state: str) -> bytes:
+  def _make_kits(self, initial_state: str, database: str = '') -> bytes:
     """Attributes of the tool kits in an initial state.
 
     Pickled, for to unpickle is the fastest deep copy of pydantic models.
@@ -258,6 +285,8 @@ class Benchmark:
     fields = lambda env: tuple(kit and kit.__dict__ for kit in (
         env.tools, env.user_tools))
     env = self._with(*pickle.loads(pickle.dumps(fields(self._env))))
+    if database:
+      env.tools.db = self._load(database)
     state = part('data_model.tasks').InitialState.model_validate(
         json.loads(initial_state) or {})
     env.set_state(state.initialization_data, state.initialization_actions,

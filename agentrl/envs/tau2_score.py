@@ -30,13 +30,14 @@ class Known:
   """What is known of a task before it is played.
 
   Attributes:
-    criteria, initial_state: of the task, to know it by.
+    criteria, initial_state, database: of the task, to know it by.
     raw: the package's task.
     end: the state that the gold calls lead to, see `state`.
   """
 
   criteria: types.Criteria
   initial_state: Any
+  database: str
   raw: Any
   end: Any
 
@@ -45,26 +46,28 @@ class Judging:
   """Scores dialogues of one domain.
 
   Args:
-    bench: the domain.
+    start: gives the package's environment in the initial state of a task.
     judge: decides on NL_ASSERTION; None leaves such tasks unjudged.
   """
 
-  def __init__(self, bench: tau2_bench.Benchmark, judge: Judge | None = None):
-    self._bench, self._judge = bench, judge
+  def __init__(self, start: Callable[[types.Task], Any],
+               judge: Judge | None = None):
+    self._start, self._judge = start, judge
     self._known: dict[str, Known] = {}
 
   def known(self, task: types.Task) -> Known:
     """See `Known`; computed once for each task."""
-    found = self._known.get(task.id)
+    found, database = self._known.get(task.id), task.meta.get('database', '')
     if (found is None or found.criteria != task.criteria
-        or found.initial_state != task.initial_state):
-      found = Known(task.criteria, task.initial_state, raw_task(task),
-                    self._gold(task))
+        or found.initial_state != task.initial_state
+        or found.database != database):
+      found = Known(task.criteria, task.initial_state, database,
+                    raw_task(task), self._gold(task))
       self._known[task.id] = found
     return found
 
   def _gold(self, task: types.Task) -> Any:
-    env = self._bench.environment(task.initial_state)
+    env = self._start(task)
     for action in task.criteria.actions:
       try:
         env.make_tool_call(action.name, requestor=action.requestor,
@@ -77,8 +80,8 @@ class Judging:
 
   def state(self, env: Any) -> Any:
     """What is equal for two environments just if both their hashes are."""
-    if self._bench.base and tau2_state.is_fresh(env.tools.db):
-      return self._bench.base.changes(env.tools.db)
+    if env.base and tau2_state.is_fresh(env.tools.db):
+      return env.base.changes(env.tools.db)
     return env.get_db_hash(), env.get_user_db_hash()
 
   def score(self, task: types.Task, env: Any,

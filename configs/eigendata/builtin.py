@@ -23,6 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
   c.short = 'error'  # if tries are used up; `keep` ends with what there is
+  c.drop_flagged = False  # what looks like personal data: only reported
   c.feedback = ''  # an evaluation, whose failures weigh more
   c.plan_pairs = 64  # synthesis and evaluation plans, at most
   # Rounds in which each plan's prompts are revised; 0 for none.

@@ -21,7 +21,7 @@ from configs.grpo import builtin
 def get_config() -> ml_collections.ConfigDict:
   c = builtin.get_config()
   c.domains = ('tau2:airline', 'tau2:retail', 'tau2:telecom')
-  c.env.prompt = 'full'
+  c.env = dict(prompt='full', databases='')
   c.data = 'runs/qwen3_30b/data'
   c.init_from = 'runs/qwen3_30b/agent_sft'
   c.user = 'runs/qwen3_30b/user_sft'

@@ -64,6 +64,20 @@ def test_no_wording_may_be_asked_for_to_the_letter(maker):
     assert any('gold run fails' in p for p in problems), text
 
 
+def test_a_checker_that_counts_its_calls_gains_nothing(maker):
+  env, task, intent = drafted(maker, 'dim')
+  checker = """
+try:
+  calls
+except NameError:
+  calls = []
+def check(changes, events):
+  calls.append(1)
+  return {'one of the first': len(calls) <= 4}"""
+  problems = certificate(env, task, intent, checker)['problems']
+  assert 'it passes to noop' in problems
+
+
 @pytest.mark.parametrize('clause, problem', [
     ("'set_level of", 'set_level unasked'),
     ("'told: level", 'untold'),

@@ -75,7 +75,7 @@ def test_a_run_that_may_be_short_says_so(settings, tmp_path):
   config.llm_kw.mistakes.update(intent=1.0, checker=1.0, agent=1.0)
   run.synthesize(config, tmp_path)
   said = metrics.read_json(tmp_path / 'manifest.json')
-  assert said['stopped'] == 'tries used up (train: 0 of 12)'
+  assert said['stopped'] == 'fewer than wanted (train: 0 of 12)'
   assert sum(said['train']['rejected'].values()) == said['train']['tried'] > 0
   assert episodes.tasks(tmp_path, 'train') == []
   with pytest.raises(ValueError, match='holds no dialogues'):

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from agentrl import types
+from agentrl.eigendata import tau2_held
 from agentrl.eigendata import tau2_tasks
 from agentrl.eigendata import tau2_tasks_certify
 from agentrl.eigendata import tau2_trips
@@ -126,8 +127,8 @@ def test_tasks_of_the_benchmark_would_be_refused(env, tasks):
                      ('base', 'of a test task|of the benchmark')):
     for planted in env.tasks(split):
       assert _users(env, planted)  # nobody is overlooked
-      assert re.search(why, tau2_tasks.clash(env, planted)), planted.id
-  assert not any(tau2_tasks.clash(env, t) for t in tasks)
+      assert re.search(why, tau2_held.clash(env, planted)), planted.id
+  assert not any(tau2_held.clash(env, t) for t in tasks)
   # With the writes of a task of the benchmark, in whatever words.
   taken = next(t for t in env.tasks('train') if len([
       a for a in t.criteria.actions
@@ -135,7 +136,7 @@ def test_tasks_of_the_benchmark_would_be_refused(env, tasks):
   planted = dataclasses.replace(
       tasks[0], criteria=dataclasses.replace(
           tasks[0].criteria, actions=taken.criteria.actions[::-1]))
-  assert 'the writes of' in tau2_tasks.clash(env, planted)
+  assert 'the writes of' in tau2_held.clash(env, planted)
 
 
 def _users(env, task):
@@ -155,7 +156,7 @@ def _users(env, task):
 def test_customers_of_test_tasks_never_occur(env, tasks):
   held = {u for t in env.tasks('test') for u in _users(env, t)}
   assert len(held) >= 15
-  assert held.isdisjoint(tau2_tasks.customers(env))
+  assert held.isdisjoint(tau2_held.customers(env))
   for task in tasks:
     assert _users(env, task) and held.isdisjoint(_users(env, task))
     assert task.meta['user'] not in held

@@ -118,7 +118,7 @@ def test_the_stage_writes_what_later_stages_read(env, tmp_path):
   config = ml_collections.ConfigDict(dict(
       seed=0, domains=('tau2:telecom',), env=dict(prompt='brief'),
       splits_train=('small',), per_task=1, num_new=2,
-      judged_on='test'))
+      judged_on='test', drop_flagged=False))
   tau2_writer.synthesize(config, tmp_path)
   found = list(episodes.read(tmp_path))
   assert [t.id for t, _ in found][:20] == [t.id for t in env.tasks('small')]
@@ -136,7 +136,7 @@ def test_a_wrong_config_is_refused_before_anything_is_written(tmp_path):
   config = ml_collections.ConfigDict(dict(
       seed=0, domains=('tau2:telecom',), env=dict(prompt='brief'),
       splits_train=('base',), per_task=1, num_new=0,
-      judged_on='test'))
+      judged_on='test', drop_flagged=False))
   with pytest.raises(ValueError, match='test split'):
     tau2_writer.synthesize(config, tmp_path / 'data')
   config.domains = ('orders',)
