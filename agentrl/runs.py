@@ -82,7 +82,7 @@ def start(workdir: str | os.PathLike, stage: str,
   made_from = {name: digest(path, name)
                for name, path in (inputs or {}).items()}
   fields = json.loads(config.to_json_best_effort())
-  if (folder / 'config.json').exists():
+  if (folder / 'config.json').exists() and _has_more(folder):
     _same(folder, metrics.read_json(folder / 'config.json'),
           {'config': fields, 'inputs': made_from, 'stage': stage})
   facts = {'stage': stage, 'inputs': made_from, 'code': code(),
@@ -94,6 +94,13 @@ def start(workdir: str | os.PathLike, stage: str,
         'stage': stage, 'config': fields, 'inputs': made_from})
     metrics.write_text(folder / 'code.diff', _git('diff', 'HEAD'))
   return Run(folder, facts, done)
+
+
+def _has_more(folder: pathlib.Path) -> bool:
+  """Whether a stage came further than its config: one that failed at once may
+  be started with a mended one."""
+  return any(p.name not in ('config.json', 'code.diff')
+             for p in folder.iterdir())
 
 
 def _same(folder: pathlib.Path, before: Any, now: Any) -> None:

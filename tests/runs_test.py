@@ -30,6 +30,8 @@ def test_a_stage_is_done_once_its_manifest_is_there(tmp_path):
 
 
 def test_another_config_or_other_inputs_are_refused(tmp_path):
+  for name in 'st':
+    (tmp_path / name / 'checkpoints').mkdir(parents=True)
   runs.start(tmp_path / 's', 'data', config())
   with pytest.raises(ValueError, match=r'config.deep.b was \[1, 2\], is \[3\]'):
     runs.start(tmp_path / 's', 'data', config(deep={'b': (3,)}))
@@ -38,6 +40,13 @@ def test_another_config_or_other_inputs_are_refused(tmp_path):
   runs.start(tmp_path / 't', 'sft', config(), {'data': one})
   with pytest.raises(ValueError, match='inputs.data was'):
     runs.start(tmp_path / 't', 'sft', config(), {'data': two})
+
+
+def test_a_stage_that_failed_at_once_takes_a_mended_config(tmp_path):
+  runs.start(tmp_path, 'data', config())
+  runs.start(tmp_path, 'data', config(deep={'b': (3,)}))
+  found = metrics.read_json(tmp_path / 'config.json')
+  assert found['config']['deep']['b'] == [3]
 
 
 def test_inputs_must_be_finished_stages(tmp_path):
