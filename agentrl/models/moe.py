@@ -9,7 +9,7 @@ in a row, R pairs of a token and an expert.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from agentrl.models import mesh as mesh_lib
 P = jax.sharding.PartitionSpec
 Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
+_PAIRS = 2**16  # at most at a time: half a GB of states of 4,096 features
 
 
 class Routing(NamedTuple):
@@ -151,42 +152,44 @@ def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
     chosen = _choose(config, *tokens)
     return _run(config, chosen, kernels).astype(config.dtype), chosen[-1]
   # Rows of a sampler may be too few to divide: all devices have all of them.
-  divides = mesh_lib.divides(mesh, tokens[0].shape[0])
-  rows = P(mesh_lib.ROWS) if divides else P()
+  where = mesh_lib.spread(mesh, *tokens[0].shape[:2])
+  cut = {'tensor': 1} if where[1] else {}
+  if where[0]:
+    cut['expert'] = 0
   return jax.shard_map(
       functools.partial(_on_device, config, ways=mesh.shape['expert'],
-                        divided=divides),
-      in_specs=(rows, (P('expert', None, None, 'tensor'),
-                       P('expert', 'tensor', None))),
-      out_specs=(rows, rows),
+                        cut=cut),
+      in_specs=(where, (P('expert', None, None, 'tensor'),
+                        P('expert', 'tensor', None))),
+      out_specs=(where, where),
       # Pallas kernels do not say over which axes their results vary.
       check_vma=config.experts == 'xla')(tokens, kernels)
 
 
 def _on_device(config: model_config.ModelConfig, tokens: Arrays,
-               kernels: Arrays, *, ways: int, divided: bool
+               kernels: Arrays, *, ways: int, cut: Mapping[str, int]
               ) -> tuple[jax.Array, jax.Array]:
-  """The part of `_on_mesh` of one device, whose tokens are others than those
-  of its neighbours along `expert` only if they are `divided`."""
-  chosen = _choose(config, *tokens)
+  """The part of `_on_mesh` of one device. `cut` has the axes of the mesh along
+  which its neighbours have other tokens, and which axis of x_BTD that is."""
+  all_ = chosen = _choose(config, *tokens)
   # Gradients are summed over the devices where a value becomes theirs: here,
   # and not in a portion of `_run`, which some of them skip.
   own = functools.partial(jax.lax.pcast, to='varying')
-  if divided:
-    all_ = [jax.lax.all_gather(own(x, 'tensor'), 'expert', tiled=True)
-            for x in chosen]
+  for name in ('tensor', 'expert'):
+    one = (functools.partial(jax.lax.all_gather, axis=cut[name], tiled=True)
+           if name in cut else own)
+    all_ = [one(x, name) for x in all_]
+  if 'expert' in cut:
     kernels = [own(x, ('data', 'fsdp')) for x in kernels]
-  else:
-    all_ = [own(x, ('expert', 'tensor')) for x in chosen]
   first = jax.lax.axis_index('expert') * len(kernels[0])
   out_BTD = _run(config, all_, kernels, ways=ways, first=first).astype(
       config.dtype)
-  if divided:
-    out_BTD = jax.lax.psum_scatter(out_BTD, 'expert', tiled=True)
-  else:
-    out_BTD = jax.lax.psum(out_BTD, 'expert')
   # Over `tensor` lie the features within each expert.
-  return jax.lax.psum(out_BTD, 'tensor'), chosen[-1]
+  for name in ('expert', 'tensor'):
+    out_BTD = (jax.lax.psum_scatter(out_BTD, name, tiled=True,
+                                    scatter_dimension=cut[name])
+               if name in cut else jax.lax.psum(out_BTD, name))
+  return out_BTD, chosen[-1]
 
 
 def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
@@ -199,6 +202,12 @@ def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
                                       config.num_experts)
 
 
+def portions(pairs: int, ways: int) -> int:
+  """In how many portions a device does its pairs: each as large as its equal
+  share, or less where that is much memory."""
+  return max(ways, -(-pairs // _PAIRS))
+
+
 def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
          ways: int = 1, first: jax.Array | int = 0) -> jax.Array:
   """Sum over some experts of what they make of their tokens, in float32.
@@ -207,9 +216,9 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
     config: of the model.
     chosen: see `_choose`; experts that are not here add nothing.
     kernels: up_ED2F and down_EFD of the experts that are.
-    ways: the pairs are done in so many portions, of which those that hold
-      none are skipped: all tokens could choose the experts of one device, but
-      memory and time should be those of an equal share.
+    ways: on how many devices experts lie. The pairs are done in `portions`,
+      of which those that hold none are skipped: all tokens could choose the
+      experts of one device, but memory and time should be those of its share.
     first: number of the first expert that is here.
   """
   (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
@@ -219,8 +228,9 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
   x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)
   here_R = expert_BTC.reshape(-1) - first
   here_R = jnp.where((here_R >= 0) & (here_R < E), here_R, E)
-  size = -(-here_R.size // ways)
-  order_R = jnp.pad(jnp.argsort(here_R), (0, ways * size - here_R.size))
+  count = portions(here_R.size, ways)
+  size = -(-here_R.size // count)
+  order_R = jnp.pad(jnp.argsort(here_R), (0, count * size - here_R.size))
   end_E = (here_R[:, None] <= jnp.arange(E)).sum(0)
 
   def add(out_MD, start):
@@ -241,7 +251,9 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
     return jax.lax.cond(start < end_E[-1], add, lambda out, _: out,
                         out_MD, start), None
 
-  out_MD = add(jnp.zeros(x_MD.shape, jnp.float32), 0)
-  if ways > 1:
-    out_MD, _ = jax.lax.scan(step, out_MD, jnp.arange(1, ways) * size)
+  out_MD = jnp.zeros_like(x_MD, jnp.float32)
+  if count == 1:
+    out_MD = add(out_MD, 0)
+  else:
+    out_MD, _ = jax.lax.scan(step, out_MD, jnp.arange(count) * size)
   return out_MD.reshape(x_BTD.shape)

@@ -139,13 +139,15 @@ class Layer(nn.Module):
     norm = lambda name, x_BTD: RMSNorm(c, name=name)(x_BTD)
     after = norm if c.post_norm else lambda name, x_BTD: x_BTD
     read_BTD, cache = Attention(c, name='attention')(
-        norm('attention_norm', x_BTD), positions_BT, seen, kind, cache)
-    x_BTD += after('attention_post_norm', read_BTD)
+        mesh.by_rows(norm('attention_norm', x_BTD)), positions_BT, seen, kind,
+        cache)
+    x_BTD += after('attention_post_norm', mesh.by_tokens(read_BTD))
     normed_BTD = norm('mlp_norm', x_BTD)
     new_BTD = (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
-               if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
-    x_BTD += after('mlp_post_norm', new_BTD)
-    return mesh.by_rows(x_BTD), cache
+               if c.num_experts
+               else Mlp(c, name='mlp')(mesh.by_rows(normed_BTD)))
+    x_BTD += after('mlp_post_norm', mesh.by_tokens(new_BTD))
+    return x_BTD, cache
 
 
 class Transformer(nn.Module):
@@ -197,7 +199,7 @@ class Transformer(nn.Module):
           cache.ids_BS, ids_BT, positions_BT))
     if segments_BT is not None:  # pads, marked as with a cache
       positions_BT = jnp.where(segments_BT > 0, positions_BT, -1)
-    x_BTD = mesh.by_rows(self._embed(ids_BT, positions_BT, cache))
+    x_BTD = mesh.by_tokens(self._embed(ids_BT, positions_BT, cache))
     if cache is not None:
       seen = jnp.arange(cache.length) <= positions_BT[..., None]
     elif self.config.attention == 'xla':
