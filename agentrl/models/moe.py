@@ -224,36 +224,44 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
   (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
   product = kernels_lib.RAGGED[config.experts]
   E, D = up_ED2F.shape[:2]
-  C = expert_BTC.shape[-1]
-  x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)
+  # The last row, of zeros, is for pairs whose expert is elsewhere: so they
+  # need no mask. They come last, and go with the last expert.
+  x_MD = jnp.pad(x_BTD.reshape(-1, D), ((0, 1), (0, 0)))
   here_R = expert_BTC.reshape(-1) - first
   here_R = jnp.where((here_R >= 0) & (here_R < E), here_R, E)
+  order_R = jnp.argsort(here_R)
+  token_R = jnp.where(here_R[order_R] < E, order_R // expert_BTC.shape[-1],
+                      len(x_MD) - 1)
   count = portions(here_R.size, ways)
   size = -(-here_R.size // count)
-  order_R = jnp.pad(jnp.argsort(here_R), (0, count * size - here_R.size))
+  cut = lambda x_R, empty: jnp.pad(
+      x_R, (0, count * size - x_R.size), constant_values=empty
+  ).reshape(count, size)
   end_E = (here_R[:, None] <= jnp.arange(E)).sum(0)
+  start_N = jnp.arange(count) * size
+  count_NE = jnp.diff(jnp.clip(
+      end_E.at[-1].set(count * size) - start_N[:, None], 0, size), prepend=0)
 
-  def add(out_MD, start):
-    pair_R = jax.lax.dynamic_slice_in_dim(order_R, start, size)
-    count_E = jnp.diff(jnp.clip(end_E - start, 0, size), prepend=0)
-    live_R1 = (jnp.arange(size) < count_E.sum())[:, None]
-    # Masked on both sides: what lies beyond the last group is undefined.
-    x_RD = jnp.where(live_R1, x_MD[pair_R // C], 0)
+  def add(out_MD, portion):
+    token_R, weight_R, count_E = portion
+    x_RD = x_MD.at[token_R].get(mode='promise_in_bounds')
     up_R2F = product(x_RD, up_ED2F.reshape(E, D, -1), count_E,
                      preferred_element_type=x_RD.dtype).reshape(size, 2, -1)
     y_RD = product(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
                    preferred_element_type=jnp.float32)
-    y_RD = jnp.where(live_R1, y_RD, 0) * weight_R[pair_R, None]
-    return out_MD.at[pair_R // C].add(y_RD)
+    return out_MD.at[token_R].add(y_RD * weight_R[:, None],
+                                  mode='promise_in_bounds')
 
   @jax.checkpoint
-  def step(out_MD, start):
-    return jax.lax.cond(start < end_E[-1], add, lambda out, _: out,
-                        out_MD, start), None
+  def step(out_MD, portion):
+    some, *rest = portion
+    return jax.lax.cond(some, add, lambda out, _: out, out_MD, rest), None
 
   out_MD = jnp.zeros_like(x_MD, jnp.float32)
+  rest = (cut(token_R, len(x_MD) - 1),
+          cut(weight_BTC.reshape(-1)[order_R], 0), count_NE)
   if count == 1:
-    out_MD = add(out_MD, 0)
+    out_MD = add(out_MD, [x[0] for x in rest])
   else:
-    out_MD, _ = jax.lax.scan(step, out_MD, jnp.arange(count) * size)
-  return out_MD.reshape(x_BTD.shape)
+    out_MD, _ = jax.lax.scan(step, out_MD, (start_N < end_E[-1], *rest))
+  return out_MD[:-1].reshape(x_BTD.shape)

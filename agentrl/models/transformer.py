@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from agentrl.models import attention
@@ -27,6 +28,11 @@ from agentrl.models import moe
 
 Params = Any
 _ACTIVATION = {'silu': nn.silu, 'gelu_tanh': nn.gelu}
+_REMAT = {  # what is kept of a layer, beside its input
+    'full': jax.checkpoint_policies.nothing_saveable,
+    'attention': jax.checkpoint_policies.save_only_these_names(
+        kernels.ATTENDED),
+    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 _ALL = 2**31 - 1  # window of a global layer among local ones
 
 
@@ -105,9 +111,9 @@ class Attention(nn.Module):
       out_BTNH = attention.attend(
           q, *(x[kind.layer] for x in cache), within(jnp.arange(seen.shape[-1])[None]))
     elif c.attention == 'xla':
-      out_BTNH = attention.attend_causal(
+      out_BTNH = ad_checkpoint.checkpoint_name(attention.attend_causal(
           q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2),
-          within(positions_BT))
+          within(positions_BT)), kernels.ATTENDED)
     else:
       out_BTNH = kernels.ATTEND[c.attention](q, k, v, seen)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
@@ -170,9 +176,9 @@ class Transformer(nn.Module):
       self.smear = _dense(c, c.d_model, None)
     layer = Layer
     if c.remat != 'none':
-      policy = getattr(jax.checkpoint_policies, model_config.REMAT[c.remat])
       # Else XLA merges what is made again with what was; in a scan it cannot.
-      layer = nn.remat(Layer, policy=policy, prevent_cse=not c.scan_layers)
+      layer = nn.remat(Layer, policy=_REMAT[c.remat],
+                       prevent_cse=not c.scan_layers)
     if c.scan_layers:
       self.layers = nn.scan(
           layer, variable_axes={'params': 0, moe.COLLECTION: 0},
