@@ -24,6 +24,7 @@ from agentrl.models import mesh as mesh_lib
 P = jax.sharding.PartitionSpec
 Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
+_INSIDE = dict(mode='promise_in_bounds')
 _PAIRS = 2**16  # at most at a time: half a GB of states of 4,096 features
 
 
@@ -221,9 +222,8 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
       experts of one device, but memory and time should be those of its share.
     first: number of the first expert that is here.
   """
-  (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
-  product = kernels_lib.RAGGED[config.experts]
-  E, D = up_ED2F.shape[:2]
+  x_BTD, weight_BTC, expert_BTC = chosen
+  E, D = kernels[0].shape[:2]
   # The last row, of zeros, is for pairs whose expert is elsewhere: so they
   # need no mask. They come last, and go with the last expert.
   x_MD = jnp.pad(x_BTD.reshape(-1, D), ((0, 1), (0, 0)))
@@ -239,29 +239,93 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
   ).reshape(count, size)
   end_E = (here_R[:, None] <= jnp.arange(E)).sum(0)
   start_N = jnp.arange(count) * size
-  count_NE = jnp.diff(jnp.clip(
-      end_E.at[-1].set(count * size) - start_N[:, None], 0, size), prepend=0)
-
-  def add(out_MD, portion):
-    token_R, weight_R, count_E = portion
-    x_RD = x_MD.at[token_R].get(mode='promise_in_bounds')
-    up_R2F = product(x_RD, up_ED2F.reshape(E, D, -1), count_E,
-                     preferred_element_type=x_RD.dtype).reshape(size, 2, -1)
-    y_RD = product(nn.silu(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
-                   preferred_element_type=jnp.float32)
-    return out_MD.at[token_R].add(y_RD * weight_R[:, None],
-                                  mode='promise_in_bounds')
-
-  @jax.checkpoint
-  def step(out_MD, portion):
-    some, *rest = portion
-    return jax.lax.cond(some, add, lambda out, _: out, out_MD, rest), None
-
-  out_MD = jnp.zeros_like(x_MD, jnp.float32)
-  rest = (cut(token_R, len(x_MD) - 1),
-          cut(weight_BTC.reshape(-1)[order_R], 0), count_NE)
-  if count == 1:
-    out_MD = add(out_MD, [x[0] for x in rest])
-  else:
-    out_MD, _ = jax.lax.scan(step, out_MD, (start_N < end_E[-1], *rest))
+  pairs = _Pairs(
+      start_N < end_E[-1], cut(token_R, len(x_MD) - 1),
+      jnp.diff(jnp.clip(end_E.at[-1].set(count * size) - start_N[:, None],
+                        0, size), prepend=0))
+  weight_NR = cut(weight_BTC.reshape(-1)[order_R], 0)
+  out_MD = _sum(config, x_MD, weight_NR, tuple(kernels), pairs)
   return out_MD[:-1].reshape(x_BTD.shape)
+
+
+class _Pairs(NamedTuple):
+  """Pairs in N portions: whether a portion holds `any`, the row of each one's
+  token, how many an expert has."""
+
+  any_N: jax.Array
+  token_NR: jax.Array
+  count_NE: jax.Array
+
+
+def _experts(config: model_config.ModelConfig, count_E: jax.Array,
+             x_RD: jax.Array, weight_R: jax.Array, kernels: Arrays
+            ) -> jax.Array:
+  """What experts make of rows that lie by expert, weighted, in float32."""
+  product = kernels_lib.RAGGED[config.experts]
+  up_ED2F, down_EFD = kernels
+  up_R2F = product(x_RD, up_ED2F.reshape(*up_ED2F.shape[:2], -1), count_E,
+                   preferred_element_type=x_RD.dtype)
+  gate_RF, value_RF = jnp.split(up_R2F, 2, axis=-1)
+  return weight_R[:, None] * product(
+      nn.silu(gate_RF) * value_RF, down_EFD, count_E,
+      preferred_element_type=jnp.float32)
+
+
+def _sum(config: model_config.ModelConfig, x_MD: jax.Array,
+         weight_NR: jax.Array, kernels: Arrays, pairs: _Pairs) -> jax.Array:
+  """out_MD, summed over all portions; one alone keeps what its gradient needs,
+  of several each is made again."""
+  if len(weight_NR) > 1:
+    return _sum_portions(config, x_MD, weight_NR, kernels, pairs)
+  token_R = pairs.token_NR[0]
+  y_RD = _experts(config, pairs.count_NE[0], x_MD.at[token_R].get(**_INSIDE),
+                  weight_NR[0], kernels)
+  return jnp.zeros_like(x_MD, jnp.float32).at[token_R].add(y_RD, **_INSIDE)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sum_portions(config, x_MD, weight_NR, kernels, pairs):
+  """`_sum`. Its gradient is by hand, since that of `lax.cond` makes and adds
+  zeros as large as all kernels for each portion that is skipped."""
+  def add(out_MD, portion):
+    weight_R, (_, token_R, count_E) = portion
+    return out_MD.at[token_R].add(
+        _experts(config, count_E, x_MD.at[token_R].get(**_INSIDE), weight_R,
+                 kernels), **_INSIDE)
+
+  def step(out_MD, portion):
+    return jax.lax.cond(portion[1].any_N, add, lambda out_MD, _: out_MD,
+                        out_MD, portion), None
+  return jax.lax.scan(step, jnp.zeros_like(x_MD, jnp.float32),
+                      (weight_NR, pairs))[0]
+
+
+def _sum_fwd(config, *args):
+  return _sum_portions(config, *args), args
+
+
+def _sum_bwd(config, args, grad_MD):
+  x_MD, weight_NR, kernels, pairs = args
+
+  def add(grads, portion):
+    weight_R, (_, token_R, count_E) = portion
+    pull = jax.vjp(
+        functools.partial(_experts, config, count_E),
+        x_MD.at[token_R].get(**_INSIDE), weight_R, kernels)[1]
+    x_RD, weight_R, more = pull(grad_MD.at[token_R].get(**_INSIDE))
+    total_MD, total = grads
+    return (total_MD.at[token_R].add(x_RD.astype(jnp.float32), **_INSIDE),
+            jax.tree.map(jnp.add, total, more)), weight_R
+
+  def step(grads, portion):
+    return jax.lax.cond(
+        portion[1].any_N, add,
+        lambda grads, portion: (grads, jnp.zeros_like(portion[0])),
+        grads, portion)
+  (total_MD, total), grad_NR = jax.lax.scan(
+      step, (jnp.zeros_like(x_MD, jnp.float32),
+             jax.tree.map(jnp.zeros_like, kernels)), (weight_NR, pairs))
+  return total_MD.astype(x_MD.dtype), grad_NR, total, None
+
+
+_sum_portions.defvjp(_sum_fwd, _sum_bwd)

@@ -27,7 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.user = 'runs/qwen3_30b/user_sft'
   c.model = models.MODELS['qwen3_30b_a3b'] | models.LONG
   c.user_model = models.MODELS['qwen3_30b_a3b'] | models.LONG
-  c.mesh = dict(data=2, fsdp=4, tensor=2, expert=4)
+  c.mesh = dict(data=1, fsdp=16, tensor=2, expert=2)
   c.sampler_mesh = dict(data=16, fsdp=1, tensor=4, expert=1)
   c.total_steps = 200
   c.group = 64
