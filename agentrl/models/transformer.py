@@ -109,7 +109,8 @@ class Attention(nn.Module):
     if cache is not None:
       cache = cache_lib.write(*cache, k, v, positions_BT, layer=kind.layer)
       out_BTNH = attention.attend(
-          q, *(x[kind.layer] for x in cache), within(jnp.arange(seen.shape[-1])[None]))
+          q, *(x[kind.layer] for x in cache),
+          within(jnp.arange(seen.shape[-1])[None]))
     elif c.attention == 'xla':
       out_BTNH = ad_checkpoint.checkpoint_name(attention.attend_causal(
           q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2),

@@ -8,7 +8,8 @@ from agentrl.models import flops
 MODEL = model_config.ModelConfig(
     vocab_size=7, num_layers=3, d_model=4, num_heads=2, num_kv_heads=1,
     head_dim=2, d_ff=5, max_length=8)
-MATRICES = 3 * (2 * 2 * 4 + 2 * 2 * 4 + 2 * 2 * 4 + 3 * 4 * 5)  # q out, k v, mlp
+# Queries, out; keys, values; MLP.
+MATRICES = 3 * (2 * 2 * 4 * 2 + 2 * 4 * 2 + 3 * 4 * 5)
 
 
 def test_a_dense_model():

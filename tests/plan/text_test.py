@@ -4,7 +4,8 @@ from agentrl.plan import measure
 from agentrl.plan import text
 
 CONFIG = dict(
-    model=dict(num_layers=10, remat='none'), micro_rows=4, sampler=dict(slots=8),
+    model=dict(num_layers=10, remat='none'), micro_rows=4,
+    sampler=dict(slots=8),
     mesh=dict(data=1, fsdp=2, tensor=1, expert=1))
 
 
