@@ -9,14 +9,16 @@ The same weights and shapes in one run on one machine, each alone:
   sft      one step of AdamW on full rows: forward, backward, update
   prefill  reading prompts into the cache
   decode   sampling from there, greedy
-MFU is the model's FLOPs (6 a weight and token, and causal attention; nothing
-that is computed twice counts) over those of a large matrix product on the same
+MFU is the model's FLOPs (`models/flops.py`: nothing that is computed twice
+counts) over those of a large matrix product on the same
 machine, which is measured first.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
+import dataclasses
 import functools
 import gc
 import os
@@ -38,6 +40,7 @@ from agentrl import runs
 from agentrl import sharding
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
+from agentrl.models import flops
 from agentrl.models import transformer
 from agentrl.models import weights
 from agentrl.rollout import steps
@@ -76,6 +79,30 @@ OUT = flags.DEFINE_string('out', '', 'Where to write the figures as JSON.')
 LR = 1e-4
 
 
+def fields(texts: Sequence[str]) -> dict[str, Any]:
+  """What `--set` gives: fields of a model, of their types.
+
+  Raises:
+    ValueError: no `name=value`, or a value that is none of its field's type.
+  """
+  types = {x.name: x.type for x in dataclasses.fields(model_config.ModelConfig)}
+  found = {}
+  for text in texts:
+    name, equals, value = text.partition('=')
+    if not equals:
+      raise ValueError(f'--set must be a field and its value, as remat=full, '
+                       f'got {text!r}.')
+    found[name] = value
+    if types.get(name, 'str') != 'str':  # unknown ones: see `make`
+      try:
+        found[name] = ast.literal_eval(value)
+      except (ValueError, SyntaxError) as e:
+        raise ValueError(
+            f'--set={text}: {name} is of type {types[name]}, and {value!r} is '
+            'no Python literal: give it as 3, 0.5, True or None.') from e
+  return found
+
+
 def median(work: Callable[[], Any]) -> float:
   """Seconds of `work()`, which waits for its result."""
   seconds = []
@@ -93,17 +120,6 @@ def matmul_flops() -> float:
   x = jnp.ones((size, size), DTYPE.value)
   product = jax.jit(jnp.matmul)
   return 2 * size**3 / median(lambda: product(x, x).block_until_ready())
-
-
-def step_flops(config: model_config.ModelConfig) -> float:
-  """Of one SFT step. Source: PaLM, arXiv:2204.02311 appendix B, but that
-  causal attention is counted as the half that it is."""
-  heads = config.num_heads * config.head_dim
-  kv = config.num_kv_heads * config.head_dim
-  layer = config.d_model * (2 * heads + 2 * kv + 3 * config.d_ff)
-  matrices = config.num_layers * layer + config.d_model * config.vocab_size
-  attention = config.num_layers * heads * LENGTH.value
-  return 6.0 * (matrices + attention) * ROWS.value * LENGTH.value
 
 
 def tokens(rows: int, length: int, vocab_size: int) -> np.ndarray:
@@ -170,7 +186,7 @@ def _our_sampling(config: model_config.ModelConfig, params: Any
     nonlocal cache
     cache, new_BT, _ = steps.decode(params, cache, write, ids_BT[:, -1], 0.0,
                                     spec=spec, span=span)
-    assert np.asarray(new_BT).all()
+    new_BT.block_until_ready()
   return {'prefill_s': median(prefill), 'decode_s': median(decode)}
 
 
@@ -219,12 +235,12 @@ def theirs(folder: pathlib.Path) -> dict[str, float]:
           'decode_s': median(both) - prefill}
 
 
-def show(name: str, seconds: dict[str, float], flops: float, peak: float
+def show(name: str, seconds: dict[str, float], needed: float, peak: float
          ) -> dict[str, float]:
   """Prints one side; the seconds with what follows from them."""
   rates = {
       'sft_tokens_per_s': ROWS.value * LENGTH.value / seconds['sft_s'],
-      'sft_mfu': flops / seconds['sft_s'] / peak,
+      'sft_mfu': needed / seconds['sft_s'] / peak,
       'prefill_tokens_per_s': BATCH.value * (PROMPT.value - 1)
                               / seconds['prefill_s'],
       'decode_tokens_per_s': BATCH.value * NEW.value / seconds['decode_s']}
@@ -242,27 +258,27 @@ def main(argv: Sequence[str]) -> None:
   if DATA.value > 1:
     jax.config.update('jax_num_cpu_devices', DATA.value)
   longest = max(LENGTH.value, PROMPT.value + NEW.value)
-  more = dict(text.split('=', 1) for text in SET.value)
-  config = model_config.make(
-      SHAPES[SHAPE.value], max_length=longest, norm_eps=1e-6,
-      dtype=DTYPE.value, param_dtype=DTYPE.value, **more)
+  config = model_config.make({
+      **SHAPES[SHAPE.value], 'max_length': longest, 'norm_eps': 1e-6,
+      'dtype': DTYPE.value, 'param_dtype': DTYPE.value, **fields(SET.value)})
   params = jax.jit(functools.partial(transformer.init, config))(
       jax.random.key(0))
-  peak, flops = matmul_flops(), step_flops(config)
+  peak = matmul_flops()
+  needed = 3 * flops.forward(config, ROWS.value, LENGTH.value, picked=1.0)
   print(f'{SHAPE.value}: {sum(x.size for x in jax.tree.leaves(params)):,} '
         f'parameters, {DTYPE.value}, {jax.devices()[0].device_kind}; a matrix '
         f'product reaches {peak / 1e9:,.0f} GFLOP/s', flush=True)
   found = {'machine': platform.platform(), 'cpus': os.cpu_count(),
            'device': jax.devices()[0].device_kind, 'versions': runs.versions(),
            'command': sys.argv, 'matmul_flops': peak}
-  found['ours'] = show('ours', ours(config, params), flops, peak)
+  found['ours'] = show('ours', ours(config, params), needed, peak)
   if TORCH.value:
     with tempfile.TemporaryDirectory() as folder:
       weights.write(pathlib.Path(folder) / 'model', config, params)
       del params
       gc.collect()
       found['torch'] = show('torch', theirs(pathlib.Path(folder) / 'model'),
-                            flops, peak)
+                            needed, peak)
   if OUT.value:
     metrics.write_json(OUT.value, found)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 LONG = dict(  # how rows of tens of thousands of tokens are trained on TPU
     dtype='bfloat16', param_dtype='float32', scan_layers=True,
-    remat='full', attention='splash')
+    remat='attention', attention='splash')
 
 
 def _qwen3(**sizes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ features last: see `attention`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,11 @@ _HOW = dict(mode='drop', unique_indices=True)
 
 
 class Cache(NamedTuple):
-  """Keys (B, K, H, S) and values (B, K, S, H), each a tuple over L; and ids."""
+  """Keys (B, K, H, S) and values (B, K, S, H), each a tuple over L, or one
+  array of all (`stacked`); and ids."""
 
-  k: tuple[jax.Array, ...]
-  v: tuple[jax.Array, ...]
+  k: tuple[jax.Array, ...] | jax.Array
+  v: tuple[jax.Array, ...] | jax.Array
   ids_BS: jax.Array
 
   @property
@@ -40,6 +41,13 @@ def empty(config: model_config.ModelConfig, batch: int, length: int) -> Cache:
                jnp.zeros((batch, length), jnp.int32))
 
 
+def stacked(cache: Cache) -> Cache:
+  """Keys and values as one array over L each: what a scan over layers writes
+  to in place."""
+  one = lambda x: jnp.stack(x) if isinstance(x, tuple) else x
+  return cache._replace(k=one(cache.k), v=one(cache.v))
+
+
 def write_ids(ids_BS: jax.Array, ids_BT: jax.Array, positions_BT: jax.Array,
               row_B: jax.Array | None = None) -> jax.Array:
   """The cache's ids with new ones at their positions; see `write`."""
@@ -49,7 +57,8 @@ def write_ids(ids_BS: jax.Array, ids_BT: jax.Array, positions_BT: jax.Array,
 
 def write(k_BKHS: jax.Array, v_BKSH: jax.Array, k_BTKH: jax.Array,
           v_BTKH: jax.Array, positions_BT: jax.Array,
-          row_B: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+          row_B: jax.Array | None = None, *, layer: tuple[Any, ...] = ()
+         ) -> tuple[jax.Array, jax.Array]:
   """One layer's cache with new entries at their positions.
 
   Args:
@@ -60,16 +69,19 @@ def write(k_BKHS: jax.Array, v_BKSH: jax.Array, k_BTKH: jax.Array,
     positions_BT: where they go; a negative one is a pad and goes nowhere.
     row_B: the rows they go to, nowhere if there is no such row; None: row b
       of the new ones to row b of the cache.
+    layer: which one, if keys and values are `stacked`.
 
   Returns:
     (keys, values) of the cache.
   """
   row = _rows(positions_BT, row_B)[..., None]
-  head = jnp.arange(k_BKHS.shape[1])
+  head = jnp.arange(k_BTKH.shape[2])
   to = _places(k_BKHS, positions_BT)[..., None]
   return (
-      k_BKHS.at[row, head, :, to].set(k_BTKH.astype(k_BKHS.dtype), **_HOW),
-      v_BKSH.at[row, head, to].set(v_BTKH.astype(v_BKSH.dtype), **_HOW))
+      k_BKHS.at[*layer, row, head, :, to].set(
+          k_BTKH.astype(k_BKHS.dtype), **_HOW),
+      v_BKSH.at[*layer, row, head, to].set(
+          v_BTKH.astype(v_BKSH.dtype), **_HOW))
 
 
 def _rows(positions_BT: jax.Array, row_B: jax.Array | None) -> jax.Array:

@@ -14,10 +14,9 @@ ATTENTIONS = ('xla', 'splash', 'cudnn')
 EXPERTS = ('xla', 'megablox')
 _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
              'router_aux_coef')
-# How much of a layer is kept for the backward pass: all, its input, or that
-# and the products with its matrices. Values: names of jax.checkpoint_policies.
-REMAT = {'none': '', 'full': 'nothing_saveable',
-         'dots': 'dots_with_no_batch_dims_saveable'}
+# How much of a layer is kept for the backward pass: all, its input, or that and
+# what attention gives, or the products with its matrices.
+REMAT = ('none', 'full', 'attention', 'dots')
 _WORDS = {'dtype': DTYPES, 'param_dtype': DTYPES, 'activation': ACTIVATIONS,
           'remat': REMAT, 'attention': ATTENTIONS, 'experts': EXPERTS}
 
@@ -103,7 +102,9 @@ class ModelConfig:
     param_dtype: of parameters.
     scan_layers: one compiled layer for all; pays for deep models.
     remat: which activations of a layer the backward pass makes again: `none`,
-      `full` (all) or `dots` (all but the products with its matrices).
+      `full` (all), `attention` (all but what attention gives: in long rows a
+      kernel's second run costs more than that memory) or `dots` (all but the
+      products with its matrices).
     smear: each token's embedding carries those of so many tokens before it,
       through a matrix (smeared keys, arXiv:2209.11895), and fresh weights can
       copy (`models/induction.py`). For models from scratch; published ones

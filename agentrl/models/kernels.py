@@ -20,6 +20,7 @@ from agentrl.models import mesh as mesh_lib
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 P = jax.sharding.PartitionSpec
+ATTENDED = 'attention'  # what `remat` may keep goes by this name
 _LANES = 128  # of a TPU's vectors: a block is a multiple of them
 _BLOCK = 512  # queries or keys of a block; longer ones fill no more of the MXU
 
@@ -72,7 +73,8 @@ def _splash_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
       'block_kv_dkv_compute', 'block_q_dq', 'block_kv_dq'), block))
   kernel = splash_attention.make_splash_mha(
       splash_attention.MultiHeadMask([splash_attention.CausalMask((T, T))] * N),
-      block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret)
+      block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret,
+      residual_checkpoint_name=ATTENDED)
   heads_first = lambda x: jnp.swapaxes(x, 1, 2)
   out_BNTH = jax.vmap(kernel)(
       heads_first(q_BTNH * H**-0.5), heads_first(k_BTKH), heads_first(v_BTKH),

@@ -21,9 +21,28 @@ def divides(mesh: jax.sharding.AbstractMesh, rows: int) -> bool:
   return rows % math.prod(mesh.shape[axis] for axis in ROWS) == 0
 
 
+def spread(mesh: jax.sharding.AbstractMesh, rows: int, tokens: int) -> P:
+  """Where states between layers lie: rows on `ROWS`, their tokens on `tensor`,
+  so that no device keeps what its neighbours keep; each where it divides.
+
+  Source: sequence parallelism, arXiv:2205.05198 section 4.2.2.
+  """
+  return P(ROWS if divides(mesh, rows) else None,
+           None if tokens % mesh.shape['tensor'] else 'tensor')
+
+
+def by_tokens(x_BTD: jax.Array) -> jax.Array:
+  """States as `spread` says; left to itself, the partitioner may cut features
+  as the parameters are cut, and move all of them in each layer."""
+  mesh = current()
+  if mesh is None or not divides(mesh, x_BTD.shape[0]):
+    return x_BTD
+  return _at(mesh, x_BTD, spread(mesh, *x_BTD.shape[:2]))
+
+
 def by_rows(x_BTD: jax.Array) -> jax.Array:
-  """States with their rows on `ROWS`: left to itself, the partitioner may cut
-  features as the parameters are cut, and move all of them in each layer."""
+  """States with whole rows on `ROWS`: what is cut by heads or by features over
+  `tensor` reads all tokens."""
   mesh = current()
   if mesh is None or not divides(mesh, x_BTD.shape[0]):
     return x_BTD

@@ -9,7 +9,7 @@ in a row, R pairs of a token and an expert.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ P = jax.sharding.PartitionSpec
 Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
 ACTIVATIONS = {'silu': nn.silu, 'gelu_tanh': nn.gelu}  # of a gate
+_INSIDE = dict(mode='promise_in_bounds')
+_PAIRS = 2**16  # at most at a time: half a GB of states of 4,096 features
 
 
 class Routing(NamedTuple):
@@ -152,42 +154,44 @@ def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
     chosen = _choose(config, *tokens)
     return _run(config, chosen, kernels).astype(config.dtype), chosen[-1]
   # Rows of a sampler may be too few to divide: all devices have all of them.
-  divides = mesh_lib.divides(mesh, tokens[0].shape[0])
-  rows = P(mesh_lib.ROWS) if divides else P()
+  where = mesh_lib.spread(mesh, *tokens[0].shape[:2])
+  cut = {'tensor': 1} if where[1] else {}
+  if where[0]:
+    cut['expert'] = 0
   return jax.shard_map(
       functools.partial(_on_device, config, ways=mesh.shape['expert'],
-                        divided=divides),
-      in_specs=(rows, (P('expert', None, None, 'tensor'),
-                       P('expert', 'tensor', None))),
-      out_specs=(rows, rows),
+                        cut=cut),
+      in_specs=(where, (P('expert', None, None, 'tensor'),
+                        P('expert', 'tensor', None))),
+      out_specs=(where, where),
       # Pallas kernels do not say over which axes their results vary.
       check_vma=config.experts == 'xla')(tokens, kernels)
 
 
 def _on_device(config: model_config.ModelConfig, tokens: Arrays,
-               kernels: Arrays, *, ways: int, divided: bool
+               kernels: Arrays, *, ways: int, cut: Mapping[str, int]
               ) -> tuple[jax.Array, jax.Array]:
-  """The part of `_on_mesh` of one device, whose tokens are others than those
-  of its neighbours along `expert` only if they are `divided`."""
-  chosen = _choose(config, *tokens)
+  """The part of `_on_mesh` of one device. `cut` has the axes of the mesh along
+  which its neighbours have other tokens, and which axis of x_BTD that is."""
+  all_ = chosen = _choose(config, *tokens)
   # Gradients are summed over the devices where a value becomes theirs: here,
   # and not in a portion of `_run`, which some of them skip.
   own = functools.partial(jax.lax.pcast, to='varying')
-  if divided:
-    all_ = [jax.lax.all_gather(own(x, 'tensor'), 'expert', tiled=True)
-            for x in chosen]
+  for name in ('tensor', 'expert'):
+    one = (functools.partial(jax.lax.all_gather, axis=cut[name], tiled=True)
+           if name in cut else own)
+    all_ = [one(x, name) for x in all_]
+  if 'expert' in cut:
     kernels = [own(x, ('data', 'fsdp')) for x in kernels]
-  else:
-    all_ = [own(x, ('expert', 'tensor')) for x in chosen]
   first = jax.lax.axis_index('expert') * len(kernels[0])
   out_BTD = _run(config, all_, kernels, ways=ways, first=first).astype(
       config.dtype)
-  if divided:
-    out_BTD = jax.lax.psum_scatter(out_BTD, 'expert', tiled=True)
-  else:
-    out_BTD = jax.lax.psum(out_BTD, 'expert')
   # Over `tensor` lie the features within each expert.
-  return jax.lax.psum(out_BTD, 'tensor'), chosen[-1]
+  for name in ('expert', 'tensor'):
+    out_BTD = (jax.lax.psum_scatter(out_BTD, name, tiled=True,
+                                    scatter_dimension=cut[name])
+               if name in cut else jax.lax.psum(out_BTD, name))
+  return out_BTD, chosen[-1]
 
 
 def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
@@ -200,6 +204,12 @@ def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
                                       config.num_experts)
 
 
+def portions(pairs: int, ways: int) -> int:
+  """In how many portions a device does its pairs: each as large as its equal
+  share, or less where that is much memory."""
+  return max(ways, -(-pairs // _PAIRS))
+
+
 def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
          ways: int = 1, first: jax.Array | int = 0) -> jax.Array:
   """Sum over some experts of what they make of their tokens, in float32.
@@ -208,42 +218,115 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
     config: of the model.
     chosen: see `_choose`; experts that are not here add nothing.
     kernels: up_ED2F and down_EFD of the experts that are.
-    ways: the pairs are done in so many portions, of which those that hold
-      none are skipped: all tokens could choose the experts of one device, but
-      memory and time should be those of an equal share.
+    ways: on how many devices experts lie. The pairs are done in `portions`,
+      of which those that hold none are skipped: all tokens could choose the
+      experts of one device, but memory and time should be those of its share.
     first: number of the first expert that is here.
   """
-  (x_BTD, weight_BTC, expert_BTC), (up_ED2F, down_EFD) = chosen, kernels
-  product = kernels_lib.RAGGED[config.experts]
-  act = ACTIVATIONS[config.activation]
-  E, D = up_ED2F.shape[:2]
-  C = expert_BTC.shape[-1]
-  x_MD, weight_R = x_BTD.reshape(-1, D), weight_BTC.reshape(-1)
+  x_BTD, weight_BTC, expert_BTC = chosen
+  E, D = kernels[0].shape[:2]
+  # The last row, of zeros, is for pairs whose expert is elsewhere: so they
+  # need no mask. They come last, and go with the last expert.
+  x_MD = jnp.pad(x_BTD.reshape(-1, D), ((0, 1), (0, 0)))
   here_R = expert_BTC.reshape(-1) - first
   here_R = jnp.where((here_R >= 0) & (here_R < E), here_R, E)
-  size = -(-here_R.size // ways)
-  order_R = jnp.pad(jnp.argsort(here_R), (0, ways * size - here_R.size))
+  order_R = jnp.argsort(here_R)
+  token_R = jnp.where(here_R[order_R] < E, order_R // expert_BTC.shape[-1],
+                      len(x_MD) - 1)
+  count = portions(here_R.size, ways)
+  size = -(-here_R.size // count)
+  cut = lambda x_R, empty: jnp.pad(
+      x_R, (0, count * size - x_R.size), constant_values=empty
+  ).reshape(count, size)
   end_E = (here_R[:, None] <= jnp.arange(E)).sum(0)
+  start_N = jnp.arange(count) * size
+  pairs = _Pairs(
+      start_N < end_E[-1], cut(token_R, len(x_MD) - 1),
+      jnp.diff(jnp.clip(end_E.at[-1].set(count * size) - start_N[:, None],
+                        0, size), prepend=0))
+  weight_NR = cut(weight_BTC.reshape(-1)[order_R], 0)
+  out_MD = _sum(config, x_MD, weight_NR, tuple(kernels), pairs)
+  return out_MD[:-1].reshape(x_BTD.shape)
 
-  def add(out_MD, start):
-    pair_R = jax.lax.dynamic_slice_in_dim(order_R, start, size)
-    count_E = jnp.diff(jnp.clip(end_E - start, 0, size), prepend=0)
-    live_R1 = (jnp.arange(size) < count_E.sum())[:, None]
-    # Masked on both sides: what lies beyond the last group is undefined.
-    x_RD = jnp.where(live_R1, x_MD[pair_R // C], 0)
-    up_R2F = product(x_RD, up_ED2F.reshape(E, D, -1), count_E,
-                     preferred_element_type=x_RD.dtype).reshape(size, 2, -1)
-    y_RD = product(act(up_R2F[:, 0]) * up_R2F[:, 1], down_EFD, count_E,
-                   preferred_element_type=jnp.float32)
-    y_RD = jnp.where(live_R1, y_RD, 0) * weight_R[pair_R, None]
-    return out_MD.at[pair_R // C].add(y_RD)
 
-  @jax.checkpoint
-  def step(out_MD, start):
-    return jax.lax.cond(start < end_E[-1], add, lambda out, _: out,
-                        out_MD, start), None
+class _Pairs(NamedTuple):
+  """Pairs in N portions: whether a portion holds `any`, the row of each one's
+  token, how many an expert has."""
 
-  out_MD = add(jnp.zeros(x_MD.shape, jnp.float32), 0)
-  if ways > 1:
-    out_MD, _ = jax.lax.scan(step, out_MD, jnp.arange(1, ways) * size)
-  return out_MD.reshape(x_BTD.shape)
+  any_N: jax.Array
+  token_NR: jax.Array
+  count_NE: jax.Array
+
+
+def _experts(config: model_config.ModelConfig, count_E: jax.Array,
+             x_RD: jax.Array, weight_R: jax.Array, kernels: Arrays
+            ) -> jax.Array:
+  """What experts make of rows that lie by expert, weighted, in float32."""
+  product = kernels_lib.RAGGED[config.experts]
+  up_ED2F, down_EFD = kernels
+  up_R2F = product(x_RD, up_ED2F.reshape(*up_ED2F.shape[:2], -1), count_E,
+                   preferred_element_type=x_RD.dtype)
+  gate_RF, value_RF = jnp.split(up_R2F, 2, axis=-1)
+  return weight_R[:, None] * product(
+      ACTIVATIONS[config.activation](gate_RF) * value_RF, down_EFD, count_E,
+      preferred_element_type=jnp.float32)
+
+
+def _sum(config: model_config.ModelConfig, x_MD: jax.Array,
+         weight_NR: jax.Array, kernels: Arrays, pairs: _Pairs) -> jax.Array:
+  """out_MD, summed over all portions; one alone keeps what its gradient needs,
+  of several each is made again."""
+  if len(weight_NR) > 1:
+    return _sum_portions(config, x_MD, weight_NR, kernels, pairs)
+  token_R = pairs.token_NR[0]
+  y_RD = _experts(config, pairs.count_NE[0], x_MD.at[token_R].get(**_INSIDE),
+                  weight_NR[0], kernels)
+  return jnp.zeros_like(x_MD, jnp.float32).at[token_R].add(y_RD, **_INSIDE)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sum_portions(config, x_MD, weight_NR, kernels, pairs):
+  """`_sum`. Its gradient is by hand, since that of `lax.cond` makes and adds
+  zeros as large as all kernels for each portion that is skipped."""
+  def add(out_MD, portion):
+    weight_R, (_, token_R, count_E) = portion
+    return out_MD.at[token_R].add(
+        _experts(config, count_E, x_MD.at[token_R].get(**_INSIDE), weight_R,
+                 kernels), **_INSIDE)
+
+  def step(out_MD, portion):
+    return jax.lax.cond(portion[1].any_N, add, lambda out_MD, _: out_MD,
+                        out_MD, portion), None
+  return jax.lax.scan(step, jnp.zeros_like(x_MD, jnp.float32),
+                      (weight_NR, pairs))[0]
+
+
+def _sum_fwd(config, *args):
+  return _sum_portions(config, *args), args
+
+
+def _sum_bwd(config, args, grad_MD):
+  x_MD, weight_NR, kernels, pairs = args
+
+  def add(grads, portion):
+    weight_R, (_, token_R, count_E) = portion
+    pull = jax.vjp(
+        functools.partial(_experts, config, count_E),
+        x_MD.at[token_R].get(**_INSIDE), weight_R, kernels)[1]
+    x_RD, weight_R, more = pull(grad_MD.at[token_R].get(**_INSIDE))
+    total_MD, total = grads
+    return (total_MD.at[token_R].add(x_RD.astype(jnp.float32), **_INSIDE),
+            jax.tree.map(jnp.add, total, more)), weight_R
+
+  def step(grads, portion):
+    return jax.lax.cond(
+        portion[1].any_N, add,
+        lambda grads, portion: (grads, jnp.zeros_like(portion[0])),
+        grads, portion)
+  (total_MD, total), grad_NR = jax.lax.scan(
+      step, (jnp.zeros_like(x_MD, jnp.float32),
+             jax.tree.map(jnp.zeros_like, kernels)), (weight_NR, pairs))
+  return total_MD.astype(x_MD.dtype), grad_NR, total, None
+
+
+_sum_portions.defvjp(_sum_fwd, _sum_bwd)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+from jax import ad_checkpoint
 import jax.numpy as jnp
 
 from agentrl.models import attention
@@ -26,15 +27,22 @@ from agentrl.models import mesh
 from agentrl.models import moe
 
 Params = Any
+_REMAT = {  # what is kept of a layer, beside its input
+    'full': jax.checkpoint_policies.nothing_saveable,
+    'attention': jax.checkpoint_policies.save_only_these_names(
+        kernels.ATTENDED),
+    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 _ALL = 2**31 - 1  # window of a global layer among local ones
 
 
 class Kind(NamedTuple):
   """What a layer is told beside its weights: `window` [tokens] that it sees,
-  None for all, and `rate` of its rotary embedding."""
+  None for all, `rate` of its rotary embedding, its `layer` of a stacked cache.
+  """
 
   window: jax.Array | int | None
   rate: jax.Array
+  layer: tuple[jax.Array, ...] = ()
 
 
 def kinds(config: model_config.ModelConfig) -> list[Kind]:
@@ -98,13 +106,14 @@ class Attention(nn.Module):
     within = lambda at_BS: attention.within(
         seen, kind.window, positions_BT, at_BS)
     if cache is not None:
-      cache = cache_lib.write(*cache, k, v, positions_BT)
+      cache = cache_lib.write(*cache, k, v, positions_BT, layer=kind.layer)
       out_BTNH = attention.attend(
-          q, *cache, within(jnp.arange(seen.shape[-1])[None]))
+          q, *(x[kind.layer] for x in cache),
+          within(jnp.arange(seen.shape[-1])[None]))
     elif c.attention == 'xla':
-      out_BTNH = attention.attend_causal(
+      out_BTNH = ad_checkpoint.checkpoint_name(attention.attend_causal(
           q, jnp.transpose(k, (0, 2, 3, 1)), jnp.swapaxes(v, 1, 2),
-          within(positions_BT))
+          within(positions_BT)), kernels.ATTENDED)
     else:
       out_BTNH = kernels.ATTEND[c.attention](q, k, v, seen)
     flat = out_BTNH.reshape(*x_BTD.shape[:2], -1)
@@ -131,20 +140,24 @@ class Layer(nn.Module):
   config: model_config.ModelConfig
 
   @nn.compact
-  def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               seen: jax.Array, kind: Kind, cache: Any
-               ) -> tuple[jax.Array, Any]:
+  def __call__(self, carry: tuple[jax.Array, Any], positions_BT: jax.Array,
+               seen: jax.Array, kind: Kind
+               ) -> tuple[tuple[jax.Array, Any], None]:
+    """`carry` is x_BTD and the cache, of this layer or stacked."""
     c = self.config
+    x_BTD, cache = carry
     norm = lambda name, x_BTD: RMSNorm(c, name=name)(x_BTD)
     after = norm if c.post_norm else lambda name, x_BTD: x_BTD
     read_BTD, cache = Attention(c, name='attention')(
-        norm('attention_norm', x_BTD), positions_BT, seen, kind, cache)
-    x_BTD += after('attention_post_norm', read_BTD)
+        mesh.by_rows(norm('attention_norm', x_BTD)), positions_BT, seen, kind,
+        cache)
+    x_BTD += after('attention_post_norm', mesh.by_tokens(read_BTD))
     normed_BTD = norm('mlp_norm', x_BTD)
     new_BTD = (moe.Moe(c, name='moe')(normed_BTD, positions_BT >= 0)
-               if c.num_experts else Mlp(c, name='mlp')(normed_BTD))
-    x_BTD += after('mlp_post_norm', new_BTD)
-    return mesh.by_rows(x_BTD), cache
+               if c.num_experts
+               else Mlp(c, name='mlp')(mesh.by_rows(normed_BTD)))
+    x_BTD += after('mlp_post_norm', mesh.by_tokens(new_BTD))
+    return (x_BTD, cache), None
 
 
 class Transformer(nn.Module):
@@ -163,14 +176,14 @@ class Transformer(nn.Module):
       self.smear = _dense(c, c.d_model, None)
     layer = Layer
     if c.remat != 'none':
-      policy = getattr(jax.checkpoint_policies, model_config.REMAT[c.remat])
       # Else XLA merges what is made again with what was; in a scan it cannot.
-      layer = nn.remat(Layer, policy=policy, prevent_cse=not c.scan_layers)
+      layer = nn.remat(Layer, policy=_REMAT[c.remat],
+                       prevent_cse=not c.scan_layers)
     if c.scan_layers:
       self.layers = nn.scan(
           layer, variable_axes={'params': 0, moe.COLLECTION: 0},
           split_rngs={'params': True}, length=c.num_layers,
-          in_axes=(nn.broadcast, nn.broadcast, 0, 0), out_axes=0)(c)
+          in_axes=(nn.broadcast, nn.broadcast, 0))(c)
     else:
       self.layers = [layer(c) for _ in range(c.num_layers)]
     self.final_norm = RMSNorm(c)
@@ -196,7 +209,7 @@ class Transformer(nn.Module):
           cache.ids_BS, ids_BT, positions_BT))
     if segments_BT is not None:  # pads, marked as with a cache
       positions_BT = jnp.where(segments_BT > 0, positions_BT, -1)
-    x_BTD = mesh.by_rows(self._embed(ids_BT, positions_BT, cache))
+    x_BTD = mesh.by_tokens(self._embed(ids_BT, positions_BT, cache))
     if cache is not None:
       seen = jnp.arange(cache.length) <= positions_BT[..., None]
     elif self.config.attention == 'xla':
@@ -231,22 +244,19 @@ class Transformer(nn.Module):
   def _run(self, x_BTD, positions_BT, seen, cache):
     layers = kinds(self.config)
     if self.config.scan_layers:
-      stacked = None
-      if cache is not None:
-        stacked = (jnp.stack(cache.k), jnp.stack(cache.v))
       kind = jax.tree.map(lambda *each: jnp.stack(each), *layers)
-      x_BTD, stacked = self.layers(x_BTD, positions_BT, seen, kind, stacked)
-      if cache is not None:
-        cache = cache._replace(k=tuple(jnp.unstack(stacked[0])),
-                               v=tuple(jnp.unstack(stacked[1])))
-      return x_BTD, cache
-    new = []
-    for i, (layer, kind) in enumerate(zip(self.layers, layers)):
-      old = None if cache is None else (cache.k[i], cache.v[i])
-      x_BTD, kept = layer(x_BTD, positions_BT, seen, kind, old)
-      new.append(kept)
+      kind = kind._replace(layer=(jnp.arange(len(layers)),))
+      kept = None if cache is None else cache_lib.stacked(cache)[:2]
+      (x_BTD, kept), _ = self.layers((x_BTD, kept), positions_BT, seen, kind)
+    else:
+      new = []
+      for i, (layer, kind) in enumerate(zip(self.layers, layers)):
+        old = None if cache is None else (cache.k[i], cache.v[i])
+        (x_BTD, old), _ = layer((x_BTD, old), positions_BT, seen, kind)
+        new.append(old)
+      kept = None if cache is None else zip(*new)
     if cache is not None:
-      k, v = zip(*new)
+      k, v = kept
       cache = cache._replace(k=k, v=v)
     return x_BTD, cache
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from typing import Any
 
 import jax
@@ -52,7 +53,7 @@ def devices(topology: str) -> tuple[Chip, list[Any]]:
     ValueError: no such slice, or libtpu is not installed.
   """
   kind, _, shape = topology.partition(':')
-  if kind not in CHIPS or not shape.replace('x', '').isdigit():
+  if kind not in CHIPS or not re.fullmatch(r'\d+(x\d+)*', shape):
     raise ValueError(
         f'--topology must be a chip and a shape, as v5p:8x8x16, got '
         f'{topology!r}.' + resolve.hint(kind, CHIPS))

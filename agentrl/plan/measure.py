@@ -95,7 +95,7 @@ def _needs(program: programs.Program, temporary: int, costs: hlo.Costs,
 
 def _too_large(error: Exception) -> int:
   """Bytes that a program would have used."""
-  found = re.search(r'Used ([\d.]+)([KMGT]) of', str(error))
+  found = re.search(r'(?:Used |temporaries \()([\d.]+)([KMGT])', str(error))
   if not found:
     raise error
   return int(float(found[1]) * 1024 ** (' KMGT'.index(found[2])))

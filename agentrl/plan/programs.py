@@ -19,6 +19,9 @@ import ml_collections
 from agentrl import resolve
 from agentrl import sharding
 from agentrl.models import config as model_config
+from agentrl.models import flops
+from agentrl.models import mesh as mesh_lib
+from agentrl.models import moe
 from agentrl.models import transformer
 from agentrl.rl import losses
 from agentrl.rl import train as rl_train
@@ -136,9 +139,9 @@ def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
       'update', update.lower(state, batch, frozen),
       {'parameters': per_device((state.params, frozen)),
        'optimiser': per_device(state.opt_state), 'batch': per_device(batch)},
-      mesh.size, 3 * forward_flops(model, *shape, picked=1.0),
+      mesh.size, 3 * flops.forward(model, *shape, picked=1.0),
       shape[0] // config.micro_rows, math.prod(shape),
-      branches=_branches(model, mesh))
+      branches=_branches(model, mesh, config.micro_rows, shape[1]))
 
 
 def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
@@ -165,21 +168,26 @@ def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
     if name == 'prefill':
       tokens = lowered.args_info[0][3].shape[1]
     burst = 1 if name == 'prefill' else engine.burst
-    flops = rows * burst * tokens * per_token_flops(
+    needed = rows * burst * tokens * flops.token(
         model, sampler.length, picked=float(name == 'decode'))
-    found.append(Program(f'{side} {name}', lowered, held, mesh.size, flops,
+    found.append(Program(f'{side} {name}', lowered, held, mesh.size, needed,
                          burst, rows * tokens * burst, sampler.slots,
-                         _branches(model, mesh)))
+                         _branches(model, mesh, rows, tokens)))
   return found
 
 
-def _branches(model: model_config.ModelConfig, mesh: jax.sharding.Mesh
-             ) -> dict[str, float]:
-  """Where experts are in equal use, each device has a little more or less than
-  one portion of the pairs: the slower ones run one of those that may be
-  skipped."""
+def _branches(model: model_config.ModelConfig, mesh: jax.sharding.Mesh,
+              rows: int, tokens: int) -> dict[str, float]:
+  """How many of the portions of experts are not skipped: where experts are in
+  equal use, each device has a little more or less than its share of the pairs,
+  so the slower ones run one portion more."""
+  if not model.num_experts:
+    return {}
   ways = mesh.shape['expert']
-  return {'/moe/': 1 / (ways - 1)} if model.num_experts and ways > 1 else {}
+  if mesh_lib.divides(mesh, rows):
+    rows //= mesh.shape['data'] * mesh.shape['fsdp']
+  count = moe.portions(rows * tokens * model.experts_per_token, ways)
+  return {'/moe/': min(1.0, 1 / ways + 1 / count)}
 
 
 def _init(model: model_config.ModelConfig) -> Any:
@@ -190,23 +198,3 @@ def per_device(tree: Any) -> int:
   """Bytes of a tree of shapes with shardings, on one device."""
   return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
              for x in jax.tree.leaves(tree))
-
-
-def forward_flops(model: model_config.ModelConfig, rows: int, length: int, *,
-                  picked: float) -> float:
-  """FLOPs of a forward pass over causal rows; `picked`: share with logits."""
-  return rows * length * per_token_flops(model, length / 2, picked=picked)
-
-
-def per_token_flops(model: model_config.ModelConfig, seen: float, *,
-                    picked: float) -> float:
-  """FLOPs of a token that sees so many keys: products alone."""
-  m = model
-  heads = 2 * (m.num_heads + m.num_kv_heads) * m.head_dim * m.d_model
-  mlp = 3 * m.d_model * m.d_ff * max(1, m.experts_per_token)
-  router = m.d_model * m.num_experts
-  attention = 2 * m.num_heads * m.head_dim * seen
-  return 2 * (m.num_layers * (heads + mlp + router + attention)
-              + picked * m.vocab_size * m.d_model)
-
-

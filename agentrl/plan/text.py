@@ -64,8 +64,9 @@ def _work(all_needs: Sequence[measure.Needs], chip: chips.Chip
             f'{x.tokens / fast:,.0f}')
   yield from _table([
       ('a device', 'TFLOP', 'of the model', 'GB moved*', 'compute s',
-       'send s', 'step s', 'MFU', 'tokens/s at best'), *map(row, all_needs)])
+       'send s', 'step s', 'MFU', 'tokens/s**'), *map(row, all_needs)])
   yield '* bodies of loops once, as the compiler counts'
+  yield '** of all its devices together, at best'
 
 
 def _collectives(all_needs: Sequence[measure.Needs]) -> Iterator[str]:
@@ -78,30 +79,51 @@ def _collectives(all_needs: Sequence[measure.Needs]) -> Iterator[str]:
 
 def advice(all_needs: Sequence[measure.Needs], found: measure.Fit,
            config: Mapping[str, Any]) -> Iterator[str]:
-  """What would make it fit, most effective first."""
-  update = all_needs[0]
-  over = max(found.peaks.values()) - found.hbm
-  state = update.held['parameters'] + update.held['optimiser']
-  mesh = config['mesh']
-  if state > found.hbm / 4:
-    yield (f'mesh.fsdp={mesh["fsdp"]} holds {state / _GB:.1f} GB of state a '
-           f'device: {2 * mesh["fsdp"]} would hold {state / 2 / _GB:.1f}')
-  if update.temporary > found.hbm / 4:
-    if config['model'].get('remat', 'none') == 'none':
-      yield 'model.remat=full keeps one state a layer in place of all'
-    ways = mesh['data'] * mesh['fsdp'] * mesh.get('expert', 1)
-    rows, now = config['micro_rows'], update.temporary / _GB
-    if rows > ways:
-      yield (f'micro_rows={rows}: {ways} is the least for this mesh, with '
-             f'about {now * ways / rows:.1f} of {now:.1f} GB of temporaries')
-    else:
-      yield (f'micro_rows={rows} is the least already: a larger mesh.tensor '
-             f'(now {mesh["tensor"]}), or rows of half the length, with about '
-             f'{now / 2:.1f} of {now:.1f} GB of temporaries')
-  if found.slot:
-    slots = config['sampler']['slots']
-    yield (f'sampler.slots={slots}: each one less saves {found.slot / _GB:.2f} '
-           f'GB, {over / _GB:.1f} GB are over' + (
-               f'; {found.slots} fit' if found.slots > 0 else
-               ': none fits. Make an engine larger (sampler_mesh)'))
+  """What would make it fit: what saves most comes first, more chips last."""
+  ways = [*_of_update(all_needs[0], found, config),
+          *_of_engines(found, config)]
+  for _, text in sorted(ways, reverse=True):
+    yield text
   yield 'a topology with more chips, with mesh.fsdp as many times as large'
+
+
+def _of_update(update: measure.Needs, found: measure.Fit,
+               config: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
+  """(bytes a device that it saves, about; what to do)."""
+  mesh, now = config['mesh'], update.temporary
+  state = update.held['parameters'] + update.held['optimiser']
+  yield state / 2, (
+      f'mesh.fsdp={mesh["fsdp"]} holds {state / _GB:.1f} GB of state a '
+      f'device: {2 * mesh["fsdp"]} would hold {state / 2 / _GB:.1f}')
+  if found.peaks['update'] <= found.hbm:
+    return
+  layers = config['model']['num_layers']
+  if config['model'].get('remat', 'none') == 'none':
+    yield now * (1 - 1 / layers), (
+        'model.remat=full keeps one state a layer in place of all')
+  ways = mesh['data'] * mesh['fsdp'] * mesh.get('expert', 1)
+  rows = config['micro_rows']
+  if rows > ways:
+    yield now * (1 - ways / rows), (
+        f'micro_rows={rows}: {ways} is the least for this mesh, with '
+        f'about {now * ways / rows / _GB:.1f} of {now / _GB:.1f} GB of '
+        'temporaries')
+  else:
+    yield now / 2, (
+        f'micro_rows={rows} is the least already: a larger mesh.tensor '
+        f'(now {mesh["tensor"]}), or rows of half the length, with about '
+        f'{now / 2 / _GB:.1f} of {now / _GB:.1f} GB of temporaries')
+
+
+def _of_engines(found: measure.Fit, config: Mapping[str, Any]
+               ) -> Iterator[tuple[float, str]]:
+  """As `_of_update`, where there are engines that are too large."""
+  over = found.peaks.get('rollout', 0) - found.hbm
+  if over > 0:
+    slots = config['sampler']['slots']
+    fewer = slots - max(found.slots, 1)
+    yield fewer * found.slot, (
+        f'sampler.slots={slots}: each one less saves {found.slot / _GB:.2f} '
+        f'GB, {over / _GB:.1f} GB are over' + (
+            f'; {found.slots} fit' if found.slots > 0 else
+            ': none fits. Make an engine larger (sampler_mesh)'))

@@ -192,10 +192,13 @@ def decode(params: Any, cache: cache_lib.Cache, rows: Rows, last_B: jax.Array,
     return (t + 1, part, new_B, left_B, ids_BT.at[:, t].set(new_B),
             logp_BT.at[:, t].set(jnp.where(active_B, logp_B, 0.0)))
 
+  part = cache_lib.take(cache, rows.slot_B, span)
+  if spec.model.scan_layers:  # once a burst, not once a token
+    part = cache_lib.stacked(part)
   _, part, _, _, ids_BT, logp_BT = jax.lax.while_loop(
       lambda carry: (carry[0] < spec.burst) & (carry[3] > 0).any(), body,
-      (0, cache_lib.take(cache, rows.slot_B, span), last_B, rows.count_B,
-       blank_BT, jnp.zeros(blank_BT.shape, jnp.float32)))
+      (0, part, last_B, rows.count_B, blank_BT,
+       jnp.zeros(blank_BT.shape, jnp.float32)))
   positions_BT = _positions(rows.start_B, ids_BT != spec.pad_id)
   cache = _put(cache, part, rows.slot_B, positions_BT, spec)
   return cache, ids_BT, logp_BT

@@ -81,10 +81,12 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
     def body(i, carry):
       return _merge(carry, grad_fn(part(i)))
 
-    shape = jax.eval_shape(grad_fn, part(0))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
-    (loss, metrics), grads = jax.lax.fori_loop(
-        0, count, body, zeros)
+    if filled_M.size == 1:  # a sum of parts is as large as their gradients
+      (loss, metrics), grads = grad_fn(part(0))
+    else:
+      shape = jax.eval_shape(grad_fn, part(0))
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+      (loss, metrics), grads = jax.lax.fori_loop(0, count, body, zeros)
     deltas, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, deltas)
     metrics = {**metrics, 'loss': loss, 'grad_norm': optax.tree.norm(grads),

@@ -8,8 +8,7 @@ What it needs of TPUs, without one:
   python scripts/plan.py --config=configs/grpo/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Not compiled yet, and no script joins several hosts yet; figures of its sisters:
-BUILD.md, "Planned for the pod".
+Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
 """
 
 import ml_collections
@@ -27,14 +26,14 @@ def get_config() -> ml_collections.ConfigDict:
   c.user = 'runs/qwen3_30b/user_sft'
   c.model = models.MODELS['qwen3_30b_a3b'] | models.LONG
   c.user_model = models.MODELS['qwen3_30b_a3b'] | models.LONG
-  c.mesh = dict(data=2, fsdp=4, tensor=2, expert=4)
+  c.mesh = dict(data=1, fsdp=16, tensor=2, expert=2)
   c.sampler_mesh = dict(data=16, fsdp=1, tensor=4, expert=1)
   c.total_steps = 200
   c.group = 64
   c.wave = 12  # more than `tasks`, because groups of one reward are dropped
   c.limits = dict(max_steps=200, max_errors=10)
   # As in tau2-bench no earlier thinking is seen: each turn is a sequence.
-  c.sampler = dict(slots=16, length=32_768, max_new=8192, temperature=1.0,
+  c.sampler = dict(slots=8, length=32_768, max_new=8192, temperature=1.0,
                    history_thinking='strip')
   c.user_sampler = dict(c.sampler)
   c.loss_kw = dict(clip_low=0.4, clip_high=0.4)

@@ -25,7 +25,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.tokenizer = ''
   c.init_from = 'runs/qwen3_30b/published'
   c.model = models.MODELS['qwen3_30b_a3b'] | models.LONG
-  c.mesh = dict(data=1, fsdp=4, tensor=2, expert=8)
+  c.mesh = dict(data=1, fsdp=16, tensor=2, expert=2)
   c.batch_size = c.micro_rows = 32
   c.length = 32_768
   c.history_thinking = 'strip'  # as in GRPO; nothing where nobody thought

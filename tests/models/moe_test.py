@@ -101,6 +101,11 @@ def test_portions_that_hold_nothing_are_skipped_and_no_other(first, skewed):
   assert (np.abs(want[0][1]).max() > 0.1) == (not skewed or first == 4)
 
 
+def test_a_portion_is_a_share_or_what_memory_allows():
+  assert moe.portions(14, 4) == 4
+  assert moe.portions(2**19, 2) == 8
+
+
 def test_balance_worked_numbers():
   even = moe.Routing(np.full((2, 4), 3.0), np.full((2, 4), 1.5), 6)
   assert moe.balance_loss(even) == 2  # two experts a token

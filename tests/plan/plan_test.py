@@ -60,7 +60,5 @@ def test_a_plan_of_grpo(tmp_path):
 def test_what_cannot_be_planned_is_refused():
   found = run('eval/builtin.py', '--topology=v5e:2x2')
   assert 'Only configs of SFT' in found.stderr
-  found = run('sft/builtin.py', '--topology=v9:2x2')
-  assert "--topology must be a chip and a shape, as v5p:8x8x16" in found.stderr
   found = run('sft/builtin.py', '--topology=v5e:2x2')
   assert 'config.model must give the whole shape' in found.stderr

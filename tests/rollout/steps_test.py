@@ -1,9 +1,14 @@
 """The sampler: the distribution it says, and never a pad."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agentrl.models import cache as cache_lib
+from agentrl.models import config as model_config
+from agentrl.models import transformer
 from agentrl.rollout import steps
 
 LOGITS = jnp.log(jnp.array([0.3, 0.1, 0.4, 0.2]))  # id 0 is the pad
@@ -54,3 +59,32 @@ def test_what_has_no_probability_is_not_drawn():
   ids_B, logp_B = draw(1000, 1.0, jnp.array([5.0, -jnp.inf, 1.0, -jnp.inf]))
   assert set(ids_B.tolist()) == {2}
   assert np.isfinite(logp_B).all()
+
+
+def sampled(model, params):
+  """The cache, ids and log-probabilities after a prefill and a burst."""
+  cache = cache_lib.empty(model, 3, 12)
+  spec = steps.Spec(model, burst=4, stop_id=-1, pad_id=0,
+                    place=steps.place(cache, params))
+  rows = steps.Rows(np.array([2, 0, 3]), np.arange(3), np.zeros(3, np.int32),
+                    np.array([5, 3, 0]))  # the last row is none
+  ids_BT = np.random.default_rng(0).integers(2, 9, (3, 5))
+  cache = steps.prefill(params, jax.device_put(cache, spec.place), rows, ids_BT,
+                        spec=spec, span=12)
+  rows = rows._replace(start_B=rows.count_B, count_B=np.array([4, 2, 0]))
+  return jax.device_get(steps.decode(
+      params, cache, rows, ids_BT[:, -1], np.float32(1), spec=spec, span=12))
+
+
+def test_layers_that_are_scanned_sample_what_unrolled_ones_do():
+  model = model_config.ModelConfig(9, 3, 8, 2, 1, 4, 8, 12)
+  plain = jax.tree.map(
+      lambda x: 1.5 * x, transformer.init(model, jax.random.key(0)))
+  params = {k: v for k, v in plain.items() if not k.startswith('layers_')}
+  params['layers'] = jax.tree.map(
+      lambda *each: jnp.stack(each), *(plain[f'layers_{i}'] for i in range(3)))
+  scanned = dataclasses.replace(model, scan_layers=True)
+  found, want = sampled(scanned, params), sampled(model, plain)
+  assert len(set(want[1].ravel())) > 3  # a pad, and what was drawn
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5),
+               found, want)
