@@ -1,6 +1,7 @@
 """The certificate of a task: what was executed to trust its checker.
 
-The gold run must pass in every wording; doing nothing, refusing and handing
+The gold run must pass in every wording, and with its demands in another order
+where that leads to the same state; doing nothing, refusing and handing
 over must fail, unless handing over is the task; every mutant of the gold run
 (see `mutants.py`) must fail; and the checker must give a verdict on all of
 them, for one that raises on a bad run would hide it.
@@ -38,7 +39,8 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
     seed: of wordings and mutated values.
 
   Returns:
-    gold: verdict of each wording; floors: verdict of each way to give up;
+    gold: verdict of each wording; orders: of each other order of demands;
+    floors: verdict of each way to give up;
     mutants, killed, equivalent: counts; survivors: names; score: killed share
     of the mutants that are not equivalent; problems: all that speaks against
     the task, in words; fingerprint: of the environment it holds for.
@@ -46,14 +48,17 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
   rng = random.Random(seed)
   golds = [replay.render(script, rng) for _ in range(WORDINGS)]
   golds.append(_reworded(script, golds[0]))
+  orders = _reordered(env, task, script, golds[0])
   floors = _floors(env, task, golds[0])
   changed = list(mutants.make(env, task, golds[0], rng))
-  runs = golds + [moves for _, moves in floors] + [m.moves for m in changed]
+  runs = [*golds, *orders, *(moves for _, moves in floors),
+          *(m.moves for m in changed)]
   try:
     verdicts = iter(_judge(env, task, runs))
   except checkers.CheckerError as e:
     return {'score': 0.0, 'problems': [f'the checker breaks: {e}']}
   gold = list(itertools.islice(verdicts, len(golds)))
+  ordered = list(itertools.islice(verdicts, len(orders)))
   given_up = {}
   for name, _ in floors:
     given_up[name] = given_up.get(name, False) | next(verdicts)
@@ -61,11 +66,12 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
   survivors = [m.name for m in passed
                if not mutants.is_equivalent(env, task, m, golds[0])]
   killed = len(changed) - len(passed)
-  return {'gold': gold, 'floors': given_up, 'mutants': len(changed),
+  return {'gold': gold, 'orders': ordered, 'floors': given_up,
+          'mutants': len(changed),
           'killed': killed, 'equivalent': len(passed) - len(survivors),
           'survivors': survivors,
           'score': round(killed / max(1, killed + len(survivors)), 4),
-          'problems': _problems(task, gold, given_up, survivors),
+          'problems': _problems(task, gold + ordered, given_up, survivors),
           'fingerprint': fingerprint(env)}
 
 
@@ -78,6 +84,25 @@ def _reworded(script: Sequence[replay.Beat], gold: Moves) -> Moves:
     found.append(dataclasses.replace(move, content=others[0])
                  if others and not beat['call'] else move)
   return found
+
+
+def _reordered(env: domain.Domain, task: types.Task,
+               script: Sequence[replay.Beat], gold: Moves) -> list[Moves]:
+  """The gold run with its demands in the reverse order, if each call is still
+  taken and the end is the same."""
+  *beats, bye = script
+  demands = [[b for b in beats if b['demand'] == i and not b['opening']]
+             for i in range(bye['demand'], -1, -1)]
+  if len(demands) < 2 or dialogue.TRANSFER in bye['say'][0]:
+    return []  # who is handed over is not served any more
+  (first, *rest), *others = demands
+  turned = [first, *(b for b in beats if b['opening']), *rest,
+            *itertools.chain(*others), bye]
+  moves = replay.render(turned, random.Random(len(turned)))
+  world, played = replay.replay(env, task, moves)
+  same = world.state.changes() == replay.replay(
+      env, task, gold)[0].state.changes()
+  return [moves] if same and not any(m.error for m in played) else []
 
 
 @functools.lru_cache(maxsize=8)
@@ -109,7 +134,8 @@ def _problems(task: types.Task, gold: Sequence[bool],
               ) -> list[str]:
   handed_over = all(d['kind'] == 'transfer' for d in task.meta['demands'])
   allowed = {'transfer'} if handed_over else set()
-  return ([f'the gold run fails in wording {i}'
+  return ([f'the gold run fails in wording {i}' if i <= WORDINGS else
+           'the gold run fails with its demands in another order'
            for i, passed in enumerate(gold) if not passed]
           + [f'it passes to {name}' for name, passed in floors.items()
              if passed and name not in allowed]

@@ -159,17 +159,20 @@ def _script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
   script = []
   for i, demand in enumerate(demands):
     first, *rest = demand.beats
-    beats = [first, *(opening if i == 0 else ()), *rest]
-    script += [_entry(b, i, opens=i > 0 and b is first) for b in beats]
+    script.append(_entry(first, i, opens=i > 0))
+    if i == 0:
+      script += [_entry(b, i, opening=True) for b in opening]
+    script += [_entry(b, i) for b in rest]
   over = demands[-1].kind == 'transfer'
   bye = domain.says('user', *GOODBYE[
       dialogue.TRANSFER if over else dialogue.STOP])
-  return (*script, _entry(bye, len(demands) - 1, opens=False))
+  return (*script, _entry(bye, len(demands) - 1))
 
 
-def _entry(beat: domain.Beat, demand: int, *, opens: bool
-           ) -> Mapping[str, Any]:
-  return {**dataclasses.asdict(beat), 'demand': demand, 'opens': opens}
+def _entry(beat: domain.Beat, demand: int, *, opens: bool = False,
+           opening: bool = False) -> Mapping[str, Any]:
+  return {**dataclasses.asdict(beat), 'demand': demand, 'opens': opens,
+          'opening': opening}
 
 
 def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,

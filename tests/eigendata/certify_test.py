@@ -156,3 +156,18 @@ def test_many_runs_in_one_visit_judge_as_one_run_each(maker):
     one_by_one.append(score.reward == 1)
   assert certify._judge(env, task, runs) == one_by_one
   assert one_by_one[0] and not all(one_by_one)
+
+
+def test_the_order_of_demands_is_free_where_the_end_is_the_same(maker):
+  env, task, intent = drafted(maker, 'dim', 'dark')
+  found = certificate(env, task, intent)
+  assert found['orders'] == [True] and found['problems'] == []
+  calls = [a.name for a in task.criteria.actions if a.info == 'write']
+  strict = f"""def check(changes, events):
+    return {{'in order': before(events, {calls[0]!r}, {calls[1]!r})}}"""
+  found = certificate(env, task, intent, strict)
+  assert found['orders'] == [False] and all(found['gold'])
+  assert 'the gold run fails with its demands in another order' in (
+      found['problems'])
+  env, task, intent = drafted(maker, 'dim', 'sell', kind='transfer')
+  assert certificate(env, task, intent)['orders'] == []
