@@ -45,7 +45,11 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
   if facts['stage'] != 'eval':
     raise ValueError(f'config.feedback={str(folder)!r} is a stage '
                      f'{facts["stage"]!r}: give the folder of an evaluation.')
-  data = metrics.read_json(folder / 'config.json')['config']['data']
+  data = metrics.read_json(folder / 'config.json')['config'].get('data')
+  if not data:
+    raise ValueError(f'config.feedback={str(folder)!r} was not evaluated on '
+                     'tasks of a data stage, so nobody knows their families: '
+                     'give an evaluation with config.data.')
   tasks = {(t.domain, t.id): t
            for t in episodes.tasks(data, 'test', 'feedback')}
   families: dict[str, dict[str, list[int]]] = collections.defaultdict(

@@ -101,6 +101,11 @@ def test_what_has_no_weight_is_not_drawn(maker):
   assert {d.family for s in found for d in s.drafts} == {'sell'}
 
 
-def test_another_stage_is_refused(data):
+def test_another_stage_is_refused(data, tmp_path):
   with pytest.raises(ValueError, match="is a stage 'data'"):
     feedback.read(data)
+  stage = runs.start(tmp_path / 'other', 'eval',
+                     ml_collections.ConfigDict({'domains': ['tau2:retail']}))
+  stage.finish()
+  with pytest.raises(ValueError, match='not evaluated on tasks of a data'):
+    feedback.read(stage.folder)
