@@ -28,7 +28,8 @@ ONE = [('eigendata/builtin.py', None), ('eigendata/evolving.py', 'rounds=0'),
                             ('smollm2_tau2', (None, 'domain=retail,tiny')),
                             ('qwen3_30b_tau2', (None,)),
                             ('qwen3_235b_tau2', (None,))) for arg in args)]
-CHAINS = [('quickstart.py', None), ('quickstart.py', 'domain=lamps,tiny'),
+CHAINS = [('ablation.py', 'variant=few_plans'), ('quickstart.py', None),
+          ('quickstart.py', 'domain=lamps,tiny'),
           ('tau2_telecom.py', 'tiny'), ('smollm2.py', None),
           ('smollm2.py', 'domain=builtin,tiny'),
           ('smollm2.py', 'domain=airline,tiny')]

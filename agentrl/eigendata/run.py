@@ -38,6 +38,8 @@ from agentrl.eigendata import streams as streams_lib
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 
+PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
+
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
@@ -73,9 +75,10 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   if not (run.folder / 'planned.json').exists():
     weights = {'train': config.demands_train, 'test': config.demands_test}
     metrics.write_json(run.folder / 'planned.json', streams_lib.to_json({
-        split: plan(maker, weights[split], config.plan_pairs, split,
-                    failures if split == 'train' else {})
-        for split, count in wanted.items() if count}))
+        split: plan(maker, weights[split], pairs, split, failures_)
+        for split, pairs, failures_ in (('train', config.plan_pairs, failures),
+                                        ('test', PAIRS, {}))
+        if wanted[split]}))
   ledger = maker.ledger
   try:
     with runner as run_all:

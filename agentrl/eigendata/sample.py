@@ -102,11 +102,12 @@ def seed_of(*parts: Any) -> int:
   return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big')
 
 
-def make(m: Maker, stream: streams_lib.Stream, purpose: str,
-         i: int) -> Sample:
+def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
+         validate: bool = True) -> Sample:
   """Sample `i` that a stream makes for a purpose: a shard, a pilot, an audit.
 
-  The name of its task is `purpose` and `i`.
+  The name of its task is `purpose` and `i`. Without `validate` whatever can be
+  played is kept, with no certificate: for ablations alone.
   """
   m.llm.usage.clear()
   plan = stream.plan
@@ -121,7 +122,8 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str,
   try:
     seeds = workers.random_pool(job.env, plan, seed('pool'), database=database,
                                 other_share=m.other_share)
-    task, messages = _write(job, seeds, f'{purpose}-{i:05d}')
+    write = _write if validate else _write_anything
+    task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
   except workers.Rejected as e:
@@ -179,6 +181,22 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
     return task, played[1].messages
   raise workers.Rejected('TrajectoryValidation', verdict.reason,
                          verdict.critique)
+
+
+def _write_anything(job: _Job, seeds: workers.Seeds, name: str
+                    ) -> tuple[types.Task, tuple[types.Message, ...]]:
+  """As `_write`, with the first checker and the first dialogue, unseen."""
+  job.author.llm.stage = 'UserIntent'
+  intent = workers.user_intent(job.author, seeds, job.seed('intent'))
+  task = workers.validate_task(job.env, seeds, intent, name=name,
+                               seed=job.seed('gold'))
+  job.author.llm.stage = 'ValidationFunction'
+  task = workers.write_checker(job.author, job.env, task, intent, critique='',
+                               seed=job.seed('checker', 0, ''))
+  job.author.llm.stage = 'DialogSynthesis'
+  _, end = workers.synthesize(job.author, job.env, task, intent, seeds,
+                              seed=job.seed('dialogue', 0))
+  return task, end.messages
 
 
 def _relabelled(job: _Job, seeds: workers.Seeds, name: str,

@@ -83,14 +83,16 @@ def make(folder: str, shard: Shard) -> None:
   if target.exists():
     return
   stream = streams_lib.read(folder, 'streams.json')[shard.split][shard.stream]
-  config = _config(folder)
-  samples = produce(maker(folder), stream, shard, config['max_tries'],
-                    **config['monitor'])
+  c = _config(folder)
+  samples = produce(
+      maker(folder), stream, shard, c['max_tries'], **c['monitor'],
+      validate=c['validate'] or shard.split == 'test')
   metrics.write_lines(target, map(types.dumps, samples))
 
 
 def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
-            max_tries: float, *, window: int, floor: float) -> Samples:
+            max_tries: float, *, window: int, floor: float,
+            validate: bool = True) -> Samples:
   """Samples in order until the quota is kept, the rejected ones among them.
 
   Args:
@@ -100,10 +102,12 @@ def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
     max_tries: samples for each one that is wanted, at most.
     window: samples that a look at the acceptance takes.
     floor: of the first window's acceptance, below which it ends.
+    validate: see `sample.make`.
   """
   found, kept, seen = [], 0, set()
   for i in range(math.ceil(max_tries * shard.quota)):
-    sample = unless_seen(sample_lib.make(m, stream, shard.name, i), seen)
+    sample = unless_seen(sample_lib.make(
+        m, stream, shard.name, i, validate=validate), seen)
     if sample.worker == 'Budget':
       break
     found.append(sample)

@@ -62,7 +62,7 @@ class Local:
     self._engine = engine_lib.Engine(
         found.model, slots=slots, length=length, max_new=max_tokens,
         stop_id=found.vocab.end, pad_id=found.vocab.pad,
-        temperature=temperature, chunks=(32, 128, 512))
+        temperature=temperature, width=4, chunks=(64, 512))
     self._engine.load(found.params)
     self._lock = threading.Lock()
     self._waiting: list[_Question] = []

@@ -25,7 +25,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.short = 'error'  # if tries are used up; `keep` ends with what there is
   c.drop_flagged = False  # what looks like personal data: only reported
   c.feedback = ''  # an evaluation, whose failures weigh more
-  c.plan_pairs = 64  # synthesis and evaluation plans, at most
+  c.plan_pairs = 64  # synthesis and evaluation plans of `train`, at most
+  c.validate = True  # false keeps all that can be played: for ablations
   # Rounds in which each plan's prompts are revised; 0 for none.
   c.evolve = dict(rounds=0, pilot=10, audit=20, patience=3, target=0.95)
   # A plan stops if its acceptance falls below this share of its first.

@@ -90,7 +90,7 @@ def test_the_gate_rejects_with_a_reason_and_lets_the_rest_pass():
 def test_the_stage_of_built_in_domains_has_the_gate(
     config, tmp_path, monkeypatch):
   make = sample_lib.make
-  def leaky(maker, stream, purpose, number):
+  def leaky(maker, stream, purpose, number, *, validate):
     """Every third sample to train on is one of the test split."""
     if purpose.startswith('test') or number % 3 != 1:
       return make(maker, stream, purpose, number)

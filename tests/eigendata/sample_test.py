@@ -7,6 +7,7 @@ import random
 import pytest
 
 from agentrl.data import episodes
+from agentrl.data import replay
 from agentrl.eigendata import sample as sample_lib
 from agentrl.envs import dialogue
 from agentrl.llm import llm as llm_lib
@@ -139,3 +140,19 @@ def test_demands_of_no_draft_are_rejected(maker, streams):
   found = [sample_lib.make(lost, stream, 'x', i) for i in range(9)]
   assert {s.worker for s in found} <= {'UserIntent', 'RandomPool'}
   assert any(s.reason == 'no such draft' for s in found)
+
+
+def test_without_validation_all_that_can_be_played_is_kept(config, streams):
+  wrong = dict(agent=1.0, checker=1.0, judge=1.0)
+  maker = sample_lib.maker(config(mistakes=wrong))
+  found = [sample_lib.make(maker, s, 'x', i, validate=False)
+           for s in streams(maker) for i in range(4)]
+  assert {s.reason for s in found} <= {'', 'no caller fits'}
+  kept = [s for s in found if s.task]
+  assert kept and all(s.messages and not s.task.certificate for s in kept)
+  env = maker.envs['lamp_shop']
+  scores = []
+  for s in kept:
+    world, _ = replay.replay(env, s.task, replay.moves(s.messages))
+    scores.append(env.score(s.task, world, s.messages, 'user_stop').reward)
+  assert sum(scores) < len(scores) / 2

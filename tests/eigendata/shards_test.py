@@ -56,7 +56,7 @@ def test_callers_that_were_not_found_do_not_count():
 
 def test_a_shard_ends_when_its_stream_falls(monkeypatch):
   flags = iter('1111' '0000' '1111')
-  def make(m, stream, purpose, i):
+  def make(m, stream, purpose, i, *, validate):
     return dataclasses.replace(samples(next(flags))[0], detail=str(i),
                                task=None)
   monkeypatch.setattr(sample_lib, 'make', make)
