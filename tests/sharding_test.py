@@ -122,6 +122,7 @@ def assert_same(meshes, shapes):
   assert found.stdout.strip() == 'same', found.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_experts_on_several_devices_are_those_of_one():
   assert_same([dict(tensor=2, expert=2)], {'moe': SHAPES['qwen3_moe, scanned']})
 

@@ -26,6 +26,7 @@ def plain(q, k, v, segments):
                                  jnp.swapaxes(v, 1, 2), mask)
 
 
+@pytest.mark.slow
 def test_splash_is_the_plain_formula_with_its_gradients(monkeypatch):
   monkeypatch.setattr(kernels, '_BLOCK', 128)  # two of them
   args, segments, to = packed(256)

@@ -39,6 +39,7 @@ def moved(tree, seed=2):
       lambda x: np.float32(x + rng.normal(size=x.shape)), tree)
 
 
+@pytest.mark.slow
 def test_fresh_adapters_change_no_bit():
   want = forward(params())
   for found in (lora.join(params(), adapters(), 2.0),

@@ -28,6 +28,7 @@ def backward(remat):
   return jax.jit(jax.grad(loss)).lower(params).compile()
 
 
+@pytest.mark.slow
 def test_each_policy_keeps_less_than_the_one_before():
   size = {name: backward(name).memory_analysis().temp_size_in_bytes
           for name in model_config.REMAT}

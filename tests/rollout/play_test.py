@@ -140,6 +140,7 @@ def same(a, b):
     np.testing.assert_allclose(x.agent.logp_T, y.agent.logp_T, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_slots_and_company_change_nothing_and_samples_differ():
   tasks = [testing.echo_task(w) for w in ('oak', 'elm') for _ in range(5)]
   limits = dialogue.Limits(max_steps=6)

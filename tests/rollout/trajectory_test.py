@@ -79,7 +79,7 @@ WIDE = dict(smear=2, num_kv_heads=2, rope_theta=100.0)
 
 
 @pytest.mark.parametrize('fields, history', [
-    ({}, 'keep'), (WIDE, 'strip'),
+    ({}, 'keep'), pytest.param(WIDE, 'strip', marks=pytest.mark.slow),
     pytest.param({}, 'template', marks=pytest.mark.slow),
     pytest.param(WIDE, 'keep', marks=pytest.mark.slow),
     pytest.param(dict(scan_layers=True), 'keep', marks=pytest.mark.slow)],

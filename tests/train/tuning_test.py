@@ -75,6 +75,7 @@ def test_only_adapters_are_trained_and_have_optimiser_state():
                                                  (merged, frozen))))
 
 
+@pytest.mark.slow
 def test_adapters_have_the_gradients_of_the_merged_model_in_parts_too():
   model = model_config.ModelConfig(11, 1, 8, 2, 1, 4, 12, 16)
   params = jax.jit(lambda: transformer.init(model, jax.random.key(0)))()

@@ -100,6 +100,7 @@ def test_each_optimiser_learns(name):
   assert losses[-1] < 0.6 * losses[0]
 
 
+@pytest.mark.slow
 def test_muon_orthogonalises_the_kernels_of_layers_alone():
   tx = optimizer.make(name='muon', **{**KW, 'b1': 0.0})
   params = transformer.init(MODEL, jax.random.key(0))
