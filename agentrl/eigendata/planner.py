@@ -98,11 +98,11 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
   """
   sizes = [n for n, weight in enumerate(weights, 1) if weight]
   found: list[Plan] = []
-  critique = 'there was none'
+  critique = ''
   for i in range(pairs * TRIES):
     payload = {
         'domains': {k: list(v) for k, v in families.items()}, 'split': split,
-        'styles': STYLES, 'demands': sizes, 'critique': critique if i else '',
+        'styles': STYLES, 'demands': sizes, 'critique': critique,
         'earlier': [{'domain': p.domain, 'demands': p.demands,
                      'style': p.style, 'families': _names(p)} for p in found]}
     try:
@@ -117,8 +117,11 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
       break
   if not found:
     raise ValueError(f'No plan is left for split {split!r}: demand weights '
-                     f'{tuple(weights)} over families {dict(families)}; the '
-                     f'last critique: {critique}.')
+                     f'{tuple(weights)} over families {dict(families)}. '
+                     + (critique and f'The last one was turned down: '
+                        f'{critique}. ')
+                     + 'Give weights to numbers of demands that a domain has '
+                     'families for, or another planner.')
   return sorted(found, key=lambda p: (
       list(families).index(p.domain), p.demands, list(STYLES).index(p.style),
       p.combinations))

@@ -111,6 +111,12 @@ def load() -> Prompts:
                   for role in FIELDS})
 
 
+class Unrenderable(llm_lib.Rejected):
+  """A template that a job's payload does not suit."""
+
+  reason = 'prompt fails'
+
+
 @dataclasses.dataclass(frozen=True)
 class Author:
   """An LLM, and the prompts it works by."""
@@ -118,7 +124,19 @@ class Author:
   llm: llm_lib.LLM
   prompts: Prompts
 
+  def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
+    """`Prompts.system`.
+
+    Raises:
+      Unrenderable: the template fails on this payload.
+    """
+    try:
+      return self.prompts.system(role, payload)
+    except Exception as e:  # a revision may be any program: whatever it raises
+      raise Unrenderable(
+          f'The prompt of {role} fails on its job: {e!r:.200}') from e
+
   def write(self, role: str, payload: Mapping[str, Any], seed: int) -> Any:
     """What a role answers to one job, in the form of its schema."""
-    return self.llm.complete([self.prompts.system(role, payload)],
+    return self.llm.complete([self.system(role, payload)],
                              schema=SCHEMAS[role], seed=seed).value

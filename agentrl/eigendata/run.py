@@ -9,7 +9,7 @@ and the manifest. Stopped at any time and started again it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import itertools
@@ -45,18 +45,21 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
 
   A run whose budget is used up ends with what it has, and its manifest says so;
-  with `config.short='keep'` so does one whose tries are.
+  with `config.if_short='keep'` so does one whose tries are.
 
   Raises:
     ValueError: a wrong config, or too few samples were good.
     llm.Unavailable: the LLM did not answer.
   """
-  # A wrong config fails here, before anything is written.
-  maker = sample_lib.maker(json.dumps(
-      json.loads(config.to_json_best_effort()), sort_keys=True))
-  if config.short not in ('error', 'keep'):
-    raise ValueError("config.short must be 'error' or 'keep', got "
-                     f'{config.short!r}.')
+  run = runs.start(workdir, 'data', config, {
+      'feedback': config.feedback} if config.feedback else {})
+  if run.done:
+    return
+  maker = shards_lib.maker(str(run.folder))
+  if config.if_short not in ('error', 'keep'):
+    raise ValueError("config.if_short must be 'error' or 'keep', got "
+                     f'{config.if_short!r}: say whether a run that finds too '
+                     'few good tasks fails, or ends with those it has.')
   if maker.ledger.models and config.workers > 1 and (
       resolve.name(config.runner) is not runners.threads):
     raise ValueError(
@@ -66,10 +69,6 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
         'agentrl.eigendata.runners:threads.')
   runner = resolve.call(resolve.name(config.runner), {
       'workers': config.workers, **config.runner_kw})
-  run = runs.start(workdir, 'data', config, {
-      'feedback': config.feedback} if config.feedback else {})
-  if run.done:
-    return
   failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
   if not (run.folder / 'planned.json').exists():
@@ -165,7 +164,8 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       todo = shards_lib.allot(live, missing, split, wave=wave,
                               size=config.shard_size)
       run_all(functools.partial(shards_lib.make, folder), todo,
-              functools.partial(bar.update, missing / len(todo)))
+              functools.partial(_tick, bar, bar.n, missing, len(todo),
+                                itertools.count(1)))
       made = shards_lib.read(folder, todo)
       found += [shards_lib.unless_seen(sample, seen)
                 for sample in shards_lib.interleave(made)]
@@ -175,16 +175,23 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       for shard, samples in zip(todo, made):
         if shards_lib.fell(samples, **config.monitor):
           live.pop(shard.stream, None)
-  enough = config.short == 'keep' or (
+  enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
     reasons = statistics.describe(found)['rejected']
     raise ValueError(
         f'Only {wanted - missing} of {wanted} tasks for {split} after '
         f'{len(found)} samples: '
-        f'{ledger.stopped or "raise config.max_tries, or short=keep"}. '
+        f'{ledger.stopped or "raise config.max_tries, or set if_short=keep"}. '
         f'Rejected: {reasons}.')
   return _named(found, split)
+
+
+def _tick(bar: tqdm.tqdm, start: int, missing: int, shards: int,
+          done: Iterator[int]) -> None:
+  """Shows another shard as done, as if each brought the same."""
+  bar.n = start + missing * next(done) // shards
+  bar.refresh()
 
 
 def _named(samples: Sequence[sample_lib.Sample], split: str

@@ -129,7 +129,8 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
   except llm_lib.Rejected as e:
-    why = {'worker': e.stage, 'reason': e.reason, 'detail': e.detail}
+    why = {'worker': e.stage or m.llm.stage, 'reason': e.reason,
+           'detail': e.detail}
   except llm_lib.OverBudget as e:
     why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
@@ -155,10 +156,7 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
   Raises:
     workers.Rejected: by any of the workers.
   """
-  job.author.llm.stage = 'UserIntent'
-  intent = workers.user_intent(job.author, seeds, job.seed('intent'))
-  task = workers.validate_task(job.env, seeds, intent, name=name,
-                               seed=job.seed('gold'))
+  intent, task = _drafted(job, seeds, name, 'intent')
   task = _certified(job, task, intent, '')
   if job.plan.split == 'test':
     return task, ()
@@ -183,13 +181,23 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
                          verdict.critique)
 
 
+def _drafted(job: _Job, seeds: workers.Seeds, name: str, purpose: str
+             ) -> tuple[workers.Intent, types.Task]:
+  """Intent and task of seeds; `purpose` names the seed of the words.
+
+  Raises:
+    workers.Rejected: by UserIntent or TaskValidation.
+  """
+  job.author.llm.stage = 'UserIntent'
+  intent = workers.user_intent(job.author, seeds, job.seed(purpose))
+  return intent, workers.validate_task(job.env, seeds, intent, name=name,
+                                       seed=job.seed('gold'))
+
+
 def _write_anything(job: _Job, seeds: workers.Seeds, name: str
                     ) -> tuple[types.Task, tuple[types.Message, ...]]:
   """As `_write`, with the first checker and the first dialogue, unseen."""
-  job.author.llm.stage = 'UserIntent'
-  intent = workers.user_intent(job.author, seeds, job.seed('intent'))
-  task = workers.validate_task(job.env, seeds, intent, name=name,
-                               seed=job.seed('gold'))
+  intent, task = _drafted(job, seeds, name, 'intent')
   job.author.llm.stage = 'ValidationFunction'
   task = workers.write_checker(job.author, job.env, task, intent, critique='',
                                seed=job.seed('checker', 0, ''))
@@ -204,11 +212,8 @@ def _relabelled(job: _Job, seeds: workers.Seeds, name: str,
                 ) -> types.Task | None:
   """The task of the demands that a dialogue met; None if it is no sound one,
   or the dialogue does not fit it."""
-  job.author.llm.stage = 'UserIntent'
   try:
-    intent = workers.user_intent(job.author, seeds, job.seed('hindsight'))
-    task = workers.validate_task(job.env, seeds, intent, name=name,
-                                 seed=job.seed('gold'))
+    intent, task = _drafted(job, seeds, name, 'hindsight')
     task = _certified(job, task, intent, '')
   except workers.Rejected:
     return None

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
-import functools
 import itertools
 import json
 import math
-import os
 import pathlib
 from typing import Any
 
@@ -158,8 +156,7 @@ def _path(folder: str, shard: Shard) -> pathlib.Path:
   return pathlib.Path(folder, 'shards', f'{shard.name}.jsonl')
 
 
-@functools.lru_cache(maxsize=2)
-def _config(folder: str | os.PathLike) -> dict[str, Any]:
+def _config(folder: str) -> dict[str, Any]:
   return metrics.read_json(pathlib.Path(folder, 'config.json'))['config']
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import functools
 import pathlib
 from typing import Any
 
@@ -48,7 +47,6 @@ def from_json(record: Mapping[str, Any]) -> Streams:
           for split, found in record.items() if split != 'prompts'}
 
 
-@functools.lru_cache(maxsize=4)
 def read(folder: str, name: str) -> Streams:
   """The streams that a file of a data stage holds."""
   return from_json(metrics.read_json(pathlib.Path(folder, name)))

@@ -285,7 +285,7 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
              'others': seeds.others, 'entity': mutants.entity(env)}
   prompt = {
       side: types.Message('system', f'{env.system(side, task)}\n\n'
-                          + author.prompts.system(role, payload).content)
+                          + author.system(role, payload).content)
       for side, role in (('assistant', 'agent'), ('user', 'user'))}
   world = env.start(task)
   game = dialogue.play(world, system=prompt,

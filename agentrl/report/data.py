@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 import difflib
+import itertools
 import json
 import pathlib
 from typing import Any
@@ -28,7 +29,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   """
   if not (folder / 'stats.json').exists():
     return {}
-  tasks = map(types.task_from_json, _lines(folder / 'tasks_test.jsonl'))
+  tasks = map(types.task_from_json, itertools.chain.from_iterable(
+      _lines(folder / f'tasks_{split}.jsonl') for split in ('test', 'train')))
   return {'splits': {split: found for split, found in metrics.read_json(
               folder / 'stats.json').items() if found['tried']},
           'sample': next((t for t in tasks if t.certificate), None),
@@ -94,7 +96,7 @@ def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
     for i in range(most):
       found = [value(s[min(i, len(s) - 1)]) for s in streams]
       found = [x for x in found if x is not None]
-      means.append(sum(found) / max(1, len(found)))
+      means.append(sum(found) / len(found) if found else float('nan'))
     return range(most), means
   def depth(record: Mapping[str, Any]) -> float | None:
     found = [n for n in record['audit']['mutants'] if n is not None]

@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.demands_test = (0.0, 0.6, 0.4)
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
-  c.short = 'error'  # if tries are used up; `keep` ends with what there is
+  c.if_short = 'error'  # tries used up; `keep` ends with what there is
   c.drop_flagged = False  # what looks like personal data: only reported
   c.feedback = ''  # an evaluation, whose failures weigh more
   c.plan_pairs = 64  # synthesis and evaluation plans of `train`, at most
@@ -42,7 +42,8 @@ def get_config() -> ml_collections.ConfigDict:
       engineer=0.0), heeds=False)
   # Worker -> what of llm_kw differs for it; with `llm`, a path: all of it.
   c.llm_roles = {}
-  c.llm_account = dict(  # see agentrl/llm/build.py
+  # See agentrl/llm/build.py. A placeholder is None, no cap, of a known type.
+  c.llm_account = dict(
       prices=(), cache='', dollars=config_dict.placeholder(float),
       tokens=config_dict.placeholder(int))
   return c

@@ -17,7 +17,7 @@ from configs.eigendata import builtin
 def get_config() -> ml_collections.ConfigDict:
   c = builtin.get_config()
   c.domains = ('orders',)
-  c.num_train, c.num_test, c.max_tries, c.short = 50, 0, 1, 'keep'
+  c.num_train, c.num_test, c.max_tries, c.if_short = 50, 0, 1, 'keep'
   c.demands_train = (1.0,)
   c.shard_size = 1
   c.runner, c.workers = 'agentrl.eigendata.runners:threads', 16

@@ -27,7 +27,7 @@ def config(monkeypatch):
         'env': {'prompt': 'brief'},
         'num_train': 12, 'num_test': 4, 'demands_train': [0.5, 0.5],
         'demands_test': [0, 1], 'other_share': 0.3, 'max_tries': 6,
-        'plan_pairs': 64, 'feedback': '', 'short': 'error',
+        'plan_pairs': 64, 'feedback': '', 'if_short': 'error',
         'drop_flagged': False, 'validate': True,
         'monitor': {'window': 40, 'floor': 0.5},
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,

@@ -9,6 +9,7 @@ import pytest
 from agentrl import metrics
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
+from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
@@ -104,6 +105,34 @@ def test_a_revision_that_is_no_prompt_is_not_tried(
     assert 'after' not in record
     pytest.raises(ValueError, before.prompts.revised, record['role'],
                   text).match(note)
+
+
+def test_a_prompt_that_fails_on_its_job_is_a_rejection(clumsy, streams):
+  maker = clumsy()
+  maker = dataclasses.replace(
+      maker, llm=Broken(maker.llm, '{{ style[7] + others }}{{ 1 // 0 }}'))
+  before = streams(maker)[0]
+  revised = before.prompts.revised('agent', maker.llm.text)
+  found = [sample_lib.make(maker, dataclasses.replace(before, prompts=revised),
+                           'x', i) for i in range(12)]
+  assert not any(s.task for s in found)
+  assert ('DialogSynthesis', 'prompt fails') in {
+      (s.worker, s.reason) for s in found}
+
+
+def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
+  maker, seen = clumsy(), {}
+  plain = prompts.Prompts.system
+  class Spy(prompts.Prompts):
+    def system(self, role, payload):
+      seen[role] = set(payload)
+      return plain(self, role, payload)
+  first = streams(maker)[0]
+  spied = dataclasses.replace(first, prompts=Spy(first.prompts.texts))
+  evolve.evolve(maker, spied, **OPTIONS)
+  planner.write(prompts.Author(maker.llm, spied.prompts), {'a': ['b']},
+                'train', [1], pairs=1, seed=0)
+  assert seen == {role: set(names) for role, names in prompts.FIELDS.items()}
 
 
 def test_easier_tasks_are_no_improvement():

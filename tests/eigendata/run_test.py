@@ -1,6 +1,7 @@
 """The data stage: its folder, its figures, and what it refuses."""
 
 import json
+import shutil
 
 import ml_collections
 import pytest
@@ -71,7 +72,7 @@ def test_no_test_tasks_may_be_asked_for(settings, tmp_path):
 
 
 def test_a_run_that_may_be_short_says_so(settings, tmp_path):
-  config = settings(short='keep', num_test=0)
+  config = settings(if_short='keep', num_test=0)
   config.llm_kw.mistakes.update(intent=1.0, checker=1.0, agent=1.0)
   run.synthesize(config, tmp_path)
   said = metrics.read_json(tmp_path / 'manifest.json')
@@ -80,3 +81,13 @@ def test_a_run_that_may_be_short_says_so(settings, tmp_path):
   assert episodes.tasks(tmp_path, 'train') == []
   with pytest.raises(ValueError, match='holds no dialogues'):
     list(episodes.read(tmp_path))
+
+
+def test_a_folder_made_anew_in_one_process_has_the_new_config(
+    settings, tmp_path):
+  run.synthesize(settings(), tmp_path)
+  shutil.rmtree(tmp_path)
+  run.synthesize(settings(seed=1, num_train=5), tmp_path)
+  tasks = episodes.tasks(tmp_path, 'train')
+  assert len(tasks) == 5
+  assert all(t.initial_state['seed'] >= 2 for t in tasks)  # two databases each
