@@ -2,9 +2,11 @@
 
 The gold run must pass in every wording, and with its demands in another order
 where that leads to the same state; doing nothing, refusing and handing
-over must fail, unless handing over is the task; every mutant of the gold run
+over must fail, unless that is the task; every mutant of the gold run
 (see `mutants.py`) must fail; and the checker must give a verdict on all of
-them, for one that raises on a bad run would hide it.
+them, for one that raises on a bad run would hide it. Where a benchmark judges
+by its own evaluator as well, both must pass the gold run, and neither anything
+that is to fail.
 """
 
 from __future__ import annotations
@@ -57,12 +59,12 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
     verdicts = iter(_judge(env, task, runs))
   except checkers.CheckerError as e:
     return {'score': 0.0, 'problems': [f'the checker breaks: {e}']}
-  gold = list(itertools.islice(verdicts, len(golds)))
-  ordered = list(itertools.islice(verdicts, len(orders)))
+  gold = list(map(all, itertools.islice(verdicts, len(golds))))
+  ordered = list(map(all, itertools.islice(verdicts, len(orders))))
   given_up = {}
   for name, _ in floors:
-    given_up[name] = given_up.get(name, False) | next(verdicts)
-  passed = [m for m, verdict in zip(changed, verdicts) if verdict]
+    given_up[name] = given_up.get(name, False) | any(next(verdicts))
+  passed = [m for m, verdict in zip(changed, verdicts) if any(verdict)]
   survivors = [m.name for m in passed
                if not mutants.is_equivalent(env, task, m, golds[0])]
   killed = len(changed) - len(passed)
@@ -71,7 +73,8 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
           'killed': killed, 'equivalent': len(passed) - len(survivors),
           'survivors': survivors,
           'score': round(killed / max(1, killed + len(survivors)), 4),
-          'problems': _problems(task, gold + ordered, given_up, survivors),
+          'problems': _problems(env, task, gold + ordered, given_up,
+                                survivors=survivors),
           'fingerprint': fingerprint(env)}
 
 
@@ -112,8 +115,8 @@ def fingerprint(env: domain.Domain) -> str:
 
 
 def _judge(env: domain.Domain, task: types.Task,
-           runs: Sequence[Moves]) -> list[bool]:
-  """Whether the checker passes each run.
+           runs: Sequence[Moves]) -> list[list[bool]]:
+  """Whether the checker passes each run, and a benchmark's own evaluator.
 
   Raises:
     checkers.CheckerError: it gives no sound verdict on one of them.
@@ -123,17 +126,21 @@ def _judge(env: domain.Domain, task: types.Task,
     world, played = replay.replay(env, task, moves)
     # Each in a sandbox of its own: a checker that counts its calls could tell
     # the gold run, which is the first, from the others.
-    found = checkers.run(task.checker, world.state.changes(),
-                         checkers.events(played))
-    verdicts.append(all(found.values()))
+    scores = env.verdicts(task, world, played)
+    if broken := [score.error for score in scores if score.error]:
+      raise checkers.CheckerError(broken[0])
+    verdicts.append([score.reward == 1 for score in scores])
   return verdicts
 
 
-def _problems(task: types.Task, gold: Sequence[bool],
-              floors: Mapping[str, bool], survivors: Sequence[str]
+def _problems(env: domain.Domain, task: types.Task, gold: Sequence[bool],
+              floors: Mapping[str, bool], *, survivors: Sequence[str]
               ) -> list[str]:
-  handed_over = all(d['kind'] == 'transfer' for d in task.meta['demands'])
-  allowed = {'transfer'} if handed_over else set()
+  kinds = {d['kind'] for d in task.meta['demands']}
+  allowed = {'transfer'} if kinds == {'transfer'} else set()
+  if not env.drafts and kinds <= {'transfer', 'refuse'}:
+    # An end state cannot tell a refusal from the rest, unless words must.
+    allowed = set() if task.criteria.communicate_info else set(floors)
   return ([f'the gold run fails in wording {i}' if i <= WORDINGS else
            'the gold run fails with its demands in another order'
            for i, passed in enumerate(gold) if not passed]

@@ -198,6 +198,8 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
       raise ValueError('Nothing was criticised.')
     role = critiques[0]['role']
     own = [c for c in critiques if c['role'] == role]
+    if role == 'intent' and not m.envs[stream.plan.domain].drafts:
+      role = 'goal'
     m.llm.stage = 'PromptEngineer'
     before = stream.prompts.texts[role]
     answer = author.write('engineer', {

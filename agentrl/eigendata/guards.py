@@ -104,6 +104,13 @@ def of_benchmark(env: tau2.Tau2, judged_on: str) -> Held:
       for user in users})
 
 
+def of_run(env: env_lib.Env, tasks: Iterable[types.Task]) -> Held:
+  """What a run of the data engine must keep out: of the benchmark the split
+  that it judges on, of other domains its own test tasks."""
+  judged_on = getattr(env, 'judged_on', '')
+  return of_benchmark(env, judged_on) if judged_on else of_split(env, tasks)
+
+
 def of_split(env: env_lib.Env, tasks: Iterable[types.Task]) -> Held:
   """What is held out for tasks of a domain whose words are composed.
 

@@ -5,14 +5,18 @@ plausible; a change made without asking the user, or without the look-up that
 the agent begins with; a fact left untold.
 
 A mutant is *equivalent* if it ends in the same state and its changed call was
-refused by the tool itself, or was the user's: there is nothing to see in it.
+refused by the tool itself, or was the user's: there is nothing to see in it. Of
+a domain without drafts nobody knows which way of doing things the policy asks
+for: the end state and what was told decide there.
 """
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 import dataclasses
 import functools
+import json
 import random
 import re
 from typing import Any
@@ -22,6 +26,7 @@ from agentrl.data import replay
 from agentrl.envs import checkers
 from agentrl.envs import domain
 
+UNTOLD = 'nobody'
 CANDIDATES = 6  # values tried for an argument until the tool accepts one
 _PRELUDE: dict[str, Any] = {}
 exec(checkers.PRELUDE, _PRELUDE)  # ours; checkers go by the same functions
@@ -36,13 +41,13 @@ class Mutant:
   Attributes:
     name: what was changed.
     moves: the changed run.
-    by: whose move it was.
+    by: whose move it was; `UNTOLD` if it is words that are missing.
     place: of the call that is in question, None if one is missing.
   """
 
   name: str
   moves: Moves
-  by: types.Side = 'assistant'
+  by: str = 'assistant'
   place: int | None = None
 
 
@@ -55,20 +60,21 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
     yield Mutant(f'{call.name} doubled', gold[:i + 1] + gold[i:], by, i + 1)
     yield from _other_arguments(env, task, gold, i, rng)
-    if agreed(env, gold, call):
+    if env.drafts and agreed(env, gold, call):
       silent = [m for m in gold[:i] if m.role != 'assistant' or m.is_call]
       yield Mutant(f'{call.name} unasked', silent + gold[i:])
   first = first_call(gold)
-  if first not in places and any(gold[i].role == 'assistant' for i in places):
+  if env.drafts and first not in places and any(
+      gold[i].role == 'assistant' for i in places):
     name = gold[first].tool_calls[0].name
     yield Mutant(f'{name} left out', gold[:first] + gold[first + 1:])
   for fact in task.criteria.communicate_info:
-    yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold])
+    yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold], UNTOLD)
 
 
 def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
   """Pattern of the names of entities, if the domain has one."""
-  return getattr(env.drafts, 'ENTITY', otherwise)
+  return getattr(env.drafts, 'ENTITY', otherwise)  # or there are no drafts
 
 
 def first_call(moves: Moves) -> int | None:
@@ -97,7 +103,8 @@ def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
   results = [m for m in played if m.role == 'tool'
              and m.id.startswith(f'{mutant.place}.')]
   refused = results and all(m.error for m in results)
-  if mutant.by != 'user' and not refused:
+  by_state = mutant.by == 'user' or not env.drafts and mutant.by != UNTOLD
+  if not by_state and not refused:
     return False
   end, _ = replay.replay(env, task, gold)
   return world.state.changes() == end.state.changes()
@@ -161,7 +168,27 @@ def _alternatives(env: domain.Domain, task: types.Task, call: types.ToolCall,
     case [str(first), *rest]:
       others = _like(env, task, first, shown, rng)
       return [[other, *rest] for other in others]
+    case list() | dict():
+      return list(_nested(env, task, value, shown, rng))[:CANDIDATES]
   return []
+
+
+def _nested(env: domain.Domain, task: types.Task, value: Any, shown: str,
+            rng: random.Random) -> Iterator[Any]:
+  """A list or an object with one string somewhere in it changed, each once."""
+  keys = list(value) if isinstance(value, dict) else range(len(value))
+  for key in keys:
+    match value[key]:
+      case str():
+        others = iter(_like(env, task, value[key], shown, rng)[:1])
+      case list() | dict():
+        others = _nested(env, task, value[key], shown, rng)
+      case _:
+        continue
+    for other in others:
+      changed = value.copy()
+      changed[key] = other
+      yield changed
 
 
 def _schema(env: domain.Domain, task: types.Task,
@@ -175,7 +202,7 @@ def _schema(env: domain.Domain, task: types.Task,
 def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
           rng: random.Random) -> list[str]:
   """Strings of the same columns of the database; first those shown by tools."""
-  columns, places = _columns(env, **task.initial_state)
+  columns, places = _columns(env, types.dumps(task.initial_state or {}))
   peers = sorted({peer for place in places.get(value, ())
                   for peer in columns[place]} - {value})
   near = [p for p in peers if p in shown]
@@ -184,18 +211,31 @@ def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
 
 
 @functools.lru_cache(maxsize=256)
-def _columns(env: domain.Domain, seed: int, split: str
+def _columns(env: domain.Domain, start: str
              ) -> tuple[dict[str, set[str]], dict[str, list[str]]]:
   """The strings of each column, keys included, and the columns of each."""
-  columns: dict[str, set[str]] = {}
-  for table, records in env.tables(seed, split).items():
-    columns[table] = set(records)
-    for record in records.values():
-      for field, value in record.items():
-        if isinstance(value, str):
-          columns.setdefault(f'{table}.{field}', set()).add(value)
+  columns: dict[str, set[str]] = collections.defaultdict(set)
+  for table, records in env.tables(**json.loads(start)).items():
+    for column, value in _strings(table, records):
+      columns[column].add(value)
   places: dict[str, list[str]] = {}
   for column, values in columns.items():
     for value in values:
       places.setdefault(value, []).append(column)
   return columns, places
+
+
+def _strings(column: str, value: Any) -> Iterator[tuple[str, str]]:
+  """(column, string) of all in a record, or in a table and its keys."""
+  match value:
+    case str():
+      yield column, value
+    case list():
+      for item in value:
+        yield from _strings(column, item)
+    case dict():
+      is_table = all(isinstance(v, dict) for v in value.values())
+      for key, item in value.items():
+        if is_table:
+          yield column, key
+        yield from _strings(column if is_table else f'{column}.{key}', item)

@@ -27,6 +27,9 @@ FIELDS = {
     'planner': ('domains', 'styles', 'split', 'demands', 'earlier',
                 'critique'),
     'intent': ('knowledge', 'style', 'drafts', 'others'),
+    'goal': ('policy', 'tools', 'records', 'families', 'other', 'style',
+             'setups', 'critique'),
+    'review': ('policy', 'scenario', 'kind', 'transcript'),
     'checker': ('changes', 'tell', 'before', 'confirmed', 'times', 'words',
                 'code', 'critique'),
     'agent': ('script', 'style', 'others', 'entity'),
@@ -36,10 +39,11 @@ FIELDS = {
     'critic': ('plan', 'rejected', 'examples'),
     'engineer': ('prompted', 'text', 'variables', 'critiques', 'tried'),
 }
-# What evolves. The judge does not: it belongs to the referee.
-EVOLVING = ('intent', 'checker', 'agent', 'user')
+# What evolves. Judge and reviewer do not: they belong to the referee.
+EVOLVING = ('intent', 'goal', 'checker', 'agent', 'user')
 _TEXT = {'type': 'string'}
 _TEXTS = {'type': 'array', 'items': _TEXT}
+_CALL = {'name': _TEXT, 'arguments': {'type': 'object'}}
 
 
 def _object(**fields: Any) -> dict[str, Any]:
@@ -53,6 +57,17 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     'intent': _object(scenario=_TEXT, demands={
         'type': 'array', 'items': _object(draft={'type': 'integer'},
                                           goal=_TEXT)}),
+    'goal': _object(
+        knowledge=_TEXT, setup={'type': 'array', 'items': {'type': 'integer'}},
+        records={'type': 'object'}, demands={
+            'type': 'array', 'minItems': 1, 'items': _object(
+                family=_TEXT, goal=_TEXT, ask=_TEXT,
+                kind={'enum': ['do', 'refuse', 'transfer', 'fallback']},
+                calls={'type': 'array', 'items': _object(
+                    by={'enum': ['assistant', 'user']}, **_CALL)},
+                tell=_TEXTS,
+                forbidden={'type': 'array', 'items': _object(**_CALL)})}),
+    'review': _object(ok={'type': 'boolean'}, problem=_TEXT),
     'checker': _object(code=_TEXT),
     'judge': _object(success={'type': 'boolean'},
                      fault={'enum': ['none', 'task', 'trajectory']},

@@ -106,8 +106,7 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
   Raises:
     ValueError: no plan was fit, or could be paid.
   """
-  families = {name: [f.__name__ for f in env.drafts.FAMILIES]
-              for name, env in maker.envs.items()}
+  families = {name: env.aims() for name, env in maker.envs.items()}
   author = prompts.Author(maker.llm, prompts.load())
   maker.llm.stage = 'WorkflowPlanner'
   try:
@@ -213,7 +212,7 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
             found: dict[str, list[sample_lib.Sample]], *, stopped: str,
             **facts: Any) -> None:
   """What passes the gates goes to files, `facts` into the manifest too."""
-  held = {name: guards.of_split(env, (
+  held = {name: guards.of_run(env, (
       s.task for s in found['test'] if s.task and s.task.domain == name))
           for name, env in maker.envs.items()}
   found['train'], flagged = guards.guard(

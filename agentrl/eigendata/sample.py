@@ -16,6 +16,7 @@ from typing import Any
 from agentrl import resolve
 from agentrl import types
 from agentrl.eigendata import certify
+from agentrl.eigendata import goals
 from agentrl.eigendata import hindsight
 from agentrl.eigendata import judge
 from agentrl.eigendata import planner
@@ -30,9 +31,9 @@ from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
 
 # Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
-STAGES = ('WorkflowPlanner', 'UserIntent', 'ValidationFunction',
-          'DialogSynthesis', 'TrajectoryValidation', 'Critic',
-          'PromptEngineer')
+STAGES = ('WorkflowPlanner', 'UserIntent', 'TaskValidation',
+          'ValidationFunction', 'DialogSynthesis', 'TrajectoryValidation',
+          'Critic', 'PromptEngineer')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 
 
@@ -86,7 +87,7 @@ class Maker:
 def maker(config: str) -> Maker:
   """The maker of a config, given as JSON text; one for each process."""
   c = json.loads(config)
-  envs = {name: env_lib.load(name, c['env']) for name in c['domains']}
+  envs = {name: _env(name, c) for name in c['domains']}
   for stage in c['llm_roles']:
     if stage not in STAGES:
       raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
@@ -94,6 +95,22 @@ def maker(config: str) -> Maker:
   llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
                            account=c['llm_account'])
   return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'])
+
+
+def _env(name: str, c: Mapping[str, Any]) -> domain.Domain:
+  """A domain to write for.
+
+  Raises:
+    ValueError: test tasks of the benchmark are asked for.
+  """
+  if not name.startswith('tau2:'):
+    return env_lib.load(name, c['env'])
+  # Imported here: the benchmark is an extra and takes half a second to load.
+  from agentrl.eigendata import tau2_domain  # pylint: disable=g-import-not-at-top
+  if c['num_test']:
+    raise ValueError(f'{name} brings its own test tasks, by which models are '
+                     f'compared: set config.num_test=0, got {c["num_test"]}.')
+  return resolve.call(tau2_domain.Tau2Domain, {'domain': name[5:], **c['env']})
 
 
 def seed_of(*parts: Any) -> int:
@@ -120,8 +137,9 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   database = m.seed * m.databases + (first + i) % m.databases
   task, messages, why = None, (), {}
   try:
-    seeds = workers.random_pool(job.env, plan, seed('pool'), database=database,
-                                other_share=m.other_share)
+    pool = workers.random_pool if job.env.drafts else goals.pool
+    seeds = pool(job.env, plan, seed('pool'), database=database,
+                 other_share=m.other_share)
     write = _write if validate else _write_anything
     task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
@@ -131,6 +149,8 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   except llm_lib.Rejected as e:
     why = {'worker': e.stage or m.llm.stage, 'reason': e.reason,
            'detail': e.detail}
+  except env_lib.ToolBroken as e:
+    why = {'worker': 'Tools', 'reason': 'a tool broke', 'detail': str(e)}
   except llm_lib.OverBudget as e:
     why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
@@ -174,7 +194,7 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
       if verdict.fault == 'task':
         task = _certified(job, task, intent, verdict.critique)
   drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
-  if drafts and (task := _relabelled(
+  if drafts and not seeds.wish and (task := _relabelled(
       job, dataclasses.replace(seeds, drafts=drafts), name, played)):
     return task, played[1].messages
   raise workers.Rejected('TrajectoryValidation', verdict.reason,
@@ -189,9 +209,37 @@ def _drafted(job: _Job, seeds: workers.Seeds, name: str, purpose: str
     workers.Rejected: by UserIntent or TaskValidation.
   """
   job.author.llm.stage = 'UserIntent'
+  if seeds.wish:
+    return _thought_of(job, seeds, name)
   intent = workers.user_intent(job.author, seeds, job.seed(purpose))
   return intent, workers.validate_task(job.env, seeds, intent, name=name,
                                        seed=job.seed('gold'))
+
+
+def _thought_of(job: _Job, seeds: workers.Seeds, name: str
+                ) -> tuple[workers.Intent, types.Task]:
+  """Intent and task of a wish, mended once.
+
+  Raises:
+    workers.Rejected: by UserIntent or TaskValidation.
+  """
+  critique = ''
+  for attempt in range(REPAIRS + 1):
+    try:
+      job.author.llm.stage = 'UserIntent'
+      begun, intent = goals.think(job.author, job.env, seeds,
+                                  critique=critique,
+                                  seed=job.seed('goal', attempt))
+      task = workers.validate_task(job.env, begun, intent, name=name,
+                                   seed=job.seed('gold'))
+      job.author.llm.stage = 'TaskValidation'
+      goals.review(job.author, job.env, task, job.seed('review', attempt))
+      return intent, task
+    except workers.Rejected as e:
+      why, critique = e, f'{e.reason}: {e.detail}'
+      if attempt < REPAIRS:
+        job.repaired.append(f'goal: {e.reason}')
+  raise why
 
 
 def _write_anything(job: _Job, seeds: workers.Seeds, name: str

@@ -51,6 +51,22 @@ class Seeds:
   opening: tuple[domain.Beat, ...]
   drafts: tuple[domain.Demand, ...]
   others: tuple[str, ...]  # entities of other callers
+  wish: Wish | None = None  # in place of drafts, where a domain has none
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+  """What a task shall be about that somebody has yet to think of.
+
+  Attributes:
+    families: tools of the agent, one for each demand.
+    other: not all of it shall simply be done.
+    records: of the caller and around, table -> key -> record.
+  """
+
+  families: tuple[str, ...]
+  other: bool
+  records: Mapping[str, Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +76,7 @@ class Intent:
   scenario: str
   demands: tuple[domain.Demand, ...]
   script: tuple[Mapping[str, Any], ...]
+  meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,
@@ -149,24 +166,24 @@ def user_intent(author: prompts.Author, seeds: Seeds, seed: int) -> Intent:
     raise Rejected('UserIntent', 'no such draft', repr(value['demands']))
   demands = tuple(dataclasses.replace(drafts[d['draft']], goal=d['goal'])
                   for d in value['demands'])
-  return Intent(value['scenario'], demands, _script(seeds.opening, demands))
+  return Intent(value['scenario'], demands, script(seeds.opening, demands))
 
 
-def _script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
-            ) -> tuple[Mapping[str, Any], ...]:
+def script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
+           ) -> tuple[Mapping[str, Any], ...]:
   """One exchange out of the demands' own: who the user is comes after what
   they ask first, the goodbye at the end."""
-  script = []
+  entries = []
   for i, demand in enumerate(demands):
     first, *rest = demand.beats
-    script.append(_entry(first, i, opens=i > 0))
+    entries.append(_entry(first, i, opens=i > 0))
     if i == 0:
-      script += [_entry(b, i, opening=True) for b in opening]
-    script += [_entry(b, i) for b in rest]
+      entries += [_entry(b, i, opening=True) for b in opening]
+    entries += [_entry(b, i) for b in rest]
   over = demands[-1].kind == 'transfer'
   bye = domain.says('user', *GOODBYE[
       dialogue.TRANSFER if over else dialogue.STOP])
-  return (*script, _entry(bye, len(demands) - 1))
+  return (*entries, _entry(bye, len(demands) - 1))
 
 
 def _entry(beat: domain.Beat, demand: int, *, opens: bool = False,
@@ -189,7 +206,7 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   for demand in demands:
     _find_details(env, demand, intent.scenario)
   task = types.Task(
-      name, env.name, intent.scenario, initial_state=dict(seeds.start),
+      name, env.name, intent.scenario, initial_state=dict(seeds.start) or None,
       kind=kind(demands), families=tuple(d.family for d in demands))
   moves = replay.render(intent.script, random.Random(seed))
   try:
@@ -204,7 +221,7 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   kept = ('family', 'goal', 'tell', 'kind')
   return dataclasses.replace(
       task, criteria=_criteria(env, task, demands, moves), meta={
-          'split': seeds.plan.split, 'about': about,
+          **intent.meta, 'split': seeds.plan.split, 'about': about,
           'answers': answers,
           'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
           'demands': [{k: getattr(d, k) for k in kept} for d in demands],
@@ -243,7 +260,8 @@ def _criteria(env: domain.Domain, task: types.Task,
                    info='write' if i in writes else None)
       for i, move in enumerate(moves) for call in move.tool_calls)
   facts = tuple(dict.fromkeys(f for d in demands for f in d.tell))
-  return types.Criteria(actions, communicate_info=facts)
+  return types.Criteria(actions, communicate_info=facts,
+                        reward_basis=env.basis)
 
 
 def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
@@ -261,15 +279,16 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
   moves = list(map(types.message_from_json, task.meta['gold']))
   world, played = replay.replay(env, task, moves)
   writes = [moves[i].tool_calls[0] for i in mutants.writes(env, task, moves)]
-  own = [c for c in writes if c.requestor == 'assistant']
+  # Without drafts nobody knows which way there the policy asks for.
+  ways = [c for c in writes if c.requestor == 'assistant' and env.drafts]
   place = mutants.first_call(moves)
   first = '' if place is None else moves[place].tool_calls[0].name
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
-      'before': sorted({(first, c.name) for c in own if c.name != first}),
-      'confirmed': sorted({(c.name, about) for c in own
+      'before': sorted({(first, c.name) for c in ways if c.name != first}),
+      'confirmed': sorted({(c.name, about) for c in ways
                            for about in mutants.agreed(env, played, c)}),
-      'times': dict(sorted(collections.Counter(c.name for c in own).items())),
+      'times': dict(sorted(collections.Counter(c.name for c in ways).items())),
       'words': [b['say'][0] for b in intent.script
                 if b['by'] == 'assistant' and b['say']],
       'code': task.checker, 'critique': critique}

@@ -1,11 +1,14 @@
-"""A domain from a folder: state.py, tools.py, tasks.py and policy.md.
+"""A domain from a folder: state.py, tools.py, policy.md and maybe tasks.py.
 
 * `state.py`: `build(seed, split) -> tables` (table -> key -> record). The
-  splits `train` and `test` must not share entities.
+  splits `train` and `test` must not share entities. The first table is that of
+  the people who call, unless `PEOPLE` names it.
 * `tools.py`: `AGENT` and `USER`, tuples of tool functions (`envs/tools.py`).
-* `tasks.py`: `opening(state, caller)`, `callers(state)` and `FAMILIES`, from
-  which the data engine composes tasks; see `Demand`.
 * `policy.md`: what the agent must keep to.
+* `tasks.py`: `opening(state, caller)`, `callers(state)` and `FAMILIES`, from
+  which the data engine composes tasks; see `Demand`. Without it an LLM thinks
+  of them (`eigendata/goals.py`), and it is the end state and what was told that
+  decide, not the way there.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import functools
 import hashlib
 import importlib
 import importlib.resources
+import importlib.util
 import random
 import re
 from typing import Any
@@ -68,6 +72,8 @@ class Demand:
     answers: words that the user must say once they are asked. The fault is
       theirs if the agent did what the demand is about without hearing them;
       an agent that declined has not asked.
+    forbidden: calls of the agent that the user may press for and that the
+      policy forbids here.
   """
 
   family: str
@@ -77,6 +83,7 @@ class Demand:
   tell: tuple[str, ...] = ()
   kind: str = 'do'
   answers: tuple[str, ...] = ()
+  forbidden: tuple[Beat, ...] = ()
 
 
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
@@ -96,9 +103,15 @@ class Domain:
       `brief` names the domain only, for models from scratch that learn the
       policy from dialogues and could not read it.
 
+  Attributes:
+    drafts: module `tasks` of the folder; None if it has none.
+    basis: of a reward, see `types.Criteria`.
+
   Raises:
     ValueError: a part of the folder is missing or unknown `prompt`.
   """
+
+  basis = ('CHECKER',)
 
   def __init__(self, path: str, prompt: str = 'full'):
     if prompt not in ('full', 'brief'):
@@ -109,8 +122,10 @@ class Domain:
     module = self._part('tools', 'AGENT', 'USER')
     self._tools = {'assistant': tools.table(module.AGENT),
                    'user': tools.table(module.USER)}
-    self._part('state', 'build')
-    self.drafts = self._part('tasks', 'FAMILIES', 'opening', 'callers')
+    self._state = self._part('state', 'build')
+    self.drafts = None
+    if importlib.util.find_spec(f'{path}.tasks'):
+      self.drafts = self._part('tasks', 'FAMILIES', 'opening', 'callers')
 
   def _read_policy(self) -> str:
     try:
@@ -119,8 +134,8 @@ class Domain:
     except (ModuleNotFoundError, FileNotFoundError) as e:
       raise ValueError(
           f'No domain at {self.path!r}: {e}. Give orders, router, tau2:<name> '
-          'or the import path of a package with state.py, tools.py, tasks.py '
-          'and policy.md (is its parent folder on PYTHONPATH?).') from e
+          'or the import path of a package with state.py, tools.py and '
+          'policy.md (is its parent folder on PYTHONPATH?).') from e
 
   def _part(self, part: str, *names: str) -> Any:
     try:
@@ -135,6 +150,36 @@ class Domain:
   def tables(self, seed: int, split: str) -> state_lib.Tables:
     """The database of a split; built once for each process."""
     return _tables(self.path, seed, split)
+
+  def callers(self, tables: state_lib.Tables) -> list[str]:
+    """Keys of the people who may call."""
+    return list(tables[getattr(self._state, 'PEOPLE', next(iter(tables)))])
+
+  def aims(self) -> list[str]:
+    """What a demand may be about: drafts by name or, without, the tools of the
+    agent."""
+    if self.drafts:
+      return [family.__name__ for family in self.drafts.FAMILIES]
+    return [name for name in self._tools['assistant']
+            if not name.startswith(env_lib.TRANSFER_TOOL)]
+
+  def setups(self) -> tuple[Mapping[str, Any], ...]:
+    """Ways to begin that a task may choose from; see `initial_state`."""
+    return ()
+
+  def initial_state(self, database: int, split: str,
+                    setup: Sequence[Mapping[str, Any]] = (),
+                    records: Mapping[str, Any] | None = None
+                    ) -> dict[str, Any]:
+    """Of a task over the database of a seed."""
+    del setup, records  # another database is another seed
+    return {'seed': database, 'split': split}
+
+  def scenario(self, knowledge: str, style: str, goals: Sequence[str]
+               ) -> tuple[str, dict[str, Any]]:
+    """The user's instructions, and what the task keeps of them beside."""
+    numbered = ' '.join(f'{i}. {goal}' for i, goal in enumerate(goals, 1))
+    return f'{knowledge} {style} {numbered}', {}
 
   def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     if side == 'user':
@@ -160,7 +205,12 @@ class Domain:
             messages: Sequence[types.Message], ended: str) -> types.Score:
     if ended != 'user_stop':
       return types.Score(0.0)
-    return checkers.score(task.checker, world.state.changes(), messages)
+    return self.verdicts(task, world, messages)[0]
+
+  def verdicts(self, task: types.Task, world: World,
+               messages: Sequence[types.Message]) -> tuple[types.Score, ...]:
+    """Of all that judge a task, its checker first."""
+    return (checkers.score(task.checker, world.state.changes(), messages),)
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:

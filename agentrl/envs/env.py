@@ -95,7 +95,7 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Env:
 
   Args:
     name: a built-in domain, `tau2:<domain>`, or the import path of a package
-      with state.py, tools.py, tasks.py and policy.md.
+      with state.py, tools.py and policy.md.
     options: keyword arguments of the environment.
 
   Raises:

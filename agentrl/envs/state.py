@@ -58,13 +58,14 @@ class State:
     """
     found = {}
     for (table, key), own in self._own.items():
-      _compare(self._base[table].get(key, {}), own, f'{table}.{key}', found)
+      compare(self._base[table].get(key, {}), own, f'{table}.{key}', found)
     return dict(sorted(found.items()))
 
 
-def _compare(old: Any, new: Any, path: str, found: dict[str, Any]) -> None:
+def compare(old: Any, new: Any, path: str, found: dict[str, Any]) -> None:
+  """Adds every field below `path` that differs; see `State.changes`."""
   if isinstance(old, Mapping) and isinstance(new, Mapping):
     for name in {**old, **new}:
-      _compare(old.get(name, _GONE), new.get(name), f'{path}.{name}', found)
+      compare(old.get(name, _GONE), new.get(name), f'{path}.{name}', found)
   elif type(old) is not type(new) or old != new:
     found[path] = new

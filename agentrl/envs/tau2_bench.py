@@ -198,8 +198,7 @@ class Benchmark:
     self.splits = self.module.get_tasks_split()
     self.guide = self._guide(bool(env.user_tools))
     self._kits = functools.lru_cache(WORLDS)(self._make_kits)
-    self._bases = functools.lru_cache(DATABASES)(
-        lambda path: tau2_state.Base(self._load(path)))
+    self._bases = functools.lru_cache(DATABASES)(self._make_base)
 
   @functools.cached_property
   def records(self) -> dict[str, Mapping[str, Any]]:
@@ -244,8 +243,10 @@ class Benchmark:
       the environment; its `base` is the `tau2_state.Base` that it shares with
       others, None if it shares none.
     """
-    base = self._bases(database) if database and self.base else self.base
-    if base and not initial_state:
+    base, records = self.base, _records(initial_state)
+    if base and (database or records):
+      base = self._bases(database, json.dumps(records))
+    if base and (records or not initial_state):
       env = copy.copy(self._env)
       env.tools = copy.copy(env.tools)
       env.tools.db, env.base = base.fresh(), base
@@ -254,6 +255,14 @@ class Benchmark:
         self._kits(json.dumps(initial_state), database)))
     env.base = None
     return env
+
+  def _make_base(self, database: str, records: str) -> tau2_state.Base:
+    """A database as a task has it: from a file, or with records changed."""
+    db = self._load(database) if database else self._env.tools.db
+    if changes := json.loads(records):
+      db = part('utils.pydantic_utils').update_pydantic_model_with_dict(
+          db, changes)
+    return tau2_state.Base(db)
 
   def _load(self, database: str) -> Any:
     """A database of the domain's type from a file.
@@ -312,3 +321,12 @@ class Benchmark:
                     'agent/llm_agent.py'):
       parts += [file.read_text() for file in sorted(_root().glob(pattern))]
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
+
+
+def _records(initial_state: Any) -> dict[str, Any]:
+  """The records that an initial state changes, if it does nothing else."""
+  given = {k: v for k, v in (initial_state or {}).items() if v}
+  if set(given) != {'initialization_data'}:
+    return {}
+  data = {k: v for k, v in given['initialization_data'].items() if v}
+  return data['agent_data'] if set(data) == {'agent_data'} else {}

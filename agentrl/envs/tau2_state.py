@@ -127,9 +127,10 @@ class Base:
     Two databases from `fresh` have equal `get_hash` just if these are equal.
     """
     return {place: text for place, text in _texts(db)
-            if text != self._text(place)}
+            if text != self.text(place)}
 
-  def _text(self, place: tuple[str, Any]) -> str:
+  def text(self, place: tuple[str, Any]) -> str:
+    """JSON of a row as it was at first, '' if there was none."""
     if place not in self._texts:
       table, key = place
       row = getattr(self._db, table).get(key, _GONE)

@@ -225,6 +225,15 @@ def _planner(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
       'failures': FAILURES}}
 
 
+def _goal(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+  """What only a mind can do."""
+  del payload, rng, wrong
+  raise ValueError(
+      'A domain without drafts (tasks.py, or tau2:<name>) takes an LLM that '
+      'thinks of what customers want, and the stand-in cannot: set config.llm, '
+      'see configs/eigendata/openai.py.')
+
+
 RUBRIC = [
     'Every demand was met, or refused or handed over for the true reason.',
     'Every call has the right arguments; none is needless.',
@@ -270,7 +279,8 @@ def _engineer(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
 
 ROLES: dict[str, Callable[[Payload, random.Random, Wrong], Value] | None] = {
     'planner': _planner, 'intent': _intent, 'checker': _checker,
-    'judge': _judge, 'critic': _critic, 'engineer': _engineer,
+    'judge': _judge, 'goal': _goal, 'review': _goal, 'critic': _critic,
+    'engineer': _engineer,
     'agent': None, 'user': None}  # these two act: see `actor`
 # Those that make mistakes; the other two only look.
 MISTAKEN = ('intent', 'user', 'agent', 'checker', 'judge', 'engineer')

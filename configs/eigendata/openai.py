@@ -6,6 +6,11 @@
     --config=configs/eigendata/openai.py:model=<name> \\
     --config.llm_account.tokens=2000000
 
+Domains: orders and router, your own folder (domain=lamps, with or without
+tasks.py), or domain=tau2:airline, tau2:retail, tau2:telecom, of which the model
+thinks of new tasks over the benchmark's tools and databases; these stay away
+from the customers of its test tasks.
+
 Stopped by Ctrl-C, its budget or a server that is gone, a run goes on from the
 answers in `llm_account.cache`, for nothing; after its budget in a new folder.
 """
@@ -17,10 +22,14 @@ from configs.eigendata import builtin
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  arg = common.parse_arg(arg, model='', judge='')
+  arg = common.parse_arg(arg, model='', judge='', domain='')
   c = builtin.get_config()
   c.env.prompt = 'full'
   c.num_train, c.num_test, c.max_tries = 100, 20, 10
+  if arg.domain:
+    c.domains = (arg.domain,)
+  if arg.domain.startswith('tau2:'):
+    c.env.judged_on, c.num_test = 'test', 0  # the benchmark has its own tests
   c.runner, c.workers = 'agentrl.eigendata.runners:threads', 16
   c.shard_size = 5
   c.llm = 'agentrl.llm.openai_chat:OpenAIChat'

@@ -144,20 +144,6 @@ def test_a_user_call_that_is_repeated_is_equivalent(maker):
   assert (found['killed'], found['equivalent']) == (3, 1)
 
 
-def test_many_runs_in_one_visit_judge_as_one_run_each(maker):
-  env, task, intent = drafted(maker, 'dim', 'dark')
-  gold = replay.render(intent.script, random.Random(0))
-  runs = [gold] + [m.moves for m in mutants.make(env, task, gold,
-                                                 random.Random(1))]
-  one_by_one = []
-  for moves in runs:
-    world, played = replay.replay(env, task, moves)
-    score = env.score(task, world, played, 'user_stop')
-    one_by_one.append(score.reward == 1)
-  assert certify._judge(env, task, runs) == one_by_one
-  assert one_by_one[0] and not all(one_by_one)
-
-
 def test_the_order_of_demands_is_free_where_the_end_is_the_same(maker):
   env, task, intent = drafted(maker, 'dim', 'dark')
   found = certificate(env, task, intent)

@@ -132,7 +132,8 @@ def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
   evolve.evolve(maker, spied, **OPTIONS)
   planner.write(prompts.Author(maker.llm, spied.prompts), {'a': ['b']},
                 'train', [1], pairs=1, seed=0)
-  assert seen == {role: set(names) for role, names in prompts.FIELDS.items()}
+  with_drafts = prompts.FIELDS.keys() - {'goal', 'review'}  # goals_test.py
+  assert seen == {role: set(prompts.FIELDS[role]) for role in with_drafts}
 
 
 def test_easier_tasks_are_no_improvement():

@@ -1,0 +1,277 @@
+"""Goals that an LLM thinks of, for domains that bring no drafts.
+
+RandomPool draws a caller with the records around them. UserIntent (role `goal`)
+thinks of what they want, and of the calls that a good agent answers it by. These
+are executed, all that they use and tell must have come from somewhere, and a
+reviewer (role `review`) looks at what the tools answered. From there on a goal
+is a `domain.Demand` like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import json
+import random
+from typing import Any
+
+from agentrl import types
+from agentrl.data import replay
+from agentrl.eigendata import judge
+from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
+from agentrl.eigendata import workers
+from agentrl.envs import domain
+from agentrl.envs import env as env_lib
+
+HOPS = 2  # from the caller to a record that is shown
+MOST_RECORDS = 6  # of a table
+MOST_ITEMS = 12  # of an object or a list within a record
+OTHERS = 6  # names of no matter here
+MOST_FACT = 60  # characters that the agent must say
+
+
+def pool(env: domain.Domain, plan: planner.Plan, seed: int, *, database: int,
+         other_share: float) -> workers.Seeds:
+  """RandomPool: a caller, the records around them, and a wish.
+
+  Args: see `workers.random_pool`.
+  """
+  rng = random.Random(seed)
+  names, = rng.choices(plan.combinations, plan.emphasis or None)
+  start = env.initial_state(database, plan.split)
+  tables = env.tables(**start)
+  caller = rng.choice(env.callers(tables))
+  others = sorted({key for rows in tables.values() for key in rows} - {caller})
+  wish = workers.Wish(tuple(names), rng.random() < other_share,
+                      around(tables, caller, rng))
+  return workers.Seeds(plan, start, '', (), (), tuple(
+      rng.sample(others, min(OTHERS, len(others)))), wish)
+
+
+def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
+           rng: random.Random) -> dict[str, dict[str, Any]]:
+  """The caller's record, and those that name it or are named by it, and so on:
+  table -> key -> record, long ones cut."""
+  seen, front = {caller}, {caller}
+  for _ in range(HOPS):
+    near: dict[str, list[str]] = {}
+    for table, rows in tables.items():
+      near[table] = [key for key, record in rows.items() if key not in seen
+                     and (front & {key, *_words(record)} or _named(
+                         key, front, tables))]
+    front = {key for keys in near.values()
+             for key in rng.sample(keys, min(MOST_RECORDS, len(keys)))}
+    seen |= front
+  return {table: found for table, rows in tables.items() if (found := {
+      key: _cut(rows[key], rng) for key in sorted(seen & rows.keys())})}
+
+
+def _named(key: str, front: set[str],
+           tables: Mapping[str, Mapping[str, Any]]) -> bool:
+  """Whether a record of `front` names a key."""
+  return any(key in _words(rows[name]) for rows in tables.values()
+             for name in front & rows.keys())
+
+
+def _words(value: Any) -> Iterator[str]:
+  """All strings in a record, keys of objects in it among them."""
+  if isinstance(value, str):
+    yield value
+  elif isinstance(value, Mapping):
+    for key, item in value.items():
+      yield key
+      yield from _words(item)
+  elif isinstance(value, list):
+    for item in value:
+      yield from _words(item)
+
+
+def _cut(value: Any, rng: random.Random) -> Any:
+  """A record with some items only of whatever has many."""
+  if isinstance(value, Mapping):
+    keys = list(value)
+    if len(keys) > MOST_ITEMS and all(
+        isinstance(v, (Mapping, list)) for v in value.values()):
+      keys = sorted(rng.sample(keys, MOST_ITEMS))
+    return {key: _cut(value[key], rng) for key in keys}
+  if isinstance(value, list):
+    return [_cut(item, rng) for item in value[:MOST_ITEMS]]
+  return value
+
+
+def think(author: prompts.Author, env: domain.Domain, seeds: workers.Seeds, *,
+          critique: str, seed: int) -> tuple[workers.Seeds, workers.Intent]:
+  """UserIntent: has the demands thought of.
+
+  Args:
+    author: who thinks.
+    env: of the plan's domain.
+    seeds: with a wish.
+    critique: what was wrong with the last ones.
+    seed: of what is written.
+
+  Returns:
+    the seeds with the state that the task begins with, and the intent.
+
+  Raises:
+    workers.Rejected: it is not what was wished for, or a call is refused.
+  """
+  blank, wish = types.Task('', env.name, ''), seeds.wish
+  value = author.write('goal', {
+      'policy': env.policy, 'tools': {
+          side: [s['function'] for s in env.tools(side, blank)]
+          for side in ('assistant', 'user')},
+      'records': wish.records, 'families': wish.families, 'other': wish.other,
+      'style': planner.STYLES[seeds.plan.style], 'setups': env.setups(),
+      'critique': critique}, seed)
+  seeds = dataclasses.replace(
+      seeds, start=_start(env, seeds, value),
+      knowledge=' '.join(value['knowledge'].split()))
+  demands = tuple(_carried_out(env, seeds, value['demands']))
+  if sorted(d.family for d in demands) != sorted(wish.families):
+    raise workers.Rejected('UserIntent', 'other families',
+                           f'{[d.family for d in demands]}')
+  if (workers.kind(demands) != 'do') != wish.other:
+    raise workers.Rejected('UserIntent', 'another kind',
+                           f'{[d.kind for d in demands]}')
+  scenario, meta = env.scenario(
+      seeds.knowledge, planner.STYLES[seeds.plan.style],
+      [d.goal for d in demands])
+  opening = (
+      domain.says('assistant', 'Who am I talking to?',
+                  'May I ask you to identify yourself?'),
+      domain.says('user', seeds.knowledge, f'Of course. {seeds.knowledge}'))
+  return seeds, workers.Intent(
+      scenario, demands, workers.script(opening, demands), meta)
+
+
+def _start(env: domain.Domain, seeds: workers.Seeds,
+           value: Mapping[str, Any]) -> dict[str, Any]:
+  """The initial state that an answer asks for."""
+  setups = env.setups()
+  if wrong := [i for i in value['setup'] if not 0 <= i < len(setups)]:
+    raise workers.Rejected('UserIntent', 'no such setup', f'{wrong}')
+  start = env.initial_state(
+      seeds.start.get('seed', 0), seeds.plan.split,
+      [setups[i] for i in dict.fromkeys(value['setup'])], value['records'])
+  try:
+    env.tables(**start)
+  except Exception as e:  # whatever a tool or a data model thinks of it
+    raise workers.Rejected('TaskValidation', 'setup fails',
+                           f'{type(e).__name__}: {e!s:.300}') from e
+  return start
+
+
+def _carried_out(env: domain.Domain, seeds: workers.Seeds,
+                 answers: Sequence[Mapping[str, Any]]
+                 ) -> Iterator[domain.Demand]:
+  """Each demand with its exchange, executed one after another.
+
+  Raises:
+    workers.Rejected: a call is refused, a value or a fact is from nowhere, or
+      nothing comes of it.
+  """
+  world = env.start(types.Task('', env.name, '',
+                               initial_state=seeds.start or None))
+  tools = env.tools('assistant', types.Task('', env.name, ''))
+  shown = f'{seeds.knowledge} {env.policy} {json.dumps(tools)}'  # has choices
+  for i, answer in enumerate(answers):
+    goal, beats, changed = ' '.join(answer['goal'].split()), [], False
+    shown = f'{shown} {goal}'
+    about: list[str] = []
+    for call in answer['calls']:
+      before = world.state.changes()
+      result, = world.execute([types.ToolCall(
+          call['name'], call['arguments'], requestor=call['by'])])
+      if result.error:
+        raise workers.Rejected('TaskValidation', 'gold fails',
+                               f'{call["name"]}: {result.content}')
+      writes = world.state.changes() != before
+      if writes and call['by'] == 'assistant':
+        _grounded(call, shown)
+        about += [w for w in _words(call['arguments']) if w in goal]
+      changed |= writes
+      beats += _beats(call, writes)
+      shown = f'{shown} {result.content}'
+    _judged_by(answer, changed, shown, last=i == len(answers) - 1)
+    facts = ', '.join(answer['tell'])
+    beats.append(domain.says(
+        'assistant', f'That is settled. {facts}', f'So it stands. {facts}'))
+    yield domain.Demand(
+        answer['family'], goal, (domain.says(
+            'user', answer['ask'], f'Hello. {answer["ask"]}'), *beats),
+        about=tuple(dict.fromkeys(about)), tell=tuple(answer['tell']),
+        kind=answer['kind'], forbidden=tuple(
+            domain.calls('assistant', c['name'], **c['arguments'])
+            for c in answer['forbidden']))
+
+
+def _grounded(call: Mapping[str, Any], shown: str) -> None:
+  """Rejects a change by a value that nobody has named."""
+  if made_up := [word for word in _values(call['arguments'])
+                 if word.lower() not in shown.lower()]:
+    raise workers.Rejected('TaskValidation', 'ungrounded',
+                           f'{call["name"]}: {made_up[0]!r} is from nowhere')
+
+
+def _values(value: Any) -> Iterator[str]:
+  """The strings among the values."""
+  if isinstance(value, str):
+    yield value
+  elif isinstance(value, (Mapping, list)):
+    for item in value.values() if isinstance(value, Mapping) else value:
+      yield from _values(item)
+
+
+def _judged_by(answer: Mapping[str, Any], changed: bool, shown: str, *,
+               last: bool) -> None:
+  """Rejects a demand whose kind, changes and facts do not go together."""
+  kind, tell = answer['kind'], answer['tell']
+  handed = any(c['name'].startswith(env_lib.TRANSFER_TOOL)
+               for c in answer['calls'])
+  if handed != (kind == 'transfer') or handed and not last:
+    raise workers.Rejected('UserIntent', 'a transfer out of place',
+                           answer['goal'])
+  if kind in ('do', 'fallback') and not (changed or tell):
+    raise workers.Rejected('UserIntent', 'nothing to judge by', answer['goal'])
+  if kind == 'refuse' and changed:
+    raise workers.Rejected('UserIntent', 'a refusal that changes something',
+                           answer['goal'])
+  for fact in tell:
+    if fact.lower() not in shown.lower() or ',' in fact or not (
+        0 < len(fact) <= MOST_FACT):
+      raise workers.Rejected('TaskValidation', 'ungrounded',
+                             f'the fact {fact!r} is in no result')
+
+
+def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[domain.Beat]:
+  """A call with the words around it."""
+  words = f'{call["name"]} {json.dumps(call["arguments"])}'
+  if call['by'] == 'user':
+    yield domain.says('assistant', f'Please do this: {words}.',
+                      f'Could you do this for me: {words}?')
+  elif writes:
+    yield domain.says('assistant', f'I would do this: {words}. Shall I?',
+                      f'Do you agree to this: {words}?')
+    yield domain.says('user', 'Yes, please.', 'Yes, go ahead.')
+  yield domain.Beat(call['by'], call=call['name'], arguments=call['arguments'])
+  if call['by'] == 'user':
+    yield domain.says('user', 'I have done that.', 'It is done.')
+
+
+def review(author: prompts.Author, env: domain.Domain, task: types.Task,
+           seed: int) -> None:
+  """TaskValidation: has somebody look at what the calls came to.
+
+  Raises:
+    workers.Rejected: by the reviewer.
+  """
+  _, played = replay.replay(env, task, list(map(
+      types.message_from_json, task.meta['gold'])))
+  opinion = author.write('review', {
+      'policy': env.policy, 'scenario': task.scenario, 'kind': task.kind,
+      'transcript': judge.transcript(played)}, seed)
+  if not opinion['ok']:
+    raise workers.Rejected('TaskValidation', 'reviewer objects',
+                           opinion['problem'])

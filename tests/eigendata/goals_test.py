@@ -1,0 +1,272 @@
+"""Domains without drafts: somebody thinks, and execution decides."""
+
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+
+import ml_collections
+import pytest
+
+from agentrl import types
+from agentrl.data import episodes
+from agentrl.data import replay
+from agentrl.eigendata import prompts
+from agentrl.eigendata import run
+from agentrl.eigendata import sample as sample_lib
+from agentrl.envs import env as env_lib
+from agentrl.llm import llm as llm_lib
+from agentrl.llm import procedural
+
+SHOP = pathlib.Path(__file__).parent / 'lamp_shop'
+
+
+class Thinker:
+  """An LLM whose goals come from a function of the job; else the stand-in."""
+
+  think = None  # set by `thinker`, for makers are made by import path
+
+  def __init__(self, objects=0.0):
+    self._rest = procedural.Procedural(
+        dict.fromkeys(procedural.MISTAKEN, 0.0))
+    self._objects = objects
+
+  def complete(self, messages, *, schema=None, tools=(), seed):
+    job = json.loads(messages[0].content.rpartition('\n')[2])
+    rng = random.Random(seed)
+    if job['role'] not in ('goal', 'review'):
+      return self._rest.complete(messages, schema=schema, tools=tools,
+                                 seed=seed)
+    if job['role'] == 'goal':
+      value = Thinker.think(job, rng)
+    else:
+      off = rng.random() < self._objects
+      value = {'ok': not off, 'problem': 'not by the policy' if off else ''}
+    return llm_lib.Reply(types.Message('assistant', json.dumps(value)), value,
+                         llm_lib.Usage(1, 1, 1))
+
+
+def lamps(job, rng):
+  """A goal for each wanted tool of the bare shop."""
+  caller = next(iter(job['records']['people']))
+  mine = [k for k, lamp in job['records']['lamps'].items()
+          if lamp['owner'] == caller]
+  demands = []
+  for family in job['families']:
+    lamp = rng.choice(mine)
+    found = job['records']['lamps'][lamp]
+    look = dict(by='assistant', name='show_lamp', arguments={'lamp': lamp})
+    demand = dict(family=family, kind='do', calls=[look], forbidden=[],
+                  tell=[f'level {found["level"]}'])
+    if family == 'set_level':
+      level = (found['level'] + 1) % 10
+      kind = 'refuse' if found['broken'] else 'do'
+      goal = f'You want {lamp} at level {level}.'
+      demand |= dict(kind=kind, tell=['broken True'])
+      if kind == 'do':
+        change = dict(lamp=lamp, level=level)
+        demand['calls'].append(
+            dict(by='assistant', name='set_level', arguments=change))
+        demand['tell'] = [f'level {level}']
+    else:
+      goal = f'You want to know how bright {lamp} is ({family}).'
+    demands.append({**demand, 'goal': goal, 'ask': goal})
+  return dict(knowledge=f'You are {caller}.', setup=[], records={},
+              demands=demands)
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+  """The lamp shop without its drafts."""
+  folder = tmp_path / 'bare_shop'
+  shutil.copytree(SHOP, folder, ignore=shutil.ignore_patterns(
+      'tasks.py', '__pycache__'))
+  monkeypatch.syspath_prepend(tmp_path)
+  return 'bare_shop'
+
+
+@pytest.fixture
+def thinker(config, bare, monkeypatch):
+  def make(think=lamps, **fields):
+    monkeypatch.setattr(Thinker, 'think', staticmethod(think))
+    sample_lib.maker.cache_clear()
+    return config(**{
+        'domains': [bare], 'llm': f'{__name__}:Thinker', 'llm_kw': {},
+        'num_test': 0, 'demands_train': [1.0], 'if_short': 'keep',
+        'other_share': 0.4, 'evolve': {'rounds': 0}, **fields})
+  return make
+
+
+def made(text, count=20):
+  maker = sample_lib.maker(text)
+  fields = json.loads(text)
+  streams = run.plan(maker, fields['demands_train'], 8, 'train', {})
+  return maker, [sample_lib.make(maker, streams[i % len(streams)], 'x', i)
+                 for i in range(count)]
+
+
+def test_what_is_thought_of_is_certified_and_played(thinker):
+  maker, found = made(thinker(), 30)
+  kept = [s for s in found if s.task]
+  assert len(kept) > 5
+  env = maker.envs['bare_shop']
+  for s in kept:
+    assert s.task.certificate['score'] == 1 and s.messages
+    assert set(s.task.families) <= set(env.aims())
+    assert scored(env, s.task) == 1
+  assert {s.task.kind for s in kept} >= {'do'}
+  assert {s.reason for s in found if not s.task} <= {
+      'another kind', 'ungrounded', 'contradiction', 'gold fails'}
+
+
+def scored(env, task):
+  """Reward of the gold run."""
+  world, played = replay.replay(env, task, list(map(
+      types.message_from_json, task.meta['gold'])))
+  return env.score(task, world, played, 'user_stop').reward
+
+
+def spoiled(**changes):
+  """`lamps` with fields of its first demand changed by functions of it."""
+  def think(job, rng):
+    value = lamps(job, rng)
+    first = value['demands'][0]
+    for name, change in changes.items():
+      first[name] = change(first)
+    return value
+  return think
+
+
+@pytest.mark.parametrize('changes, worker, reason', [
+    (dict(calls=lambda d: [*d['calls'], dict(
+        by='assistant', name='set_level', arguments=dict(
+            lamp='no-such', level=3))]), 'TaskValidation', 'gold fails'),
+    (dict(calls=lambda d: [*d['calls'], dict(
+        by='assistant', name='buy', arguments={})]),
+     'TaskValidation', 'gold fails'),
+    (dict(tell=lambda d: ['level 77']), 'TaskValidation', 'ungrounded'),
+    (dict(calls=lambda d: [], tell=lambda d: [], kind=lambda d: 'do'),
+     'UserIntent', 'nothing to judge by'),
+    (dict(family=lambda d: 'juggle'), 'UserIntent', 'other families'),
+    (dict(kind=lambda d: 'transfer'), 'UserIntent', 'a transfer out of place'),
+])
+def test_what_does_not_hold_is_turned_down(thinker, changes, worker, reason):
+  _, found = made(thinker(spoiled(**changes), other_share=0.0), 8)
+  assert not any(s.task for s in found)
+  assert {(s.worker, s.reason) for s in found} == {(worker, reason)}
+
+
+def test_a_reviewer_may_object(thinker):
+  _, found = made(thinker(llm_kw={'objects': 1.0}, other_share=0.0), 6)
+  assert {(s.worker, s.reason) for s in found} <= {
+      ('TaskValidation', 'reviewer objects'), ('TaskValidation', 'ungrounded'),
+      ('UserIntent', 'another kind')}
+  assert any(s.reason == 'reviewer objects' for s in found)
+
+
+def test_templates_may_use_just_what_their_jobs_bring(thinker, monkeypatch):
+  seen, plain = {}, prompts.Prompts.system
+  def spy(self, role, payload):
+    seen[role] = set(payload)
+    return plain(self, role, payload)
+  monkeypatch.setattr(prompts.Prompts, 'system', spy)
+  made(thinker(other_share=0.0), 3)
+  assert {role: seen[role] for role in ('goal', 'review')} == {
+      role: set(prompts.FIELDS[role]) for role in ('goal', 'review')}
+
+
+def test_a_critique_brings_another_try(thinker):
+  def think(job, rng):
+    return (lamps if job['critique'] else spoiled(
+        family=lambda d: 'juggle'))(job, rng)
+  _, found = made(thinker(think, other_share=0.0), 10)
+  kept = [s for s in found if s.task]
+  assert kept and all(s.repaired[0] == 'goal: other families' for s in kept)
+
+
+def test_the_stand_in_says_that_it_cannot_think(config, bare):
+  text = config(domains=[bare], num_test=0)
+  with pytest.raises(ValueError, match='set config.llm'):
+    made(text, 1)
+
+
+def test_a_corpus_of_a_domain_without_drafts(thinker, tmp_path):
+  fields = json.loads(thinker(num_train=6, max_tries=6))
+  run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
+  tasks = episodes.tasks(tmp_path / 'data', 'train')
+  assert len(tasks) == 6
+  assert len(list(episodes.read(tmp_path / 'data'))) == 6
+
+
+def calls(by, *names):
+  return [dict(by=by, name=name, arguments={}) for name in names]
+
+
+def airplane(job, rng):
+  """A telecom customer in airplane mode."""
+  del rng
+  names = [s['func_name'] for s in job['setups']]
+  setup = map(names.index, ('set_user_info', 'turn_airplane_mode_on'))
+  customer = next(iter(job['records']['customers'].values()))
+  phone = job['setups'][names.index('set_user_info')]['arguments'][
+      'phone_number']
+  look = dict(by='assistant', name='get_customer_by_phone',
+              arguments=dict(phone_number=customer['phone_number']))
+  return dict(
+      knowledge=f'You are {customer["full_name"]}, your phone number is '
+                f'{phone}.', records={},
+      setup=list(setup), demands=[dict(
+          family=job['families'][0], goal='Your phone has no service.',
+          ask='I have no service.', kind='do', tell=[], forbidden=[],
+          calls=[look, *calls('user', 'check_status_bar',
+                              'toggle_airplane_mode')])])
+
+
+def pending(job, rng):
+  """A retail customer whose order is made a pending one at the start."""
+  del rng
+  user, = (u for u in job['records']['users'].values()
+           if any(o['user_id'] == u['user_id']
+                  for o in job['records']['orders'].values()))
+  key = next(k for k, o in job['records']['orders'].items()
+             if o['user_id'] == user['user_id'])
+  look, cancel = (dict(by='assistant', name=name, arguments=arguments)
+                  for name, arguments in (
+      ('get_order_details', dict(order_id=key)),
+      ('cancel_pending_order',
+       dict(order_id=key, reason='no longer needed'))))
+  return dict(
+      knowledge=f'You are {user["name"]["first_name"]}, e-mail '
+                f'{user["email"]}.', setup=[],
+      records={'orders': {key: {'status': 'pending'}}}, demands=[dict(
+          family='cancel_pending_order', kind='do', forbidden=[], tell=[],
+          goal=f'You want to cancel the order {key}: no longer needed.',
+          ask=f'Cancel {key}, please.', calls=[look, cancel])])
+
+
+@pytest.mark.parametrize('domain, think, family, changed', [
+    ('telecom', airplane, 'toggle_airplane_mode', 'user.device.airplane_mode'),
+    ('retail', pending, 'cancel_pending_order', '.status')])
+def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
+  pytest.importorskip('tau2')
+  name = f'tau2:{domain}'
+  maker = sample_lib.maker(thinker(
+      think, domains=[name], env={'prompt': 'brief'}, other_share=0.0))
+  stream = run.plan(maker, [1.0], 1, 'train', {})[0]
+  stream = dataclasses.replace(stream, plan=dataclasses.replace(
+      stream.plan, combinations=((family,),)))
+  sample = sample_lib.make(maker, stream, 'x', 0)
+  task, plain = sample.task, env_lib.load(name, {'prompt': 'brief'})
+  assert task and sample.messages, sample
+  assert changed in task.checker
+  assert task.certificate['score'] == 1 and task.certificate['killed'] > 0
+  # The benchmark's own evaluator, without our checker, says the same.
+  assert scored(plain, task) == 1
+  nothing = dataclasses.replace(task, meta={**task.meta, 'gold': []})
+  assert scored(plain, nothing) == 0
+
+
+def test_test_tasks_of_the_benchmark_are_its_own(thinker):
+  with pytest.raises(ValueError, match='num_test=0'):
+    sample_lib.maker(thinker(domains=['tau2:retail'], num_test=3))
