@@ -1,10 +1,10 @@
 """Goals that an LLM thinks of, for domains that bring no drafts.
 
 RandomPool draws a caller with the records around them. UserIntent (role `goal`)
-thinks of what they want, and of the calls that a good agent answers it by. These
-are executed, all that they use and tell must have come from somewhere, and a
-reviewer (role `review`) looks at what the tools answered. From there on a goal
-is a `domain.Demand` like any other.
+thinks of what they want, and of the calls by which a good agent answers it.
+These are executed, all that they use and tell must have come from somewhere,
+and a reviewer (role `review`) looks at what the tools said. From there on a
+goal is a `domain.Demand` like any other.
 """
 
 from __future__ import annotations
