@@ -2,7 +2,7 @@
 
 A write deleted, doubled, or with one argument changed to a value that is as
 plausible; a change made without asking the user, or without the look-up that
-the agent begins with; a fact left untold.
+the agent begins with; a fact left untold. And what the policy forbids, done.
 
 A mutant is *equivalent* if it ends in the same state and its changed call was
 refused by the tool itself, or was the user's: there is nothing to see in it.
@@ -64,6 +64,7 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     yield Mutant(f'{name} left out', gold[:first] + gold[first + 1:])
   for fact in task.criteria.communicate_info:
     yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold])
+  yield from _forbidden(task, gold)
 
 
 def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
@@ -162,6 +163,27 @@ def _alternatives(env: domain.Domain, task: types.Task, call: types.ToolCall,
       others = _like(env, task, first, shown, rng)
       return [[other, *rest] for other in others]
   return []
+
+
+def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
+  """What each demand forbids: done before the goodbye, or in place of what it
+  comes to; and all of it in a row, for a call may undo the one before."""
+  bye = len(gold) - 1
+  for demand in task.meta['demands']:
+    moves = [types.Message('assistant', tool_calls=(types.call_from_json(c),))
+             for c in demand['forbidden']]
+    own = demand['writes']
+    rest = [m for i, m in enumerate(gold) if i not in own]
+    for move in moves:
+      name = f'{move.tool_calls[0].name} forbidden'
+      yield Mutant(name, [*gold[:bye], move, gold[bye]], place=bye)
+      if own:
+        yield Mutant(f'{name}, instead',
+                     [*rest[:own[0]], move, *rest[own[0]:]], place=own[0])
+    if len(moves) > 1:
+      name = ', '.join(m.tool_calls[0].name for m in moves)
+      yield Mutant(f'{name} forbidden', [*gold[:bye], *moves, gold[bye]],
+                   place=bye)
 
 
 def _schema(env: domain.Domain, task: types.Task,

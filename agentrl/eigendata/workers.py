@@ -201,14 +201,25 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   about = [word for demand in demands for word in demand.about]
   answers = [(word, _last_call(demand)) for demand in demands
              for word in demand.answers]
-  kept = ('family', 'goal', 'tell', 'kind')
+  writes = mutants.writes(env, task, moves)
   return dataclasses.replace(
-      task, criteria=_criteria(env, task, demands, moves), meta={
+      task, criteria=_criteria(demands, moves, writes), meta={
           'split': seeds.plan.split, 'about': about,
           'answers': answers,
           'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
-          'demands': [{k: getattr(d, k) for k in kept} for d in demands],
+          'demands': [_kept(d, [
+              k for k in writes if moves[k].role == 'assistant'
+              and intent.script[k]['demand'] == i])
+                      for i, d in enumerate(demands)],
           'gold': types.to_json(moves)})
+
+
+def _kept(demand: domain.Demand, writes: Sequence[int]) -> dict[str, Any]:
+  """What a task keeps of a demand, whose writes stand at these places."""
+  return {'family': demand.family, 'goal': demand.goal, 'tell': demand.tell,
+          'kind': demand.kind, 'writes': writes,
+          'forbidden': [types.to_json(types.ToolCall(b.call, b.arguments))
+                        for b in demand.forbidden]}
 
 
 def _last_call(demand: domain.Demand) -> str:
@@ -233,11 +244,9 @@ def _find_details(env: domain.Domain, demand: domain.Demand,
                  'missing detail', f'{", ".join(missing)}: {demand.goal}')
 
 
-def _criteria(env: domain.Domain, task: types.Task,
-              demands: Sequence[domain.Demand], moves: replay.Moves
-              ) -> types.Criteria:
+def _criteria(demands: Sequence[domain.Demand], moves: replay.Moves,
+              writes: Sequence[int]) -> types.Criteria:
   """Gold actions, told facts; actions that write are marked by `info`."""
-  writes = set(mutants.writes(env, task, moves))
   actions = tuple(
       types.Action(call.name, call.arguments, call.requestor, f'gold.{i}',
                    info='write' if i in writes else None)
@@ -264,12 +273,16 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
   own = [c for c in writes if c.requestor == 'assistant']
   place = mutants.first_call(moves)
   first = '' if place is None else moves[place].tool_calls[0].name
+  # A forbidden call is made no time, also where another one undoes it.
+  times = collections.Counter({c['name']: 0 for d in task.meta['demands']
+                               for c in d['forbidden']})
+  times.update(c.name for c in own)
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
       'before': sorted({(first, c.name) for c in own if c.name != first}),
       'confirmed': sorted({(c.name, about) for c in own
                            for about in mutants.agreed(env, played, c)}),
-      'times': dict(sorted(collections.Counter(c.name for c in own).items())),
+      'times': dict(sorted(times.items())),
       'words': [b['say'][0] for b in intent.script
                 if b['by'] == 'assistant' and b['say']],
       'code': task.checker, 'critique': critique}

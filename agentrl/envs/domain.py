@@ -68,6 +68,8 @@ class Demand:
     answers: words that the user must say once they are asked. The fault is
       theirs if the agent did what the demand is about without hearing them;
       an agent that declined has not asked.
+    forbidden: calls by the agent that users may press for and that the policy
+      forbids here, above all those that a tool would carry out.
   """
 
   family: str
@@ -77,6 +79,7 @@ class Demand:
   tell: tuple[str, ...] = ()
   kind: str = 'do'
   answers: tuple[str, ...] = ()
+  forbidden: tuple[Beat, ...] = ()
 
 
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
