@@ -10,11 +10,10 @@ refused by the tool itself, or was the user's: there is nothing to see in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import functools
 import random
-import re
 from typing import Any
 
 from agentrl import types
@@ -55,9 +54,8 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
     yield Mutant(f'{call.name} doubled', gold[:i + 1] + gold[i:], by, i + 1)
     yield from _other_arguments(env, task, gold, i, rng)
-    if agreed(env, gold, call):
-      silent = [m for m in gold[:i] if m.role != 'assistant' or m.is_call]
-      yield Mutant(f'{call.name} unasked', silent + gold[i:])
+    if asked := [v for k, v in task.meta['agreed'] if k == i]:
+      yield Mutant(f'{call.name} unasked', _unasked(gold, i, asked))
   first = first_call(gold)
   if first not in places and any(gold[i].role == 'assistant' for i in places):
     name = gold[first].tool_calls[0].name
@@ -104,15 +102,22 @@ def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
   return world.state.changes() == end.state.changes()
 
 
-def agreed(env: domain.Domain, moves: Moves,
-           call: types.ToolCall) -> list[str]:
-  """The entities of an agent's call that the user was told before it."""
-  pattern = entity(env, otherwise=r'.+')
+def agreed(moves: Moves, name: str, values: Iterable[str]) -> list[str]:
+  """The values that the user heard of and answered right before each call of
+  this name with them."""
   events = checkers.events(moves)
-  return [v for v in call.arguments.values()
-          if call.requestor == 'assistant' and isinstance(v, str)
-          and re.fullmatch(pattern, v)
-          and _PRELUDE['confirmed'](events, call.name, v)]
+  return [v for v in values if _PRELUDE['confirmed'](events, name, v)]
+
+
+def _unasked(gold: Moves, i: int, asked: Sequence[str]) -> Moves:
+  """Without the last question before a call, or as many as it takes until
+  the user has not agreed to all of it."""
+  moves, name = gold[:i + 1], gold[i].tool_calls[0].name
+  while len(agreed(moves, name, asked)) == len(asked):
+    last = max(k for k, m in enumerate(moves)
+               if m.role == 'assistant' and not m.is_call)
+    moves = moves[:last] + [m for m in moves[last:] if m.is_call]
+  return moves + gold[i + 1:]
 
 
 def _without(move: types.Message, fact: str) -> types.Message:

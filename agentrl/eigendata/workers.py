@@ -205,7 +205,7 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   return dataclasses.replace(
       task, criteria=_criteria(demands, moves, writes), meta={
           'split': seeds.plan.split, 'about': about,
-          'answers': answers,
+          'answers': answers, 'agreed': _agreed(intent.script, writes),
           'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
           'demands': [_kept(d, [
               k for k in writes if moves[k].role == 'assistant'
@@ -220,6 +220,20 @@ def _kept(demand: domain.Demand, writes: Sequence[int]) -> dict[str, Any]:
           'kind': demand.kind, 'writes': writes,
           'forbidden': [types.to_json(types.ToolCall(b.call, b.arguments))
                         for b in demand.forbidden]}
+
+
+def _agreed(script: Sequence[Mapping[str, Any]], writes: Sequence[int]
+            ) -> list[tuple[int, str]]:
+  """Places of the agent's writes, with what of them users agree to right
+  before, in every wording."""
+  most = max(len(beat['say']) for beat in script)
+  wordings = [replay.render(
+      [{**b, 'say': b['say'] and [b['say'][k % len(b['say'])]]}
+       for b in script], random.Random(0)) for k in range(most)]
+  return [(i, value) for i in writes if script[i]['by'] == 'assistant'
+          for value in map(str, script[i]['arguments'].values())
+          if all(mutants.agreed(moves, script[i]['call'], [value])
+                 for moves in wordings)]
 
 
 def _last_call(demand: domain.Demand) -> str:
@@ -268,7 +282,7 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
     seed: of what is written.
   """
   moves = list(map(types.message_from_json, task.meta['gold']))
-  world, played = replay.replay(env, task, moves)
+  world, _ = replay.replay(env, task, moves)
   writes = [moves[i].tool_calls[0] for i in mutants.writes(env, task, moves)]
   own = [c for c in writes if c.requestor == 'assistant']
   place = mutants.first_call(moves)
@@ -280,8 +294,8 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
       'before': sorted({(first, c.name) for c in own if c.name != first}),
-      'confirmed': sorted({(c.name, about) for c in own
-                           for about in mutants.agreed(env, played, c)}),
+      'confirmed': sorted({(moves[i].tool_calls[0].name, about)
+                           for i, about in task.meta['agreed']}),
       'times': dict(sorted(times.items())),
       'words': [b['say'][0] for b in intent.script
                 if b['by'] == 'assistant' and b['say']],
