@@ -2,7 +2,8 @@
 
 A write deleted, doubled, or with one argument changed to a value that is as
 plausible; a change made without asking the user, or without the look-up that
-the agent begins with; a fact left untold. And what the policy forbids, done.
+the agent begins with; a fact left untold. And what the policy forbids, done;
+and a write that no demand is about.
 
 A mutant is *equivalent* if it ends in the same state and its changed call was
 refused by the tool itself, or was the user's: there is nothing to see in it.
@@ -63,6 +64,7 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
   for fact in task.criteria.communicate_info:
     yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold])
   yield from _forbidden(task, gold)
+  yield from _unwanted(env, task, gold, rng)
 
 
 def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
@@ -189,6 +191,31 @@ def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
       name = ', '.join(m.tool_calls[0].name for m in moves)
       yield Mutant(f'{name} forbidden', [*gold[:bye], *moves, gold[bye]],
                    place=bye)
+
+
+def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
+              rng: random.Random) -> Iterator[Mutant]:
+  """A write by a tool that is neither used nor forbidden, before the goodbye;
+  about what other calls are about."""
+  calls = [c for m in gold for c in m.tool_calls]
+  known = {k: v for c in calls for k, v in c.arguments.items()}
+  named = {c.name for c in calls} | {
+      c['name'] for d in task.meta['demands'] for c in d['forbidden']}
+  others = [s['function'] for s in env.tools('assistant', task)
+            if s['function']['name'] not in named]
+  world, _ = replay.replay(env, task, gold)
+  before, bye = world.state.changes(), len(gold) - 1
+  for tool in rng.sample(others, len(others)):
+    fields = tool['parameters']['properties']
+    arguments = {name: known.get(name, (field.get('enum') or [None])[-1])
+                 for name, field in fields.items()}
+    call = types.ToolCall(tool['name'], arguments)
+    world.execute([call])
+    if world.state.changes() != before:
+      move = types.Message('assistant', tool_calls=(call,))
+      yield Mutant(f'{call.name} unwanted', [*gold[:bye], move, gold[bye]],
+                   place=bye)
+      return
 
 
 def _schema(env: domain.Domain, task: types.Task,
