@@ -2,7 +2,8 @@
 
 A write deleted, doubled, or with one argument changed to a value that is as
 plausible; a change made without asking the user, or without the look-up that
-the agent begins with; a fact left untold.
+the agent begins with; a fact left untold. And what the policy forbids, done;
+and a write that no demand is about.
 
 A mutant is *equivalent* if it ends in the same state and its changed call was
 refused by the tool itself, or was the user's: there is nothing to see in it. Of
@@ -13,12 +14,11 @@ for: the end state and what was told decide there.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import functools
 import json
 import random
-import re
 from typing import Any
 
 from agentrl import types
@@ -60,9 +60,8 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
     yield Mutant(f'{call.name} doubled', gold[:i + 1] + gold[i:], by, i + 1)
     yield from _other_arguments(env, task, gold, i, rng)
-    if env.drafts and agreed(env, gold, call):
-      silent = [m for m in gold[:i] if m.role != 'assistant' or m.is_call]
-      yield Mutant(f'{call.name} unasked', silent + gold[i:])
+    if asked := [v for k, v in task.meta['agreed'] if k == i]:
+      yield Mutant(f'{call.name} unasked', _unasked(gold, i, asked))
   first = first_call(gold)
   if env.drafts and first not in places and any(
       gold[i].role == 'assistant' for i in places):
@@ -70,6 +69,8 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     yield Mutant(f'{name} left out', gold[:first] + gold[first + 1:])
   for fact in task.criteria.communicate_info:
     yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold], UNTOLD)
+  yield from _forbidden(task, gold)
+  yield from _unwanted(env, task, gold, rng)
 
 
 def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
@@ -110,15 +111,22 @@ def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
   return world.state.changes() == end.state.changes()
 
 
-def agreed(env: domain.Domain, moves: Moves,
-           call: types.ToolCall) -> list[str]:
-  """The entities of an agent's call that the user was told before it."""
-  pattern = entity(env, otherwise=r'.+')
+def agreed(moves: Moves, name: str, values: Iterable[str]) -> list[str]:
+  """The values that the user heard of and answered right before each call of
+  this name with them."""
   events = checkers.events(moves)
-  return [v for v in call.arguments.values()
-          if call.requestor == 'assistant' and isinstance(v, str)
-          and re.fullmatch(pattern, v)
-          and _PRELUDE['confirmed'](events, call.name, v)]
+  return [v for v in values if _PRELUDE['confirmed'](events, name, v)]
+
+
+def _unasked(gold: Moves, i: int, asked: Sequence[str]) -> Moves:
+  """Without the last question before a call, or as many as it takes until
+  the user has not agreed to all of it."""
+  moves, name = gold[:i + 1], gold[i].tool_calls[0].name
+  while len(agreed(moves, name, asked)) == len(asked):
+    last = max(k for k, m in enumerate(moves)
+               if m.role == 'assistant' and not m.is_call)
+    moves = moves[:last] + [m for m in moves[last:] if m.is_call]
+  return moves + gold[i + 1:]
 
 
 def _without(move: types.Message, fact: str) -> types.Message:
@@ -189,6 +197,52 @@ def _nested(env: domain.Domain, task: types.Task, value: Any, shown: str,
       changed = value.copy()
       changed[key] = other
       yield changed
+
+
+def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
+  """What each demand forbids: done before the goodbye, or in place of what it
+  comes to; and all of it in a row, for a call may undo the one before."""
+  bye = len(gold) - 1
+  for demand in task.meta['demands']:
+    moves = [types.Message('assistant', tool_calls=(types.call_from_json(c),))
+             for c in demand['forbidden']]
+    own = demand['writes']
+    rest = [m for i, m in enumerate(gold) if i not in own]
+    for move in moves:
+      name = f'{move.tool_calls[0].name} forbidden'
+      yield Mutant(name, [*gold[:bye], move, gold[bye]], place=bye)
+      if own:
+        yield Mutant(f'{name}, instead',
+                     [*rest[:own[0]], move, *rest[own[0]:]], place=own[0])
+    if len(moves) > 1:
+      name = ', '.join(m.tool_calls[0].name for m in moves)
+      yield Mutant(f'{name} forbidden', [*gold[:bye], *moves, gold[bye]],
+                   place=bye)
+
+
+def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
+              rng: random.Random) -> Iterator[Mutant]:
+  """A write by a tool that is neither used nor forbidden, before the goodbye;
+  about what other calls are about."""
+  calls = [c for m in gold for c in m.tool_calls]
+  known = {k: v for c in calls for k, v in c.arguments.items()}
+  named = {c.name for c in calls} | {
+      c['name'] for d in task.meta['demands'] for c in d['forbidden']}
+  others = [s['function'] for s in env.tools('assistant', task)
+            if s['function']['name'] not in named]
+  world, _ = replay.replay(env, task, gold)
+  before, bye = world.state.changes(), len(gold) - 1
+  for tool in rng.sample(others, len(others)):
+    fields = tool['parameters']['properties']
+    arguments = {name: known.get(name, (field.get('enum') or [None])[-1])
+                 for name, field in fields.items()}
+    call = types.ToolCall(tool['name'], arguments)
+    world.execute([call])
+    if world.state.changes() != before:
+      move = types.Message('assistant', tool_calls=(call,))
+      yield Mutant(f'{call.name} unwanted', [*gold[:bye], move, gold[bye]],
+                   place=bye)
+      return
 
 
 def _schema(env: domain.Domain, task: types.Task,

@@ -46,7 +46,8 @@ class Sample:
     messages: its dialogue; () in the split `test`, or if rejected.
     worker, reason, detail: who rejected it and why; '' if it was kept.
     repaired: what Modify sent back, in words.
-    draft: score of the certificate of the first checker, None without one.
+    draft: `score` of the certificate of the first checker and the kinds of
+      wrong runs that it `passed`; None without one.
     usage: calls and tokens of the LLM by worker.
     stream: name of the plan that it was written by.
   """
@@ -57,7 +58,7 @@ class Sample:
   reason: str = ''
   detail: str = ''
   repaired: tuple[str, ...] = ()
-  draft: float | None = None
+  draft: Mapping[str, Any] | None = None
   usage: Mapping[str, llm_lib.Usage] = dataclasses.field(default_factory=dict)
   stream: str = ''
 
@@ -166,7 +167,7 @@ class _Job:
   plan: planner.Plan
   seed: Callable[..., int]  # of anything that has a name
   repaired: list[str] = dataclasses.field(default_factory=list)
-  draft: float | None = None  # score of the first checker
+  draft: Mapping[str, Any] | None = None  # of the first checker
 
 
 def _write(job: _Job, seeds: workers.Seeds, name: str
@@ -287,9 +288,10 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
         job.author, job.env, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))
     found = certify.certify(job.env, task, intent.script, job.seed('certify'))
-    if job.draft is None:
-      job.draft = found['score']
     problems = found.pop('problems')
+    if job.draft is None:
+      job.draft = {'score': found['score'], 'passed': sorted({
+          _kind_of(p) for p in problems if p.startswith('it passes')})}
     if not problems:
       return dataclasses.replace(task, certificate=found)
     critique = '; '.join(problems)
@@ -301,5 +303,5 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
 def _kind_of(problem: str) -> str:
   """A problem of a certificate without its particulars, to count it by."""
   signs = ('gold run fails', 'checker breaks', 'passes to', 'deleted',
-           'doubled', 'unasked', 'left out', 'untold')
+           'doubled', 'unasked', 'left out', 'untold', 'forbidden', 'unwanted')
   return next((s for s in signs if s in problem), 'argument changed')

@@ -67,15 +67,20 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
   """Killed, equivalent and all mutants of what was kept; and how good the
-  checkers were before any was mended."""
+  checkers were before any was mended: how many passed a wrong run, and of
+  which kinds."""
   found = [s.task.certificate for s in samples
            if s.task and s.task.certificate]
   total, killed, equivalent = (
       sum(c[k] for c in found) for k in ('mutants', 'killed', 'equivalent'))
-  drafts = [s.draft for s in samples if s.draft is not None]
+  drafts = [s.draft for s in samples if s.draft]
   return {'total': total, 'killed': killed, 'equivalent': equivalent,
           'score': round(killed / max(1, total - equivalent), 4),
-          'score_of_drafts': round(sum(drafts) / max(1, len(drafts)), 4)}
+          'drafts': len(drafts),
+          'score_of_drafts': round(sum(d['score'] for d in drafts)
+                                   / max(1, len(drafts)), 4),
+          'drafts_with_false_accepts': sum(bool(d['passed']) for d in drafts),
+          'false_accepts': _counts(k for d in drafts for k in d['passed'])}
 
 
 def _lengths(kept: Sequence[sample_lib.Sample]) -> dict[str, list[int]]:

@@ -218,14 +218,41 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   about = [word for demand in demands for word in demand.about]
   answers = [(word, _last_call(demand)) for demand in demands
              for word in demand.answers]
-  kept = ('family', 'goal', 'tell', 'kind')
+  writes = mutants.writes(env, task, moves)
   return dataclasses.replace(
-      task, criteria=_criteria(env, task, demands, moves), meta={
+      task, criteria=_criteria(env, demands, moves, writes), meta={
           **intent.meta, 'split': seeds.plan.split, 'about': about,
           'answers': answers,
+          # Without drafts nobody knows which way there the policy asks for.
+          'agreed': _agreed(intent.script, writes) if env.drafts else [],
           'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
-          'demands': [{k: getattr(d, k) for k in kept} for d in demands],
+          'demands': [_kept(d, [
+              k for k in writes if moves[k].role == 'assistant'
+              and intent.script[k]['demand'] == i])
+                      for i, d in enumerate(demands)],
           'gold': types.to_json(moves)})
+
+
+def _kept(demand: domain.Demand, writes: Sequence[int]) -> dict[str, Any]:
+  """What a task keeps of a demand, whose writes stand at these places."""
+  return {'family': demand.family, 'goal': demand.goal, 'tell': demand.tell,
+          'kind': demand.kind, 'writes': writes,
+          'forbidden': [types.to_json(types.ToolCall(b.call, b.arguments))
+                        for b in demand.forbidden]}
+
+
+def _agreed(script: Sequence[Mapping[str, Any]], writes: Sequence[int]
+            ) -> list[tuple[int, str]]:
+  """Places of the agent's writes, with what of them users agree to right
+  before, in every wording."""
+  most = max(len(beat['say']) for beat in script)
+  wordings = [replay.render(
+      [{**b, 'say': b['say'] and [b['say'][k % len(b['say'])]]}
+       for b in script], random.Random(0)) for k in range(most)]
+  return [(i, value) for i in writes if script[i]['by'] == 'assistant'
+          for value in map(str, script[i]['arguments'].values())
+          if all(mutants.agreed(moves, script[i]['call'], [value])
+                 for moves in wordings)]
 
 
 def _last_call(demand: domain.Demand) -> str:
@@ -250,11 +277,9 @@ def _find_details(env: domain.Domain, demand: domain.Demand,
                  'missing detail', f'{", ".join(missing)}: {demand.goal}')
 
 
-def _criteria(env: domain.Domain, task: types.Task,
-              demands: Sequence[domain.Demand], moves: replay.Moves
-              ) -> types.Criteria:
+def _criteria(env: domain.Domain, demands: Sequence[domain.Demand],
+              moves: replay.Moves, writes: Sequence[int]) -> types.Criteria:
   """Gold actions, told facts; actions that write are marked by `info`."""
-  writes = set(mutants.writes(env, task, moves))
   actions = tuple(
       types.Action(call.name, call.arguments, call.requestor, f'gold.{i}',
                    info='write' if i in writes else None)
@@ -277,18 +302,21 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
     seed: of what is written.
   """
   moves = list(map(types.message_from_json, task.meta['gold']))
-  world, played = replay.replay(env, task, moves)
+  world, _ = replay.replay(env, task, moves)
   writes = [moves[i].tool_calls[0] for i in mutants.writes(env, task, moves)]
-  # Without drafts nobody knows which way there the policy asks for.
   ways = [c for c in writes if c.requestor == 'assistant' and env.drafts]
   place = mutants.first_call(moves)
   first = '' if place is None else moves[place].tool_calls[0].name
+  # A forbidden call is made no time, also where another one undoes it.
+  times = collections.Counter({c['name']: 0 for d in task.meta['demands']
+                               for c in d['forbidden']})
+  times.update(c.name for c in ways)
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
       'before': sorted({(first, c.name) for c in ways if c.name != first}),
-      'confirmed': sorted({(c.name, about) for c in ways
-                           for about in mutants.agreed(env, played, c)}),
-      'times': dict(sorted(collections.Counter(c.name for c in ways).items())),
+      'confirmed': sorted({(moves[i].tool_calls[0].name, about)
+                           for i, about in task.meta['agreed']}),
+      'times': dict(sorted(times.items())),
       'words': [b['say'][0] for b in intent.script
                 if b['by'] == 'assistant' and b['say']],
       'code': task.checker, 'critique': critique}

@@ -60,12 +60,12 @@ def before(events, first, then):
   return True
 
 def confirmed(events, name, about):
-  """Each call of `name` about `about` came after the assistant had named it
-  to the user and the user had answered."""
+  """Before each call of `name` about `about` the assistant's last words had
+  named it, and the user had answered them."""
   named = answered = False
   for e in events:
     if e[0] == 'assistant':
-      named = named or about.lower() in e[1].lower()
+      named, answered = about.lower() in e[1].lower(), False
     elif e[0] == 'user':
       answered = named
     elif e[2] == name and e[4] and about in [str(v) for v in e[3].values()]:

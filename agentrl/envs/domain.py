@@ -72,8 +72,8 @@ class Demand:
     answers: words that the user must say once they are asked. The fault is
       theirs if the agent did what the demand is about without hearing them;
       an agent that declined has not asked.
-    forbidden: calls of the agent that the user may press for and that the
-      policy forbids here.
+    forbidden: calls by the agent that users may press for and that the policy
+      forbids here, above all those that a tool would carry out.
   """
 
   family: str

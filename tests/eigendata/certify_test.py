@@ -43,12 +43,13 @@ def test_worked_example(maker):
   level = intent.demands[0].tell[0]
   assert names == ['set_level deleted', 'set_level doubled', 'set_level(lamp',
                    'set_level(level', 'set_level unasked',
-                   'find_person left out', f"'{level}' untold"]
+                   'find_person left out', f"'{level}' untold",
+                   'transfer_to_human unwanted']
   found = certificate(env, task, intent)
   assert found['problems'] == [] and found['gold'] == [True] * 4
   assert found['floors'] == {'noop': False, 'refuse': False, 'transfer': False}
   # The tool refuses the level that it has set already.
-  assert (found['mutants'], found['killed'], found['equivalent']) == (7, 6, 1)
+  assert (found['mutants'], found['killed'], found['equivalent']) == (8, 7, 1)
   assert found['score'] == 1.0
 
 
@@ -86,8 +87,9 @@ def check(changes, events):
 def test_a_clause_that_is_left_out_is_missed(maker, clause, problem):
   env, task, intent = drafted(maker, 'dim')
   lines = task.checker.split('\n')
-  at = next(i for i, line in enumerate(lines) if clause in line)
-  checker = '\n'.join(lines[:at] + lines[at + 2:])
+  cut = {i + k for i, line in enumerate(lines) for k in (0, 1)
+         if clause in line}
+  checker = '\n'.join(line for i, line in enumerate(lines) if i not in cut)
   found = certificate(env, task, intent, checker)
   assert len(found['problems']) == 1 and problem in found['problems'][0]
   assert found['score'] < 1
@@ -140,8 +142,9 @@ def test_a_user_call_that_is_repeated_is_equivalent(maker):
   env, task, intent = drafted(maker, 'dark')
   found = certificate(env, task, intent)
   assert found['problems'] == []
-  # Deleted, another lamp and untold are killed; doubled changes nothing.
-  assert (found['killed'], found['equivalent']) == (3, 1)
+  # Deleted, another lamp, untold and an unwanted hand-over are killed; doubled
+  # changes nothing.
+  assert (found['killed'], found['equivalent']) == (4, 1)
 
 
 def test_the_order_of_demands_is_free_where_the_end_is_the_same(maker):

@@ -36,12 +36,14 @@ def test_events_leave_out_what_the_user_never_saw():
 
 
 A, U = ['assistant', 'Cancel teal-heron?'], ['user', 'yes']
+N = ['assistant', 'Anything else?']
 W = ['call', 'assistant', 'cancel', {'order': 'teal-heron'}, True]
 
 
 @pytest.mark.parametrize('events, expected', [
     ([A, U, W], True), ([W, A, U], False), ([A, W, U], False),
-    ([U, A, W], False), ([], True), ([W[:4] + [False]], True)])
+    ([U, A, W], False), ([], True), ([W[:4] + [False]], True),
+    ([A, U, N, U, W], False), ([A, U, N, W], False), ([N, A, U, W, W], True)])
 def test_confirmed(events, expected):
   code = ('def check(changes, events):\n'
           "  return {'ok': confirmed(events, 'cancel', 'teal-heron')}")

@@ -149,3 +149,5 @@ def test_a_page_of_the_data_alone_shows_how_prompts_evolved(chain):
 def test_a_data_stage_without_rounds_shows_none(chain):
   page = report.write_data(chain / 'data').read_text()
   assert 'How the prompts evolved' not in page and 'Drafts' in page
+  assert '(unasked: 5, forbidden: 4)' in page
+  assert '7 of 104' in ' '.join(page.split())

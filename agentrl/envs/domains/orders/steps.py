@@ -69,6 +69,7 @@ class Talk:
     name: what the scenario calls the order.
     about: what the user has said so far that they had to say.
     beats: the exchange so far.
+    wishes: calls that the customer may press for.
   """
 
   family: str
@@ -78,6 +79,7 @@ class Talk:
   name: str
   about: tuple[str, ...]
   beats: list[domain.Beat] = dataclasses.field(default_factory=list)
+  wishes: list[domain.Beat] = dataclasses.field(default_factory=list)
 
   @property
   def order(self) -> state_lib.Record:
@@ -123,6 +125,10 @@ class Talk:
   def add(self, *beats: domain.Beat) -> None:
     self.beats += beats
 
+  def wish(self, name: str, /, **arguments: Any) -> None:
+    """What a customer may press for; forbidden unless it comes to that."""
+    self.wishes.append(call(name, **arguments))
+
   def not_theirs(self, goal: str) -> domain.Demand:
     """The agent refuses because the order is somebody else's."""
     return self.end(
@@ -136,8 +142,11 @@ class Talk:
     """The demand, once the agent has reported."""
     if kind != 'transfer':
       reports = tuple(r + MORE[i % 4] for i, r in enumerate(reports * 2))
-    return domain.Demand(self.family, goal, (*self.beats, agent(*reports)),
-                         self.about, tell, kind, answers)
+    if kind == 'refuse':
+      self.wish('transfer_to_human', reason='damaged')
+    return domain.Demand(
+        self.family, goal, (*self.beats, agent(*reports)), self.about, tell,
+        kind, answers, tuple(w for w in self.wishes if w not in self.beats))
 
 
 def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:

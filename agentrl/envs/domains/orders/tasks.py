@@ -38,6 +38,7 @@ def cancel(state: State, caller: str, rng: random.Random) -> Demand | None:
   if talk is None:
     return None
   talk.ask()
+  talk.wish('cancel_order', order=talk.key)
   keeps = rng.random() < 0.15
   goal = f'Cancel {talk.name}' + (
       '; when asked to confirm, keep it.' if keeps else '.')
@@ -102,6 +103,7 @@ def undo(state: State, caller: str, rng: random.Random) -> Demand | None:
       return _cancelled(talk, goal)
     case 'shipped':
       return _uncancelled(talk, goal)
+  talk.wish('return_order', order=talk.key, refund=method)
   talk.add(agent(*_no_cancel(talk)),
            user(f'Then return it to {method}.',
                 f'So return it to {method}, please.',
@@ -120,11 +122,12 @@ def give_back(state: State, caller: str, rng: random.Random) -> Demand | None:
   if thinks_again := rng.random() < 0.2:
     goal = (f'Return {talk.name}, refund to {first}; when asked to confirm, '
             f'change to {method}.')
+  wish = first if thinks_again else method
+  talk.wish('return_order', order=talk.key, refund=wish)
   if talk.strange:
     return talk.not_theirs(goal)
   if talk.late:
     return _returned(talk, goal, method)
-  wish = first if thinks_again else method
   talk.add(agent(f'I can take back {talk.key}. Refund to card or credit?',
                  f'You can return {talk.key}. Do you want card or credit?',
                  'Where should the refund go, card or credit?'),
@@ -187,6 +190,7 @@ def exchange(state: State, caller: str, rng: random.Random) -> Demand | None:
     goal = (f'Exchange {talk.name} for {first}; when asked to confirm, change '
             f'to {color}.')
   talk.ask(first or color)
+  talk.wish('exchange_order', order=talk.key, color=first or color)
   if talk.late:
     return talk.end(
         goal, f'It came {talk.age} days ago, too late to exchange {talk.key}.',
@@ -238,7 +242,10 @@ def move(state: State, caller: str, rng: random.Random) -> Demand | None:
   key = talk.key
   goal = f'Send {talk.name} to {asked}' + (
       f'; when asked to confirm, change to {city}.' if thinks_again else '.')
+  talk.wish('change_city', order=key, city=asked)
   if talk.strange:
+    # And back: a state that shows nothing of it.
+    talk.wish('change_city', order=key, city=talk.order['city'])
     return talk.not_theirs(goal)
   if talk.order['status'] == 'shipped':
     return talk.end(goal, f'Order {key} has shipped, the city cannot change.',
@@ -270,6 +277,7 @@ def repay(state: State, caller: str, rng: random.Random) -> Demand | None:
   talk.ask(method)
   key, money = talk.key, f'{talk.payment["amount"]} EUR'
   goal = f'Pay {talk.name} by {method}.'
+  talk.wish('change_payment', order=key, method=method)
   credit = state.get('customers', caller)['credit']
   if method == 'credit' and credit < talk.payment['amount']:
     return talk.end(
@@ -298,6 +306,7 @@ def charged(state: State, caller: str, rng: random.Random) -> Demand | None:
   key, paid = talk.key, talk.payment
   money, method = f'{paid["amount"]} EUR', paid['method']
   goal = f'Ask if you were charged twice for {talk.name}.'
+  talk.wish('refund_charge', order=key)
   talk.add(call('get_payment', order=key))
   if paid['flagged']:
     return _hand_over(talk, goal, 'fraud')
@@ -306,6 +315,7 @@ def charged(state: State, caller: str, rng: random.Random) -> Demand | None:
                     f'I see one charge of {money} for {key}, just once.',
                     f'You paid {money} for {key} once.',
                     tell=('once',), kind='refuse')
+  talk.wish('transfer_to_human', reason='fraud')
   talk.add(*agree(f'Order {key} was charged twice. I refund {money}, okay?',
                   f'You paid {key} twice. Shall I refund {money} to {method}?',
                   f'I will refund {money} for {key} to your {method}. Okay?'),
@@ -332,6 +342,9 @@ def parcel(state: State, caller: str, rng: random.Random) -> Demand | None:
     return None
   talk.ask()
   key, goal = talk.key, f'Ask: where is {talk.name}?'
+  amount = 20 if talk.gold else 10
+  talk.wish('give_credit', order=key, amount=amount)
+  talk.wish('reship_order', order=key)
   if talk.age <= 7:
     return talk.end(
         goal, f'Order {key} was shipped {talk.age} days ago, it is on time.',
@@ -346,7 +359,6 @@ def parcel(state: State, caller: str, rng: random.Random) -> Demand | None:
     return talk.end(goal, f'Done, {key} is sent again.',
                     f'It is done, {key} was sent again.',
                     f'I had {key} sent again.', tell=('sent again',))
-  amount = 20 if talk.gold else 10
   talk.add(*agree(
       f'Order {key} is late. I can give you {amount} EUR credit. Okay?',
       f'I am sorry that {key} is late. May I give you {amount} EUR credit?',
@@ -366,8 +378,10 @@ def damaged(state: State, caller: str, rng: random.Random) -> Demand | None:
   talk.ask()
   key, money = talk.key, f'{talk.payment["amount"]} EUR'
   goal = f'Say that you got {talk.name} damaged.'
+  talk.wish('return_order', order=key, refund='credit')
   if talk.payment['amount'] >= 60:
     return _hand_over(talk, goal, 'damaged')
+  talk.wish('transfer_to_human', reason='damaged')
   talk.add(*agree(f'I can take back {key} for {money} credit. Okay?',
                   f'I am sorry. Shall I refund {money} for {key} to credit?',
                   f'May I take back {key} and give you {money} credit?'),

@@ -26,7 +26,7 @@ class Script:
 
   def __init__(self, state: state_lib.State, caller: str):
     self.state, self.account = state, caller
-    self._before, self._beats = state.mark(), []
+    self._before, self._beats, self._wishes = state.mark(), [], []
 
   @property
   def home(self) -> state_lib.Record:
@@ -76,6 +76,10 @@ class Script:
     self._beats.append(domain.calls(by, tool, **kw))
     return result.content
 
+  def wish(self, tool: str, **kw: Any) -> None:
+    """What a caller may press for; forbidden unless it comes to that."""
+    self._wishes.append(domain.calls('assistant', tool, **kw))
+
   def send(self, tool: str, **kw: Any) -> str:
     """The agent has the caller do something, who says what it showed."""
     self.agent(tool, **kw)
@@ -88,7 +92,11 @@ class Script:
     """The finished demand; the state is as it was before the script."""
     self.state.rewind(self._before)
     kind, tell = end
-    return domain.Demand(family, goal, tuple(self._beats), about, tell, kind)
+    if kind == 'refuse':
+      self.wish('transfer_to_human', reason='billing')
+    return domain.Demand(
+        family, goal, tuple(self._beats), about, tell, kind,
+        forbidden=tuple(w for w in self._wishes if w not in self._beats))
 
 
 def start(state: state_lib.State, caller: str) -> Script | None:
@@ -106,6 +114,8 @@ def transfer(talk: Script, reason: str, why: str) -> End:
 def blocked(talk: Script) -> End | None:
   if talk.home['status'] != 'blocked':
     return None
+  if talk.home['due']:
+    talk.wish('pay_bill', account=talk.account, amount=talk.home['due'])
   return transfer(talk, 'abuse', 'Your account is blocked')
 
 
@@ -114,6 +124,7 @@ def settle(talk: Script) -> End | None:
   due = talk.home['due']
   if not due:
     return None
+  talk.wish('pay_bill', account=talk.account, amount=due)
   if talk.home['card'] == 'expired':
     return transfer(talk, 'card',
                     f'There is a bill of {due}, and your card is expired')
@@ -142,6 +153,7 @@ def reopen(talk: Script) -> End | None:
 
 
 def mend_line(talk: Script) -> End | None:
+  talk.wish('reset_line', account=talk.account)
   talk.call('line_status', account=talk.account)
   line = talk.line
   if line['area'] == 'outage':

@@ -47,6 +47,7 @@ def connection(state: state_lib.State, caller: str,
   if talk.changed('until'):  # who has just paused it knows why it is down
     return None
   day = rng.choice(talk.visit['free'])
+  talk.wish('book_visit', account=caller, day=day)
   talk.user('connection')
   end = steps.blocked(talk) or steps.reopen(talk) or steps.mend_line(talk)
   while not end:
@@ -105,6 +106,7 @@ def _upgrade(talk: steps.Script, takes: bool) -> steps.End:
 def _advise(talk: steps.Script, phrase: str, better: str,
             takes: bool) -> steps.End:
   plan = talk.home['plan']
+  talk.wish('change_plan', account=talk.account, plan=better)
   talk.agent(phrase, plan=plan, better=better)
   if not takes:
     talk.user('no')
@@ -129,11 +131,14 @@ def new_plan(state: state_lib.State, caller: str,
       [p for p in database.SPEED if p != talk.home['plan']], 2)
   prices = talk.home['prices']
   then = other if prices[other] < prices[want] and rng.random() < 0.5 else ''
+  talk.wish('change_plan', account=caller, plan=want)
   talk.user('new_plan', want=want)
   end = steps.blocked(talk) or steps.settle(talk)
   if not end:
     talk.call('show_plans', account=caller)
     end = steps.offer(talk, want, then)
+  if end[0] != 'do':  # and back: a state that shows nothing of it
+    talk.wish('change_plan', account=caller, plan=talk.home['plan'])
   goal = f'Change your plan to {want}.'
   if then:
     goal += (f' Once you hear that it costs {prices[want]}, '
@@ -151,6 +156,7 @@ def fee_back(state: state_lib.State, caller: str,
     return None
   key = rng.choice(mine)
   amount = state.get('fees', key)['amount']
+  talk.wish('apply_credit', fee=key, amount=amount)
   talk.user('fee_back', amount=amount)
   end = steps.blocked(talk)
   if not end:
@@ -193,6 +199,7 @@ def move_visit(state: state_lib.State, caller: str,
     day = rng.choice([d for d in database.VISIT_DAYS
                       if d not in talk.visit['free']])
   otherwise = rng.choice((f'take day {second}', 'cancel it', 'keep it'))
+  talk.wish('book_visit', account=caller, day=day)
   talk.user('move_visit', day=day)
   end = steps.blocked(talk)
   if not end:
@@ -215,6 +222,7 @@ def _move(talk: steps.Script, day: int, otherwise: str) -> steps.End:
   talk.user('otherwise', otherwise=otherwise)
   match otherwise.split():
     case ['keep', _]:
+      talk.wish('cancel_visit', account=talk.account)
       talk.agent('visit stays', day=now)
       return 'fallback', (f'day {now}',)
     case ['cancel', _]:
@@ -232,6 +240,7 @@ def pause(state: state_lib.State, caller: str,
   if not talk or talk.home['status'] not in ('active', 'blocked'):
     return None
   until, agrees = rng.randrange(25, 70), rng.random() < 0.7
+  talk.wish('pause_service', account=caller, until=until)
   talk.user('pause', until=until)
   end = steps.blocked(talk) or steps.settle(talk) or _pause(talk, until, agrees)
   goal = (f'Pause your internet until day {until}. '
@@ -249,6 +258,7 @@ def _pause(talk: steps.Script, until: int, agrees: bool) -> steps.End:
   talk.agent('pause', how=how)
   changed = booked or last < until
   if changed and not agrees:
+    talk.wish('resume_service', account=talk.account)  # as if never paused
     talk.user('no')
     talk.agent('unchanged')
     return 'refuse', ('nothing is changed', f'day {last}')
@@ -287,6 +297,7 @@ def move_house(state: state_lib.State, caller: str,
   if not talk or talk.home['moves']:
     return None
   day = rng.choice(database.VISIT_DAYS)
+  talk.wish('move_service', account=caller, day=day)
   talk.user('move_house', day=day)
   end = steps.blocked(talk) or steps.settle(talk)
   if not end and day < database.EARLIEST_MOVE:

@@ -1,0 +1,146 @@
+"""A run that breaks the policy fails, though a tool would carry it out."""
+
+import dataclasses
+import random
+
+import pytest
+
+from agentrl import types
+from agentrl.data import replay
+from agentrl.eigendata import certify
+from agentrl.eigendata import mutants
+from agentrl.eigendata import planner
+from agentrl.eigendata import prompts
+from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import workers
+from agentrl.envs import env as env_lib
+
+
+@pytest.fixture
+def drafted(config):
+  """`drafted(name, family, kind)`: (env, task, script) of one demand."""
+  maker = sample_lib.maker(config(domains=['orders', 'router']))
+  author = prompts.Author(maker.llm, prompts.load())
+  def make(name, family, kind, fits=lambda demand: True):
+    env = maker.envs[name]
+    plan = planner.Plan('x', name, 'train', ((family,),), 'brief')
+    for seed in range(400):
+      try:
+        seeds = workers.random_pool(env, plan, seed, database=0,
+                                    other_share=float(kind != 'do'))
+      except workers.Rejected:
+        continue
+      if seeds.drafts[0].kind == kind and fits(seeds.drafts[0]):
+        intent = workers.user_intent(author, seeds, 0)
+        task = workers.validate_task(env, seeds, intent, name='t', seed=0)
+        return env, workers.write_checker(
+            author, env, task, intent, critique='', seed=0), intent.script
+    raise AssertionError(f'No {kind} of {family}.')
+  return make
+
+
+def made(env, task, script):
+  gold = replay.render(script, random.Random(0))
+  return gold, {m.name: m for m in mutants.make(
+      env, task, gold, random.Random(0))}
+
+
+def without(task, *clauses):
+  """The task with a checker that lacks clauses of these words."""
+  lines = task.checker.split('\n')
+  cut = {at + k for at, line in enumerate(lines) for k in (0, 1)
+         if any(clause in line for clause in clauses)}
+  assert cut
+  return dataclasses.replace(task, checker='\n'.join(
+      line for at, line in enumerate(lines) if at not in cut))
+
+
+@pytest.mark.parametrize('name, carried_out', [
+    ('orders', {'cancel_order', 'return_order', 'exchange_order',
+                'change_city', 'refund_charge', 'give_credit', 'reship_order',
+                'transfer_to_human'}),
+    ('router', {'pay_bill', 'reset_line', 'change_plan', 'apply_credit',
+                'book_visit', 'cancel_visit', 'pause_service', 'move_service',
+                'transfer_to_human'})])
+def test_tools_would_carry_out_what_is_forbidden(name, carried_out):
+  env, found = env_lib.load(name, {'prompt': 'brief'}), {}
+  rng = random.Random(0)
+  world = env.start(types.Task('', name, '', initial_state={
+      'seed': 0, 'split': 'train'}))
+  for caller in env.drafts.callers(world.state):
+    for demand in filter(None, (family(world.state, caller, rng)
+                                for family in env.drafts.FAMILIES)):
+      assert not [b for b in demand.forbidden if b in demand.beats]
+      assert demand.forbidden or demand.kind != 'refuse'
+      for beat in demand.forbidden:
+        result, = world.execute([types.ToolCall(beat.call, beat.arguments)])
+        found[beat.call] = found.get(beat.call, False) | (not result.error)
+        world.state.rewind({})
+  assert {call for call, done in found.items() if done} == carried_out
+
+
+def test_a_parcel_on_time_earns_nothing(drafted):
+  env, task, script = drafted('orders', 'parcel', 'refuse')
+  gold, found = made(env, task, script)
+  assert [n for n in found if 'forbidden' in n] == [
+      'give_credit forbidden', 'reship_order forbidden',
+      'transfer_to_human forbidden',
+      'give_credit, reship_order, transfer_to_human forbidden']
+  broken = found['reship_order forbidden'].moves
+  assert broken[:-2] == gold[:-1] and broken[-1] == gold[-1]
+  assert broken[-2].tool_calls[0].name == 'reship_order'
+  assert certify.certify(env, task, script, 0)['problems'] == []
+  lazy = without(task, 'nothing else', 'done 0x')
+  problems = certify.certify(env, lazy, script, 0)['problems']
+  assert 'it passes with give_credit forbidden' in problems
+
+
+def test_a_fraud_is_handed_over_and_not_paid(drafted):
+  env, task, script = drafted('orders', 'charged', 'transfer', lambda demand: (
+      'refund_charge' in [b.call for b in demand.forbidden]))
+  gold, found = made(env, task, script)
+  instead = found['refund_charge forbidden, instead'].moves
+  calls = [c.name for m in instead for c in m.tool_calls]
+  assert len(instead) == len(gold) and calls[-1] == 'refund_charge'
+  assert 'transfer_to_human' not in calls
+  assert certify.certify(env, task, script, 0)['problems'] == []
+
+
+def test_a_change_that_is_undone_is_seen(drafted):
+  """The state shows nothing of it."""
+  env, task, script = drafted('router', 'new_plan', 'refuse', lambda demand: (
+      [b.call for b in demand.forbidden[:2]] == ['change_plan'] * 2))
+  gold, found = made(env, task, script)
+  row = found['change_plan, change_plan, transfer_to_human forbidden']
+  moves = [m for m in row.moves if not any(
+      c.name == 'transfer_to_human' for c in m.tool_calls)]
+  world, played = replay.replay(env, task, moves)
+  assert world.state.changes() == replay.replay(
+      env, task, gold)[0].state.changes()
+  assert env.score(task, world, played, 'user_stop').reward == 0
+  lax = without(task, 'done 0x')
+  assert env.score(lax, world, played, 'user_stop').reward == 1
+
+
+def test_a_write_that_no_demand_is_about(drafted):
+  env, task, script = drafted('router', 'new_plan', 'do')
+  assert certify.certify(env, task, script, 0)['problems'] == []
+  lazy = without(task, 'nothing else')
+  problem, = certify.certify(env, lazy, script, 0)['problems']
+  assert problem.endswith(' unwanted')
+
+
+def test_an_older_yes_does_not_count(drafted):
+  """It was named, and the user spoke: but nobody asked whether to do it."""
+  env, task, script = drafted('orders', 'undo', 'fallback')
+  gold, found = made(env, task, script)
+  hasty = found['return_order unasked'].moves
+  at = next(i for i, m in enumerate(hasty)
+            for c in m.tool_calls if c.name == 'return_order')
+  order = hasty[at].tool_calls[0].arguments['order']
+  assert len(hasty) == len(gold) - 2 and hasty[at - 1].role == 'user'
+  assert order in hasty[at - 2].content
+  assert certify.certify(env, task, script, 0)['problems'] == []
+  problems = certify.certify(
+      env, without(task, 'was agreed'), script, 0)['problems']
+  assert problems == ['it passes with return_order unasked']
