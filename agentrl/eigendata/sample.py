@@ -21,6 +21,7 @@ from agentrl.eigendata import judge
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import streams as streams_lib
+from agentrl.eigendata import student as student_lib
 from agentrl.eigendata import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
@@ -32,7 +33,7 @@ from agentrl.llm import llm as llm_lib
 # Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
 STAGES = ('WorkflowPlanner', 'UserIntent', 'ValidationFunction',
           'DialogSynthesis', 'TrajectoryValidation', 'Critic',
-          'PromptEngineer')
+          'PromptEngineer', 'Student')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 
 
@@ -48,6 +49,8 @@ class Sample:
     draft: score of the certificate of the first checker, None without one.
     usage: calls and tokens of the LLM by worker.
     stream: name of the plan that it was written by.
+    solved: whether the student solved the task; None: that was not asked, or
+      cannot be told.
   """
 
   task: types.Task | None = None
@@ -59,6 +62,7 @@ class Sample:
   draft: float | None = None
   usage: Mapping[str, llm_lib.Usage] = dataclasses.field(default_factory=dict)
   stream: str = ''
+  solved: bool | None = None
 
 
 def from_json(record: Mapping[str, Any]) -> Sample:
@@ -80,6 +84,7 @@ class Maker:
   seed: int
   databases: int
   other_share: float
+  student: bool = False  # there is one
 
 
 @functools.lru_cache(maxsize=2)
@@ -91,9 +96,14 @@ def maker(config: str) -> Maker:
     if stage not in STAGES:
       raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
                        'that name asks.' + resolve.hint(stage, STAGES))
+  student = 'Student' in c['llm_roles']
+  if student and not c['evolve']['rounds']:
+    raise ValueError('llm_roles.Student would have no effect: it plays the '
+                     'audits of rounds, and config.evolve.rounds is 0.')
   llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
-                           account=c['llm_account'])
-  return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'])
+                           account=c['llm_account'], plain=('Student',))
+  return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'],
+               student)
 
 
 def seed_of(*parts: Any) -> int:
@@ -103,11 +113,13 @@ def seed_of(*parts: Any) -> int:
 
 
 def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
-         validate: bool = True) -> Sample:
+         validate: bool = True, user: prompts.Prompts | None = None
+         ) -> Sample:
   """Sample `i` that a stream makes for a purpose: a shard, a pilot, an audit.
 
   The name of its task is `purpose` and `i`. Without `validate` whatever can be
-  played is kept, with no certificate: for ablations alone.
+  played is kept, with no certificate: for ablations alone. With `user` the
+  student plays the task too, against a user of these prompts.
   """
   m.llm.usage.clear()
   plan = stream.plan
@@ -118,7 +130,7 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   # a small model would learn these by heart instead of reading them.
   first = seed_of(plan.id, purpose)
   database = m.seed * m.databases + (first + i) % m.databases
-  task, messages, why = None, (), {}
+  task, messages, solved, why = None, (), None, {}
   try:
     seeds = workers.random_pool(job.env, plan, seed('pool'), database=database,
                                 other_share=m.other_share)
@@ -126,6 +138,9 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
     task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
+    if user:
+      solved = student_lib.solves(prompts.Author(m.llm, user), job.env, task,
+                                  *job.drafted, seed=seed('student'))
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
   except llm_lib.Rejected as e:
@@ -134,7 +149,7 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   except llm_lib.OverBudget as e:
     why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
-                usage=dict(m.llm.usage), stream=plan.id, **why)
+                usage=dict(m.llm.usage), stream=plan.id, solved=solved, **why)
 
 
 @dataclasses.dataclass
@@ -147,6 +162,7 @@ class _Job:
   seed: Callable[..., int]  # of anything that has a name
   repaired: list[str] = dataclasses.field(default_factory=list)
   draft: float | None = None  # score of the first checker
+  drafted: tuple[workers.Intent, workers.Seeds] | None = None  # the last
 
 
 def _write(job: _Job, seeds: workers.Seeds, name: str
@@ -190,6 +206,7 @@ def _drafted(job: _Job, seeds: workers.Seeds, name: str, purpose: str
   """
   job.author.llm.stage = 'UserIntent'
   intent = workers.user_intent(job.author, seeds, job.seed(purpose))
+  job.drafted = intent, seeds
   return intent, workers.validate_task(job.env, seeds, intent, name=name,
                                        seed=job.seed('gold'))
 
