@@ -48,14 +48,16 @@ class Audit:
   mutants: tuple[int | None, ...]
   solved: tuple[bool | None, ...] = ()
 
-  def beats(self, other: Audit) -> bool:
-    """More was kept, and tasks that both kept are tested by as much and no
-    easier for the student."""
-    both = _both(self.mutants, other.mutants)
-    return (self.acceptance > other.acceptance
+  def beats(self, best: Audit, *before: Audit) -> bool:
+    """More was kept than in `best`, and tasks that both kept are tested by as
+    much; for the student they are no easier than there, nor than any version
+    `before` had them: small steps add up."""
+    both = _both(self.mutants, best.mutants)
+    return (self.acceptance > best.acceptance
             and sum(a for a, _ in both) >= LEAST_DEPTH * sum(
                 b for _, b in both)
-            and _chance(_both(self.solved, other.solved)) >= EASIER)
+            and all(_chance(_both(self.solved, other.solved)) >= EASIER
+                    for other in (best, *before)))
 
   def to_json(self) -> dict[str, Any]:
     """With a student also its `pass_rate`, and the `tasks` that it is of."""
@@ -99,7 +101,8 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
   """
   history: list[dict[str, Any]] = []
   tried: dict[str, list[str]] = collections.defaultdict(list)
-  first, best, spent, idle = stream.prompts, None, [], 0
+  first, best, before = stream.prompts, None, []
+  spent, idle = [], 0
   for number in range(rounds):
     if best is None:
       best = _audit(m, stream, audit, first, spent)
@@ -120,8 +123,10 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
     if change.stream:
       after = _audit(m, change.stream, audit, first, spent)
       record |= {'after': after.to_json(),
-                 'accepted': not m.ledger.stopped and after.beats(best)}
+                 'accepted': (not m.ledger.stopped
+                              and after.beats(best, *before))}
     if record['accepted']:
+      before.append(best)
       stream, best, idle = change.stream, after, 0
     else:
       idle += 1

@@ -161,6 +161,10 @@ def test_easier_for_the_student_is_no_improvement():
   assert not audit(0.6, *[True] * 5, False, True, True).beats(hard)
   assert audit(0.6, *[True] * 5, False, True, False).beats(hard)
   assert audit(0.6, *[True] * 5, *[None] * 3).beats(audit(0.5, *[None] * 8))
+  # Four gains a step are chance, eight since the version before last are not.
+  zero, half, all_ = (audit(a, *[True] * n, *[False] * (8 - n))
+                      for a, n in ((0.5, 0), (0.6, 4), (0.7, 8)))
+  assert half.beats(zero) and all_.beats(half) and not all_.beats(half, zero)
   assert evolve.Audit(0.6, None, (5,)).beats(evolve.Audit(0.5, None, (5,)))
 
 
