@@ -152,20 +152,29 @@ def test_users_who_learn_do_not_make_tasks_easier(taught, streams):
   assert solved[2].count(None) < solved[1].count(None)
 
 
+def seen(acceptance, *solved):
+  return evolve.Audit(acceptance, None, (5,) * len(solved), solved)
+
+
 def test_easier_for_the_student_is_no_improvement():
-  def audit(acceptance, *solved):
-    return evolve.Audit(acceptance, None, (5,) * len(solved), solved)
-  hard = audit(0.5, *[False] * 6, None, True)
-  assert audit(0.6, *[True] * 4, False, False, True, True).beats(hard)
+  hard = seen(0.5, *[False] * 6, None, True)
+  assert seen(0.6, *[True] * 4, False, False, True, True).beats(hard)
   # Five gains and no loss come by chance once in 32 times, with a loss 7 in 64.
-  assert not audit(0.6, *[True] * 5, False, True, True).beats(hard)
-  assert audit(0.6, *[True] * 5, False, True, False).beats(hard)
-  assert audit(0.6, *[True] * 5, *[None] * 3).beats(audit(0.5, *[None] * 8))
-  # Four gains a step are chance, eight since the version before last are not.
-  zero, half, all_ = (audit(a, *[True] * n, *[False] * (8 - n))
-                      for a, n in ((0.5, 0), (0.6, 4), (0.7, 8)))
-  assert half.beats(zero) and all_.beats(half) and not all_.beats(half, zero)
+  assert not seen(0.6, *[True] * 5, False, True, True).beats(hard)
+  assert seen(0.6, *[True] * 5, False, True, False).beats(hard)
+  assert seen(0.6, *[True] * 5, *[None] * 3).beats(seen(0.5, *[None] * 8))
   assert evolve.Audit(0.6, None, (5,)).beats(evolve.Audit(0.5, None, (5,)))
+
+
+def test_small_steps_add_up(taught, streams, monkeypatch):
+  zero, half, most = (seen(share, *[True] * n, *[False] * (8 - n))
+                      for share, n in ((0.5, 0), (0.6, 4), (0.7, 8)))
+  assert half.beats(zero) and most.beats(half) and not most.beats(half, zero)
+  audits = iter([zero, half, most])
+  monkeypatch.setattr(evolve, '_audit', lambda *args: next(audits))
+  maker = taught()
+  _, history = evolve.evolve(maker, streams(maker)[0], **OPTIONS)
+  assert [r['accepted'] for r in history] == [True, False]
 
 
 @pytest.fixture
