@@ -5,8 +5,9 @@ revises the prompt that is most at fault. The referee then writes its audit
 samples with the old prompts and with the new: the same seeds, which nobody who
 revises ever sees, judged by execution and by a judge that does not evolve. The
 revision stays only if more of them earn their certificates, and if these are
-not won by easier tasks. Source: arXiv:2601.22607, section on self-evolution;
-the referee is ours.
+not won by easier tasks: tested by fewer mutants, or solved by a student more
+often than by chance. Source: arXiv:2601.22607, section on self-evolution; the
+referee is ours.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
 import itertools
+import math
 from typing import Any
 
+from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import streams as streams_lib
@@ -24,6 +27,7 @@ from agentrl.llm import llm as llm_lib
 
 EXAMPLES = 3  # of each way to be turned down, shown to the critic
 LEAST_DEPTH = 0.8  # of the mutants of tasks before, or they became easier
+EASIER = 0.05  # chance of the student's gain below which it is no chance
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,19 +39,47 @@ class Audit:
       was a caller at all.
     variety: see `variety`, of what was kept; None of fewer than two.
     mutants: of the task of each sample, None where none was kept.
+    solved: whether the student solved it, None where that cannot be told; ()
+      without a student.
   """
 
   acceptance: float
   variety: float | None
   mutants: tuple[int | None, ...]
+  solved: tuple[bool | None, ...] = ()
 
-  def beats(self, other: Audit) -> bool:
-    """More was kept, and tasks that both kept are tested by as much."""
-    both = [(a, b) for a, b in zip(self.mutants, other.mutants)
-            if a is not None and b is not None]
-    return (self.acceptance > other.acceptance
+  def beats(self, best: Audit, *before: Audit) -> bool:
+    """More was kept than in `best`, and tasks that both kept are tested by as
+    much; for the student they are no easier than there, nor than any version
+    `before` had them: small steps add up."""
+    both = _both(self.mutants, best.mutants)
+    return (self.acceptance > best.acceptance
             and sum(a for a, _ in both) >= LEAST_DEPTH * sum(
-                b for _, b in both))
+                b for _, b in both)
+            and all(_chance(_both(self.solved, other.solved)) >= EASIER
+                    for other in (best, *before)))
+
+  def to_json(self) -> dict[str, Any]:
+    """With a student also its `pass_rate`, and the `tasks` that it is of."""
+    counted = [s for s in self.solved if s is not None]
+    rate = round(sum(counted) / len(counted), 4) if counted else None
+    return types.to_json(self) | (
+        {'pass_rate': rate, 'tasks': len(counted)} if self.solved else {})
+
+
+def _both(after: Sequence[Any], before: Sequence[Any]
+          ) -> list[tuple[Any, Any]]:
+  return [(a, b) for a, b in zip(after, before)
+          if a is not None and b is not None]
+
+
+def _chance(solved: Sequence[tuple[bool, bool]]) -> float:
+  """Chance of as many gains, or more, if gains and losses were as likely: the
+  one-sided sign test, exact however few they are. Below five nothing shows."""
+  gained, lost = sum(a > b for a, b in solved), sum(a < b for a, b in solved)
+  changed = gained + lost
+  return sum(math.comb(changed, n)
+             for n in range(gained, changed + 1)) / 2**changed
 
 
 def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
@@ -69,35 +101,38 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
   """
   history: list[dict[str, Any]] = []
   tried: dict[str, list[str]] = collections.defaultdict(list)
-  best, spent, idle = None, collections.Counter(), 0
+  first, best, before = stream.prompts, None, []
+  spent, idle = [], 0
   for number in range(rounds):
     if best is None:
-      best = _audit(m, stream, audit, spent)
+      best = _audit(m, stream, audit, first, spent)
     samples = [sample_lib.make(m, stream, f'pilot-{number}', i)
                for i in range(pilot)]
     if m.ledger.stopped:
       break
-    _spend(spent, samples)
+    spent += samples
     record = _record(number, stream, samples, best)
     history.append(record)
     if min(record['pilot'], best.acceptance) >= target:
-      record['spent'] = dict(spent)
+      record['spent'] = _total(spent)
       break
     change = _revise(m, stream, samples, tried,
                      sample_lib.seed_of(m.seed, stream.plan.id, number))
-    _spend(spent, [change])
+    spent.append(change)
     record |= change.facts
     if change.stream:
-      after = _audit(m, change.stream, audit, spent)
-      record |= {'after': dataclasses.asdict(after),
-                 'accepted': not m.ledger.stopped and after.beats(best)}
+      after = _audit(m, change.stream, audit, first, spent)
+      record |= {'after': after.to_json(),
+                 'accepted': (not m.ledger.stopped
+                              and after.beats(best, *before))}
     if record['accepted']:
+      before.append(best)
       stream, best, idle = change.stream, after, 0
     else:
       idle += 1
       if change.stream:
         tried[change.facts['role']].append(change.facts['text'])
-    record['spent'], spent = dict(spent), collections.Counter()
+    record['spent'], spent = _total(spent), []
     if idle == patience:
       break
   return stream, history
@@ -114,7 +149,7 @@ def _record(number: int, stream: streams_lib.Stream,
   return {'round': number, 'stream': stream.plan.id,
           'version': stream.prompts.version, 'pilot': acceptance(samples),
           'first_try': first_try(samples), 'rejected': rejections(samples),
-          'audit': dataclasses.asdict(best), 'accepted': False}
+          'audit': best.to_json(), 'accepted': False}
 
 
 def first_try(samples: Sequence[sample_lib.Sample]) -> float | None:
@@ -140,13 +175,18 @@ def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
 
 
 def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
-           spent: collections.Counter) -> Audit:
-  samples = [sample_lib.make(m, stream, 'audit', i) for i in range(count)]
-  _spend(spent, samples)
+           first: prompts.Prompts, spent: list[Any]) -> Audit:
+  """The user whom the student meets has the `first` prompts for ever: one who
+  learns to err less would make tasks look easier."""
+  user = first if m.student else None
+  samples = [sample_lib.make(m, stream, 'audit', i, user=user)
+             for i in range(count)]
+  spent += samples
   return Audit(
       acceptance(samples), variety([s for s in samples if s.task]),
       tuple(s.task.certificate['mutants'] if s.task else None
-            for s in samples))
+            for s in samples),
+      tuple(s.solved for s in samples) if m.student else ())
 
 
 def variety(kept: Sequence[sample_lib.Sample]) -> float | None:
@@ -166,10 +206,14 @@ def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
   return {run for w in words for run in zip(w, w[1:], w[2:])}
 
 
-def _spend(spent: collections.Counter, made: Sequence[Any]) -> None:
-  total = sum((u for s in made for u in s.usage.values()), llm_lib.Usage())
-  spent.update(calls=total.calls + total.hits, tokens=total.tokens,
-               dollars=total.dollars + total.saved)
+def _total(spent: Sequence[Any]) -> dict[str, Any]:
+  """What was used up, and by the student alone where it took part."""
+  total = sum((u for s in spent for u in s.usage.values()), llm_lib.Usage())
+  own = [s.usage['Student'] for s in spent if 'Student' in s.usage]
+  return {'calls': total.calls + total.hits, 'tokens': total.tokens,
+          'dollars': total.dollars + total.saved,
+          **({'student': types.to_json(sum(own, llm_lib.Usage()))}
+             if own else {})}
 
 
 @dataclasses.dataclass(frozen=True)

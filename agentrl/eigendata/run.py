@@ -225,11 +225,13 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
     stopped = stopped or f'fewer than wanted ({"; ".join(short)})'
   stats = {split: statistics.describe(samples)
            for split, samples in found.items()}
+  rounds = (run.folder / 'rounds.jsonl').read_text().splitlines()
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
       seed=config.seed, flagged=flagged, stopped=stopped,
-      cost=statistics.cost(found, maker.ledger), **facts,
+      cost=statistics.cost(found, maker.ledger, map(json.loads, rounds)),
+      **facts,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',

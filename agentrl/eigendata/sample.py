@@ -22,6 +22,7 @@ from agentrl.eigendata import judge
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import streams as streams_lib
+from agentrl.eigendata import student as student_lib
 from agentrl.eigendata import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
@@ -33,7 +34,7 @@ from agentrl.llm import llm as llm_lib
 # Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
 STAGES = ('WorkflowPlanner', 'UserIntent', 'TaskValidation',
           'ValidationFunction', 'DialogSynthesis', 'TrajectoryValidation',
-          'Critic', 'PromptEngineer')
+          'Critic', 'PromptEngineer', 'Student')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 
 
@@ -50,6 +51,8 @@ class Sample:
       wrong runs that it `passed`; None without one.
     usage: calls and tokens of the LLM by worker.
     stream: name of the plan that it was written by.
+    solved: whether the student solved the task; None: that was not asked, or
+      cannot be told.
   """
 
   task: types.Task | None = None
@@ -61,6 +64,7 @@ class Sample:
   draft: Mapping[str, Any] | None = None
   usage: Mapping[str, llm_lib.Usage] = dataclasses.field(default_factory=dict)
   stream: str = ''
+  solved: bool | None = None
 
 
 def from_json(record: Mapping[str, Any]) -> Sample:
@@ -82,6 +86,7 @@ class Maker:
   seed: int
   databases: int
   other_share: float
+  student: bool = False  # there is one
 
 
 @functools.lru_cache(maxsize=2)
@@ -93,9 +98,14 @@ def maker(config: str) -> Maker:
     if stage not in STAGES:
       raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
                        'that name asks.' + resolve.hint(stage, STAGES))
+  student = 'Student' in c['llm_roles']
+  if student and not c['evolve']['rounds']:
+    raise ValueError('llm_roles.Student would have no effect: it plays the '
+                     'audits of rounds, and config.evolve.rounds is 0.')
   llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
-                           account=c['llm_account'])
-  return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'])
+                           account=c['llm_account'], plain=('Student',))
+  return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'],
+               student)
 
 
 def _env(name: str, c: Mapping[str, Any]) -> domain.Domain:
@@ -121,11 +131,13 @@ def seed_of(*parts: Any) -> int:
 
 
 def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
-         validate: bool = True) -> Sample:
+         validate: bool = True, user: prompts.Prompts | None = None
+         ) -> Sample:
   """Sample `i` that a stream makes for a purpose: a shard, a pilot, an audit.
 
   The name of its task is `purpose` and `i`. Without `validate` whatever can be
-  played is kept, with no certificate: for ablations alone.
+  played is kept, with no certificate: for ablations alone. With `user` the
+  student plays the task too, against a user of these prompts.
   """
   m.llm.usage.clear()
   plan = stream.plan
@@ -136,7 +148,7 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   # a small model would learn these by heart instead of reading them.
   first = seed_of(plan.id, purpose)
   database = m.seed * m.databases + (first + i) % m.databases
-  task, messages, why = None, (), {}
+  task, messages, solved, why = None, (), None, {}
   try:
     pool = workers.random_pool if job.env.drafts else goals.pool
     seeds = pool(job.env, plan, seed('pool'), database=database,
@@ -145,6 +157,9 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
     task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
+    if user:
+      solved = student_lib.solves(prompts.Author(m.llm, user), job.env, task,
+                                  *job.drafted, seed=seed('student'))
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
   except llm_lib.Rejected as e:
@@ -155,7 +170,7 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   except llm_lib.OverBudget as e:
     why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
   return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
-                usage=dict(m.llm.usage), stream=plan.id, **why)
+                usage=dict(m.llm.usage), stream=plan.id, solved=solved, **why)
 
 
 @dataclasses.dataclass
@@ -168,6 +183,7 @@ class _Job:
   seed: Callable[..., int]  # of anything that has a name
   repaired: list[str] = dataclasses.field(default_factory=list)
   draft: Mapping[str, Any] | None = None  # of the first checker
+  drafted: tuple[workers.Intent, workers.Seeds] | None = None  # the last
 
 
 def _write(job: _Job, seeds: workers.Seeds, name: str
@@ -213,6 +229,7 @@ def _drafted(job: _Job, seeds: workers.Seeds, name: str, purpose: str
   if seeds.wish:
     return _thought_of(job, seeds, name)
   intent = workers.user_intent(job.author, seeds, job.seed(purpose))
+  job.drafted = intent, seeds
   return intent, workers.validate_task(job.env, seeds, intent, name=name,
                                        seed=job.seed('gold'))
 
@@ -235,6 +252,7 @@ def _thought_of(job: _Job, seeds: workers.Seeds, name: str
                                    seed=job.seed('gold'))
       job.author.llm.stage = 'TaskValidation'
       goals.review(job.author, job.env, task, job.seed('review', attempt))
+      job.drafted = intent, begun
       return intent, task
     except workers.Rejected as e:
       why, critique = e, f'{e.reason}: {e.detail}'

@@ -43,15 +43,19 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
 
 
 def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
-         ledger: budget.Ledger) -> dict[str, Any]:
-  """What each worker took for the samples, and what was paid in all, planning,
-  evolution and samples that were not needed among it. A task has its price
-  even where the cache had all answers."""
+         ledger: budget.Ledger, rounds: Iterable[Mapping[str, Any]] = ()
+         ) -> dict[str, Any]:
+  """What each worker took for the samples, the student for its `rounds`, and
+  what was paid in all, planning, evolution and samples that were not needed
+  among it. A task has its price even where the cache had all answers."""
   stages = collections.defaultdict(llm_lib.Usage)
   samples = [s for split in found.values() for s in split]
   for s in samples:
     for stage, use in s.usage.items():
       stages[stage] += use
+  for record in rounds:
+    if 'student' in record['spent']:
+      stages['Student'] += llm_lib.Usage(**record['spent']['student'])
   dollars = sum((u.saved for u in stages.values()), ledger.spent.dollars)
   kept = sum(s.task is not None for s in samples)
   return {

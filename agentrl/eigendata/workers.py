@@ -8,7 +8,7 @@ back what failed once, stands in `sample.py`.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import random
@@ -328,12 +328,28 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: Intent, seeds: Seeds, *, seed: int
                ) -> tuple[domain.World, dialogue.End]:
   """DialogSynthesis: agent and user talk, with real tools."""
+  def say(side: types.Side, messages: list[types.Message]) -> types.Message:
+    return author.llm.complete(messages, tools=env.tools(side, task),
+                               seed=seed).message
+  return talk(env, task, brief(author, env, task, intent, seeds), say)
+
+
+def brief(author: prompts.Author, env: domain.Domain, task: types.Task,
+          intent: Intent, seeds: Seeds) -> dict[types.Side, types.Message]:
+  """The prompts of both sides: the domain's, and the script below it."""
   payload = {'script': intent.script, 'style': seeds.plan.style,
              'others': seeds.others, 'entity': mutants.entity(env)}
-  prompt = {
+  return {
       side: types.Message('system', f'{env.system(side, task)}\n\n'
                           + author.system(role, payload).content)
       for side, role in (('assistant', 'agent'), ('user', 'user'))}
+
+
+def talk(env: domain.Domain, task: types.Task,
+         prompt: Mapping[types.Side, types.Message],
+         say: Callable[[types.Side, list[types.Message]], types.Message]
+         ) -> tuple[domain.World, dialogue.End]:
+  """A dialogue in which `say(side, what it has seen)` speaks for both."""
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
                        limits=dialogue.Limits(max_steps=100))
@@ -343,8 +359,7 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
     while True:
       ask = game.send(reply)
       seen[ask.side] += [m for _, m in ask.new]
-      reply = author.llm.complete(
-          seen[ask.side], tools=env.tools(ask.side, task), seed=seed).message
+      reply = say(ask.side, seen[ask.side])
       seen[ask.side].append(reply)
   except StopIteration as stop:
     return world, stop.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -33,7 +33,8 @@ class Account:
 
 def make(path: str, kw: Mapping[str, Any], *,
          others: Mapping[str, Mapping[str, Any]],
-         account: Mapping[str, Any]) -> tuple[llm_lib.Meter, budget.Ledger]:
+         account: Mapping[str, Any], plain: Collection[str] = ()
+         ) -> tuple[llm_lib.Meter, budget.Ledger]:
   """Who is asked, and what that costs.
 
   Args:
@@ -42,6 +43,7 @@ def make(path: str, kw: Mapping[str, Any], *,
     others: stage -> keyword arguments that differ there (with a `llm` of its
       own, an import path: all of them).
     account: fields of `Account`.
+    plain: those of `others` whose answers are taken as they come.
 
   Raises:
     ValueError: a wrong path, argument or field, or dollars are to be counted
@@ -56,11 +58,11 @@ def make(path: str, kw: Mapping[str, Any], *,
                        f'prompt), in dollars a million tokens, got {row!r}.')
     prices[row[0]] = budget.Price(*row[1:])
 
-  def wrapped(path: str, kw: Mapping[str, Any]) -> llm_lib.LLM:
+  def asked(path: str, kw: Mapping[str, Any]) -> llm_lib.LLM:
     model = resolve.call(resolve.name(path), kw)
     identity = getattr(model, 'identity', None)
     if identity is None:
-      return strict.Strict(model)
+      return model
     price = prices.get(identity['model'])
     if price is None and a.dollars is not None:
       raise ValueError(
@@ -71,12 +73,13 @@ def make(path: str, kw: Mapping[str, Any], *,
     if price is None:
       ledger.unpriced.add(identity['model'])
     paid = budget.Paid(model, identity, price or budget.Price(), ledger)
-    kept = cache_lib.Cache(paid, identity, a.cache) if a.cache else paid
-    return strict.Strict(kept)
+    return cache_lib.Cache(paid, identity, a.cache) if a.cache else paid
 
   different = {
-      stage: wrapped(own.get('llm', path), {
+      stage: asked(own.get('llm', path), {
           k: v for k, v in {**(kw if 'llm' not in own else {}), **own}.items()
           if k != 'llm'})
       for stage, own in others.items()}
-  return llm_lib.Meter(wrapped(path, kw), different), ledger
+  different = {stage: model if stage in plain else strict.Strict(model)
+               for stage, model in different.items()}
+  return llm_lib.Meter(strict.Strict(asked(path, kw)), different), ledger

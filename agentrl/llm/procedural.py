@@ -82,7 +82,13 @@ class Procedural:
 @functools.lru_cache(maxsize=64)
 def _parts(system: str) -> tuple[str, Payload]:
   instructions, _, line = system.rpartition('\n')
-  return instructions, json.loads(line)
+  try:
+    return instructions, json.loads(line)
+  except ValueError as e:
+    raise ValueError(
+        'The stand-in goes by the JSON on the last line of a system prompt, '
+        f'and there is none in {system[-80:]!r}. It cannot be a student: name '
+        'a model in llm_roles.Student.llm.') from e
 
 
 def _words(messages: Sequence[types.Message]) -> int:

@@ -109,6 +109,9 @@ def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
        {'first try': mean(lambda r: r['first_try'])}, True),
       ('Variety: runs of three words not shared by two samples',
        {'variety': mean(lambda r: r['audit']['variety'])}, True),
+      *([('Pass rate of the student',
+          {'student': mean(lambda r: r['audit'].get('pass_rate'))}, True)]
+        if any('pass_rate' in r['audit'] for s in streams for r in s) else []),
       ('Mutants a task is tested by', {'mutants': mean(depth)}, False),
       ('Tokens a round and stream',
        {'tokens': mean(lambda r: r['spent']['tokens'])}, False)):

@@ -1,6 +1,7 @@
-"""A model of ours as the `LLM` that writes data: no server, no price.
+"""A model of ours as the `LLM` that writes data, or as the student that plays
+it: no server, no price.
 
-    --config.llm_roles.DialogSynthesis.llm=agentrl.rollout.local:Local
+    c.llm_roles = dict(Student=dict(llm='agentrl.rollout.local:Local', ...))
 
 Threads ask, one engine answers them side by side. A slot is kept after its
 answer, as a beginning that later questions copy: the next turn of a dialogue

@@ -7,7 +7,9 @@ that are rewritten, or without:
   python scripts/synthesize.py --workdir=runs/fixed0 \
     --config=configs/eigendata/evolving.py:seed=0,rounds=0
 
-One revision in four is bad advice. Figures: LOG.md.
+One revision in four is bad advice. Figures: LOG.md. With `student=<folder>`, an
+agent trained on the built-in domains, each round also says which share of its
+audit tasks this agent solves, and the referee holds them to be as hard still.
 """
 
 import ml_collections
@@ -17,7 +19,7 @@ from configs.eigendata import builtin
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  arg = common.parse_arg(arg, seed=0, rounds=16, domain='orders')
+  arg = common.parse_arg(arg, seed=0, rounds=16, domain='orders', student='')
   c = builtin.get_config()
   c.seed = arg.seed
   c.domains = (arg.domain,)
@@ -27,4 +29,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.llm_kw = dict(mistakes=dict(
       intent=0.5, user=0.5, agent=0.6, checker=0.5, judge=0.02,
       engineer=0.25), heeds=True)
+  if arg.student:
+    c.llm_roles = dict(Student=dict(
+        llm='agentrl.rollout.local:Local', weights=arg.student, slots=8,
+        length=640, max_tokens=64, temperature=1.0, dtype='float32'))
+    c.runner = 'agentrl.eigendata.runners:threads'  # one model serves them all
   return c

@@ -11,6 +11,10 @@ tasks.py), or domain=tau2:airline, tau2:retail, tau2:telecom, of which the model
 thinks of new tasks over the benchmark's tools and databases; these stay away
 from the customers of its test tasks.
 
+`judge=<name>` has another model judge. `student=<name>`, with
+`--config.evolve.rounds=16`, has another one play the tasks of each audit by the
+domain's own prompt: which share of them it solves is how hard a round's are.
+
 Stopped by Ctrl-C, its budget or a server that is gone, a run goes on from the
 answers in `llm_account.cache`, for nothing; after its budget in a new folder.
 """
@@ -22,7 +26,7 @@ from configs.eigendata import builtin
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  arg = common.parse_arg(arg, model='', judge='', domain='')
+  arg = common.parse_arg(arg, model='', judge='', student='', domain='')
   c = builtin.get_config()
   c.env.prompt = 'full'
   c.num_train, c.num_test, c.max_tries = 100, 20, 10
@@ -39,8 +43,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                     extra={}, max_tokens_field='max_tokens'),
       limits=dict(concurrency=16, requests_per_minute=0.0,
                   tokens_per_minute=0.0, timeout_s=120.0, max_wait_s=900.0))
-  if arg.judge:
-    c.llm_roles = dict(TrajectoryValidation=dict(model=arg.judge))
+  c.llm_roles = {
+      stage: dict(model=model) for stage, model in (
+          ('TrajectoryValidation', arg.judge), ('Student', arg.student))
+      if model}
   # What your provider takes, in dollars a million tokens (read, written, read
   # from its cache): prices=(('a-model', 1.0, 4.0, 0.1),). With it, dollars=5.0
   # is a hard stop.
