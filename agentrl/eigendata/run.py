@@ -3,8 +3,10 @@ enough; files and figures.
 
 Writes `planned.json` and `streams.json` (plans and prompts, before and after
 evolution), `rounds.jsonl` (how they evolved), `tasks_train.jsonl`,
-`tasks_test.jsonl`, the dialogues (`episodes/`), `stats.json` for the report,
-and the manifest. Stopped at any time and started again it goes on.
+`tasks_test.jsonl`, both in the form of tau2-bench too (`tau2_form.py`), the
+databases that they start from (`databases/`), the dialogues (`episodes/`),
+`stats.json` for the report, and the manifest. Stopped at any time and started
+again it goes on.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import shards as shards_lib
 from agentrl.eigendata import statistics
 from agentrl.eigendata import streams as streams_lib
+from agentrl.envs import databases
+from agentrl.envs import tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 
@@ -219,6 +223,10 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
   found['train'], flagged = guards.guard(
       found['train'], held, maker.envs, drop_flagged=config.drop_flagged)
   digest, files = _write(run.folder, found)
+  snapshots = sorted({s.task.meta['database'] for samples in found.values()
+                      for s in samples
+                      if s.task and 'database' in s.task.meta})
+  databases.prune(run.folder / databases.FOLDER, snapshots)
   wanted = {'train': config.num_train, 'test': config.num_test}
   if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
       (split, sum(s.task is not None for s in samples))
@@ -231,6 +239,7 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
       {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
       seed=config.seed, flagged=flagged, stopped=stopped,
       cost=statistics.cost(found, maker.ledger), **facts,
+      databases=snapshots,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
@@ -242,10 +251,13 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
 
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
            ) -> tuple[str, dict[str, str]]:
-  """Tasks as JSON lines, dialogues as a TFDS data set; see `episodes.write`."""
+  """Tasks as JSON lines and in the form of tau2-bench, dialogues as a TFDS data
+  set; see `episodes.write`."""
   for split, samples in found.items():
-    metrics.write_lines(folder / f'tasks_{split}.jsonl', (
-        types.dumps(s.task) for s in samples if s.task))
+    tasks = [s.task for s in samples if s.task]
+    metrics.write_lines(folder / f'tasks_{split}.jsonl',
+                        map(types.dumps, tasks))
+    tau2_form.write(folder, split, tasks)
   records = [episodes.record(s.task, s.messages, {'repaired': s.repaired})
              for s in found['train'] if s.task]
   return episodes.write(folder, records) if records else ('', {})

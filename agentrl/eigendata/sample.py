@@ -126,6 +126,8 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
     task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
+    if isinstance(job.env, domain.Domain):
+      task.meta['database'] = job.env.database(**task.initial_state)
   except workers.Rejected as e:
     why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
   except llm_lib.Rejected as e:

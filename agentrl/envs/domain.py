@@ -22,6 +22,7 @@ from typing import Any
 
 from agentrl import types
 from agentrl.envs import checkers
+from agentrl.envs import databases as databases_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import state as state_lib
@@ -87,6 +88,11 @@ def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
   return importlib.import_module(f'{path}.state').build(seed, split)
 
 
+@functools.cache
+def _digest(path: str, seed: int, split: str) -> str:
+  return databases_lib.digest(_tables(path, seed, split))
+
+
 class Domain:
   """`envs.env.Env` of a folder.
 
@@ -95,15 +101,18 @@ class Domain:
     prompt: `full` puts policy and tool schemas into the system prompt;
       `brief` names the domain only, for models from scratch that learn the
       policy from dialogues and could not read it.
+    databases: folder of `databases.py`: a task that names its database starts
+      from its file there, whatever the code would build; '': from what the
+      code builds, if that is still the same.
 
   Raises:
     ValueError: a part of the folder is missing or unknown `prompt`.
   """
 
-  def __init__(self, path: str, prompt: str = 'full'):
+  def __init__(self, path: str, prompt: str = 'full', databases: str = ''):
     if prompt not in ('full', 'brief'):
       raise ValueError(f"prompt must be 'full' or 'brief', got {prompt!r}.")
-    self.path, self.style = path, prompt
+    self.path, self.style, self._databases = path, prompt, databases
     self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
@@ -136,6 +145,32 @@ class Domain:
     """The database of a split; built once for each process."""
     return _tables(self.path, seed, split)
 
+  def database(self, seed: int, split: str) -> str:
+    """The digest of `tables`, see `databases.py`; taken once for each process.
+
+    Raises:
+      ValueError: they are not plain JSON.
+    """
+    return _digest(self.path, seed, split)
+
+  def _initial(self, task: types.Task) -> state_lib.Tables:
+    """The database that a task starts from.
+
+    Raises:
+      ValueError: it is not there, or not the one that the task was made with.
+    """
+    name = task.meta.get('database', '')
+    if name and self._databases:
+      return databases_lib.read(self._databases, name)
+    built = name and self.database(**task.initial_state)
+    if built != name:
+      raise ValueError(
+          f'Task {task.id} was made with the database {name}, but for '
+          f'{task.initial_state} {self.path}.state now builds {built}: set '
+          'config.env.databases to the folder `databases` of the data stage '
+          'that made the task, or run that stage again.')
+    return self.tables(**task.initial_state)
+
   def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     if side == 'user':
       guide = '' if self.style == 'brief' else USER_GUIDE + '\n\n'
@@ -153,8 +188,7 @@ class Domain:
     return tuple(tool.schema for tool in self._tools[side].values())
 
   def start(self, task: types.Task) -> World:
-    return World(state_lib.State(self.tables(**task.initial_state)),
-                 self._tools)
+    return World(state_lib.State(self._initial(task)), self._tools)
 
   def score(self, task: types.Task, world: World,
             messages: Sequence[types.Message], ended: str) -> types.Score:
