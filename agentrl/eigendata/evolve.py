@@ -17,6 +17,7 @@ import dataclasses
 import itertools
 from typing import Any
 
+from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import streams as streams_lib
@@ -69,7 +70,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
   """
   history: list[dict[str, Any]] = []
   tried: dict[str, list[str]] = collections.defaultdict(list)
-  best, spent, idle = None, collections.Counter(), 0
+  best, spent, idle = None, [], 0
   for number in range(rounds):
     if best is None:
       best = _audit(m, stream, audit, spent)
@@ -77,15 +78,15 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
                for i in range(pilot)]
     if m.ledger.stopped:
       break
-    _spend(spent, samples)
+    spent += [s.usage for s in samples]
     record = _record(number, stream, samples, best)
     history.append(record)
     if min(record['pilot'], best.acceptance) >= target:
-      record['spent'] = dict(spent)
+      record |= _price(spent)
       break
     change = _revise(m, stream, samples, tried,
                      sample_lib.seed_of(m.seed, stream.plan.id, number))
-    _spend(spent, [change])
+    spent.append(change.usage)
     record |= change.facts
     if change.stream:
       after = _audit(m, change.stream, audit, spent)
@@ -97,7 +98,8 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
       idle += 1
       if change.stream:
         tried[change.facts['role']].append(change.facts['text'])
-    record['spent'], spent = dict(spent), collections.Counter()
+    record |= _price(spent)
+    spent = []
     if idle == patience:
       break
   return stream, history
@@ -140,9 +142,9 @@ def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
 
 
 def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
-           spent: collections.Counter) -> Audit:
+           spent: list[Mapping[str, llm_lib.Usage]]) -> Audit:
   samples = [sample_lib.make(m, stream, 'audit', i) for i in range(count)]
-  _spend(spent, samples)
+  spent += [s.usage for s in samples]
   return Audit(
       acceptance(samples), variety([s for s in samples if s.task]),
       tuple(s.task.certificate['mutants'] if s.task else None
@@ -166,10 +168,13 @@ def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
   return {run for w in words for run in zip(w, w[1:], w[2:])}
 
 
-def _spend(spent: collections.Counter, made: Sequence[Any]) -> None:
-  total = sum((u for s in made for u in s.usage.values()), llm_lib.Usage())
-  spent.update(calls=total.calls + total.hits, tokens=total.tokens,
-               dollars=total.dollars + total.saved)
+def _price(spent: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
+  """What a round took: `usage` by stage, and what of it is `spent` in all."""
+  usage = llm_lib.by_stage(spent)
+  total = sum(usage.values(), llm_lib.Usage())
+  return {'usage': types.to_json(usage), 'spent': {
+      'calls': total.calls + total.hits, 'tokens': total.tokens,
+      'dollars': total.dollars + total.saved}}
 
 
 @dataclasses.dataclass(frozen=True)

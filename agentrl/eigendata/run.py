@@ -42,6 +42,7 @@ from agentrl.envs import tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 
+PLANNING = 'evolved/planner.json'  # what the plans took, until the run is over
 PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
 
 
@@ -76,12 +77,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
   if not (run.folder / 'planned.json').exists():
-    weights = {'train': config.demands_train, 'test': config.demands_test}
-    metrics.write_json(run.folder / 'planned.json', streams_lib.to_json({
-        split: plan(maker, weights[split], pairs, split, failures_)
-        for split, pairs, failures_ in (('train', config.plan_pairs, failures),
-                                        ('test', PAIRS, {}))
-        if wanted[split]}))
+    _plan_all(run, config, maker, failures)
   ledger = maker.ledger
   try:
     with runner as run_all:
@@ -94,6 +90,21 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ledger.stop('the run is over')  # for samples that nobody waits for
     sample_lib.maker.cache_clear()
   _finish(run, config, maker, found, stopped=stopped, feedback=failures)
+
+
+def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
+              maker: sample_lib.Maker, failures: Mapping[str, Any]) -> None:
+  """Writes the streams of both splits as they start, and what that took."""
+  maker.llm.usage.clear()
+  planned = {
+      split: plan(maker, weights, pairs, split, failures_)
+      for split, wanted, weights, pairs, failures_ in (
+          ('train', config.num_train, config.demands_train, config.plan_pairs,
+           failures),
+          ('test', config.num_test, config.demands_test, PAIRS, {}))
+      if wanted}
+  metrics.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
+  metrics.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
 
 def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
@@ -238,7 +249,7 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
       seed=config.seed, flagged=flagged, stopped=stopped,
-      cost=statistics.cost(found, maker.ledger), **facts,
+      cost=statistics.cost(found, maker.ledger, _before(run)), **facts,
       databases=snapshots,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
@@ -247,6 +258,14 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
          for split in found})
   for name in ('evolved', 'shards'):  # all of it stands in the files above
     shutil.rmtree(run.folder / name, ignore_errors=True)
+
+
+def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
+  """What planning and each round of evolution took, by stage."""
+  rounds = (run.folder / 'rounds.jsonl').read_text().splitlines()
+  return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}
+          for record in (metrics.read_json(run.folder / PLANNING),
+                         *(json.loads(line)['usage'] for line in rounds))]
 
 
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
