@@ -110,15 +110,15 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
                for i in range(pilot)]
     if m.ledger.stopped:
       break
-    spent += samples
+    spent += [s.usage for s in samples]
     record = _record(number, stream, samples, best)
     history.append(record)
     if min(record['pilot'], best.acceptance) >= target:
-      record['spent'] = _total(spent)
+      record |= _price(spent)
       break
     change = _revise(m, stream, samples, tried,
                      sample_lib.seed_of(m.seed, stream.plan.id, number))
-    spent.append(change)
+    spent.append(change.usage)
     record |= change.facts
     if change.stream:
       after = _audit(m, change.stream, audit, first, spent)
@@ -132,7 +132,8 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
       idle += 1
       if change.stream:
         tried[change.facts['role']].append(change.facts['text'])
-    record['spent'], spent = _total(spent), []
+    record |= _price(spent)
+    spent = []
     if idle == patience:
       break
   return stream, history
@@ -175,13 +176,14 @@ def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
 
 
 def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
-           first: prompts.Prompts, spent: list[Any]) -> Audit:
+           first: prompts.Prompts,
+           spent: list[Mapping[str, llm_lib.Usage]]) -> Audit:
   """The user whom the student meets has the `first` prompts for ever: one who
   learns to err less would make tasks look easier."""
   user = first if m.student else None
   samples = [sample_lib.make(m, stream, 'audit', i, user=user)
              for i in range(count)]
-  spent += samples
+  spent += [s.usage for s in samples]
   return Audit(
       acceptance(samples), variety([s for s in samples if s.task]),
       tuple(s.task.certificate['mutants'] if s.task else None
@@ -206,14 +208,13 @@ def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
   return {run for w in words for run in zip(w, w[1:], w[2:])}
 
 
-def _total(spent: Sequence[Any]) -> dict[str, Any]:
-  """What was used up, and by the student alone where it took part."""
-  total = sum((u for s in spent for u in s.usage.values()), llm_lib.Usage())
-  own = [s.usage['Student'] for s in spent if 'Student' in s.usage]
-  return {'calls': total.calls + total.hits, 'tokens': total.tokens,
-          'dollars': total.dollars + total.saved,
-          **({'student': types.to_json(sum(own, llm_lib.Usage()))}
-             if own else {})}
+def _price(spent: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
+  """What a round took: `usage` by stage, and what of it is `spent` in all."""
+  usage = llm_lib.by_stage(spent)
+  total = sum(usage.values(), llm_lib.Usage())
+  return {'usage': types.to_json(usage), 'spent': {
+      'calls': total.calls + total.hits, 'tokens': total.tokens,
+      'dollars': total.dollars + total.saved}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,10 +31,10 @@ from agentrl.eigendata import published_rows as rows_lib
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import tau2_writer
 from agentrl.eigendata import workers
+from agentrl.envs import databases as databases_lib
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2
 
-DATABASES = 'databases'  # folder of the stage
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
                'evaluation_criteria')
@@ -60,7 +60,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   stage = runs.start(workdir, 'data', config)
   if stage.done:
     return
-  options = dict(config.env, databases=str(stage.folder / DATABASES))
+  folder = stage.folder / databases_lib.FOLDER
+  options = dict(config.env, databases=str(folder))
   envs = {env.domain: env for env in (
       env_lib.load(name, options) for name in config.domains)}
   train = []
@@ -69,7 +70,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
                        drop_failures=config.drop_failures,
                        thinking=config.thinking)
   if 'tasks' in files:
-    train += tasks(files['tasks'], envs, stage.folder / DATABASES,
+    train += tasks(files['tasks'], envs, folder,
                    drop_failures=config.drop_failures)
   found = {'train': once(train), 'test': [
       sample_lib.Sample(tau2_writer.certified(env, task))
@@ -77,7 +78,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   tau2_writer.finish(
       stage, config, list(envs.values()), found,
       sources={name: runs.file_digest(path) for name, path in files.items()},
-      databases=sorted(p.stem for p in stage.folder.glob(DATABASES + '/*')))
+      databases=sorted(p.stem for p in folder.glob('*')))
 
 
 # --- Dialogues ---

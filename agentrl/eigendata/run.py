@@ -3,8 +3,10 @@ enough; files and figures.
 
 Writes `planned.json` and `streams.json` (plans and prompts, before and after
 evolution), `rounds.jsonl` (how they evolved), `tasks_train.jsonl`,
-`tasks_test.jsonl`, the dialogues (`episodes/`), `stats.json` for the report,
-and the manifest. Stopped at any time and started again it goes on.
+`tasks_test.jsonl`, both in the form of tau2-bench too (`tau2_form.py`), the
+databases that they start from (`databases/`), the dialogues (`episodes/`),
+`stats.json` for the report, and the manifest. Stopped at any time and started
+again it goes on.
 """
 
 from __future__ import annotations
@@ -35,9 +37,12 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import shards as shards_lib
 from agentrl.eigendata import statistics
 from agentrl.eigendata import streams as streams_lib
+from agentrl.envs import databases
+from agentrl.envs import tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 
+PLANNING = 'evolved/planner.json'  # what the plans took, until the run is over
 PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
 
 
@@ -72,12 +77,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
   if not (run.folder / 'planned.json').exists():
-    weights = {'train': config.demands_train, 'test': config.demands_test}
-    metrics.write_json(run.folder / 'planned.json', streams_lib.to_json({
-        split: plan(maker, weights[split], pairs, split, failures_)
-        for split, pairs, failures_ in (('train', config.plan_pairs, failures),
-                                        ('test', PAIRS, {}))
-        if wanted[split]}))
+    _plan_all(run, config, maker, failures)
   ledger = maker.ledger
   try:
     with runner as run_all:
@@ -90,6 +90,21 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ledger.stop('the run is over')  # for samples that nobody waits for
     sample_lib.maker.cache_clear()
   _finish(run, config, maker, found, stopped=stopped, feedback=failures)
+
+
+def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
+              maker: sample_lib.Maker, failures: Mapping[str, Any]) -> None:
+  """Writes the streams of both splits as they start, and what that took."""
+  maker.llm.usage.clear()
+  planned = {
+      split: plan(maker, weights, pairs, split, failures_)
+      for split, wanted, weights, pairs, failures_ in (
+          ('train', config.num_train, config.demands_train, config.plan_pairs,
+           failures),
+          ('test', config.num_test, config.demands_test, PAIRS, {}))
+      if wanted}
+  metrics.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
+  metrics.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
 
 def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
@@ -218,6 +233,10 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
   found['train'], flagged = guards.guard(
       found['train'], held, maker.envs, drop_flagged=config.drop_flagged)
   digest, files = _write(run.folder, found)
+  snapshots = sorted({s.task.meta['database'] for samples in found.values()
+                      for s in samples
+                      if s.task and 'database' in s.task.meta})
+  databases.prune(run.folder / databases.FOLDER, snapshots)
   wanted = {'train': config.num_train, 'test': config.num_test}
   if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
       (split, sum(s.task is not None for s in samples))
@@ -225,13 +244,12 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
     stopped = stopped or f'fewer than wanted ({"; ".join(short)})'
   stats = {split: statistics.describe(samples)
            for split, samples in found.items()}
-  rounds = (run.folder / 'rounds.jsonl').read_text().splitlines()
   metrics.write_json(run.folder / 'stats.json', stats)
   run.finish(
       {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
       seed=config.seed, flagged=flagged, stopped=stopped,
-      cost=statistics.cost(found, maker.ledger, map(json.loads, rounds)),
-      **facts,
+      cost=statistics.cost(found, maker.ledger, _before(run)), **facts,
+      databases=snapshots,
       environments={k: certify.fingerprint(e) for k, e in maker.envs.items()},
       **{split: {k: stats[split][k] for k in
                  ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
@@ -241,12 +259,23 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
     shutil.rmtree(run.folder / name, ignore_errors=True)
 
 
+def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
+  """What planning and each round of evolution took, by stage."""
+  rounds = (run.folder / 'rounds.jsonl').read_text().splitlines()
+  return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}
+          for record in (metrics.read_json(run.folder / PLANNING),
+                         *(json.loads(line)['usage'] for line in rounds))]
+
+
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
            ) -> tuple[str, dict[str, str]]:
-  """Tasks as JSON lines, dialogues as a TFDS data set; see `episodes.write`."""
+  """Tasks as JSON lines and in the form of tau2-bench, dialogues as a TFDS data
+  set; see `episodes.write`."""
   for split, samples in found.items():
-    metrics.write_lines(folder / f'tasks_{split}.jsonl', (
-        types.dumps(s.task) for s in samples if s.task))
+    tasks = [s.task for s in samples if s.task]
+    metrics.write_lines(folder / f'tasks_{split}.jsonl',
+                        map(types.dumps, tasks))
+    tau2_form.write(folder, split, tasks)
   records = [episodes.record(s.task, s.messages, {'repaired': s.repaired})
              for s in found['train'] if s.task]
   return episodes.write(folder, records) if records else ('', {})

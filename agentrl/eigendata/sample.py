@@ -157,6 +157,8 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
     task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
+    if isinstance(job.env, domain.Domain):
+      task.meta['database'] = job.env.database(**task.initial_state)
     if user:
       solved = student_lib.solves(prompts.Author(m.llm, user), job.env, task,
                                   *job.drafted, seed=seed('student'))

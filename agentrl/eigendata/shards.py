@@ -21,6 +21,8 @@ from agentrl import types
 from agentrl.eigendata import evolve
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import streams as streams_lib
+from agentrl.envs import databases
+from agentrl.envs import domain
 
 Samples = list[sample_lib.Sample]
 
@@ -82,9 +84,15 @@ def make(folder: str, shard: Shard) -> None:
     return
   stream = streams_lib.read(folder, 'streams.json')[shard.split][shard.stream]
   c = _config(folder)
+  m = maker(folder)
   samples = produce(
-      maker(folder), stream, shard, c['max_tries'], **c['monitor'],
+      m, stream, shard, c['max_tries'], **c['monitor'],
       validate=c['validate'] or shard.split == 'test')
+  for task in (s.task for s in samples if s.task):
+    env = m.envs[task.domain]
+    if isinstance(env, domain.Domain):  # others bring their databases along
+      databases.write(pathlib.Path(folder, databases.FOLDER),
+                      task.meta['database'], env.tables(**task.initial_state))
   metrics.write_lines(target, map(types.dumps, samples))
 
 

@@ -43,23 +43,25 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
 
 
 def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
-         ledger: budget.Ledger, rounds: Iterable[Mapping[str, Any]] = ()
-         ) -> dict[str, Any]:
-  """What each worker took for the samples, the student for its `rounds`, and
-  what was paid in all, planning, evolution and samples that were not needed
-  among it. A task has its price even where the cache had all answers."""
-  stages = collections.defaultdict(llm_lib.Usage)
+         ledger: budget.Ledger,
+         before: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
+  """What each stage took, and what was paid since the run was last started.
+
+  A task has its price even where the cache had all answers, or a run that was
+  stopped went on.
+
+  Args:
+    found: the samples, the rejected ones among them.
+    ledger: of the run; it knows of samples that were never finished, too.
+    before: what planning and evolution took.
+  """
   samples = [s for split in found.values() for s in split]
-  for s in samples:
-    for stage, use in s.usage.items():
-      stages[stage] += use
-  for record in rounds:
-    if 'student' in record['spent']:
-      stages['Student'] += llm_lib.Usage(**record['spent']['student'])
-  dollars = sum((u.saved for u in stages.values()), ledger.spent.dollars)
+  stages = llm_lib.by_stage([*before, *(s.usage for s in samples)])
+  total = sum(stages.values(), llm_lib.Usage())
+  dollars = max(total.dollars, ledger.spent.dollars) + total.saved
   kept = sum(s.task is not None for s in samples)
   return {
-      'stages': {k: types.to_json(v) for k, v in sorted(stages.items())},
+      'stages': types.to_json(stages),
       'paid': types.to_json(ledger.spent), 'unpriced': sorted(ledger.unpriced),
       'dollars_per_task': (None if ledger.unpriced
                            else round(dollars / max(1, kept), 6))}

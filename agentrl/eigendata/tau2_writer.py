@@ -30,6 +30,7 @@ from agentrl.eigendata import tau2_tasks
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2
+from agentrl.envs import tau2_form
 
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})
@@ -113,6 +114,7 @@ def finish(stage: runs.Run, config: ml_collections.ConfigDict,
             if s.task and s.task.certificate}
     metrics.write_lines(stage.folder / f'tasks_{split}.jsonl',
                         map(types.dumps, kept.values()))
+    tau2_form.write(stage.folder, split, kept.values())
   made, files = {}, {}
   if any(s.messages for s in train):
     made[episodes.FOLDER], files = episodes.write(stage.folder, (

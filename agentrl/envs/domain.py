@@ -20,12 +20,14 @@ import hashlib
 import importlib
 import importlib.resources
 import importlib.util
+import json
 import random
 import re
 from typing import Any
 
 from agentrl import types
 from agentrl.envs import checkers
+from agentrl.envs import databases as databases_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import state as state_lib
@@ -94,6 +96,29 @@ def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
   return importlib.import_module(f'{path}.state').build(seed, split)
 
 
+@functools.lru_cache(maxsize=256)
+def _changed(path: str, seed: int, split: str, records: str
+             ) -> state_lib.Tables:
+  """With fields of records changed (JSON), or whole records added.
+
+  Raises:
+    ValueError: there is no such table.
+  """
+  tables = dict(_tables(path, seed, split))
+  for name, rows in json.loads(records).items():
+    if name not in tables:
+      raise ValueError(f'There is no table {name!r}, but {list(tables)}.')
+    tables[name] = {**tables[name], **{
+        key: {**tables[name].get(key, {}), **fields}
+        for key, fields in rows.items()}}
+  return tables
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(path: str, seed: int, split: str, records: str) -> str:
+  return databases_lib.digest(_changed(path, seed, split, records))
+
+
 class Domain:
   """`envs.env.Env` of a folder.
 
@@ -102,6 +127,9 @@ class Domain:
     prompt: `full` puts policy and tool schemas into the system prompt;
       `brief` names the domain only, for models from scratch that learn the
       policy from dialogues and could not read it.
+    databases: folder of `databases.py`: a task that names its database starts
+      from its file there, whatever the code would build; '': from what the
+      code builds, if that is still the same.
 
   Attributes:
     drafts: module `tasks` of the folder; None if it has none.
@@ -113,10 +141,10 @@ class Domain:
 
   basis = ('CHECKER',)
 
-  def __init__(self, path: str, prompt: str = 'full'):
+  def __init__(self, path: str, prompt: str = 'full', databases: str = ''):
     if prompt not in ('full', 'brief'):
       raise ValueError(f"prompt must be 'full' or 'brief', got {prompt!r}.")
-    self.path, self.style = path, prompt
+    self.path, self.style, self._databases = path, prompt, databases
     self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
@@ -147,9 +175,13 @@ class Domain:
                        'see agentrl/envs/domain.py.')
     return module
 
-  def tables(self, seed: int, split: str) -> state_lib.Tables:
-    """The database of a split; built once for each process."""
-    return _tables(self.path, seed, split)
+  def tables(self, seed: int, split: str,
+             records: Mapping[str, Any] | None = None) -> state_lib.Tables:
+    """The database of a split, built once for each process, with `records`
+    (table -> key -> fields) changed in it."""
+    if not records:
+      return _tables(self.path, seed, split)
+    return _changed(self.path, seed, split, types.dumps(records))
 
   def callers(self, tables: state_lib.Tables) -> list[str]:
     """Keys of the people who may call."""
@@ -171,15 +203,43 @@ class Domain:
                     setup: Sequence[Mapping[str, Any]] = (),
                     records: Mapping[str, Any] | None = None
                     ) -> dict[str, Any]:
-    """Of a task over the database of a seed."""
-    del setup, records  # another database is another seed
-    return {'seed': database, 'split': split}
+    """Of a task over the database of a seed, with `records` changed in it."""
+    del setup  # there is none
+    return {'seed': database, 'split': split,
+            **({'records': dict(records)} if records else {})}
 
   def scenario(self, knowledge: str, style: str, goals: Sequence[str]
                ) -> tuple[str, dict[str, Any]]:
     """The user's instructions, and what the task keeps of them beside."""
     numbered = ' '.join(f'{i}. {goal}' for i, goal in enumerate(goals, 1))
     return f'{knowledge} {style} {numbered}', {}
+
+  def database(self, seed: int, split: str,
+               records: Mapping[str, Any] | None = None) -> str:
+    """The digest of `tables`, see `databases.py`; taken once for each process.
+
+    Raises:
+      ValueError: they are not plain JSON.
+    """
+    return _digest(self.path, seed, split, types.dumps(records or {}))
+
+  def _initial(self, task: types.Task) -> state_lib.Tables:
+    """The database that a task starts from.
+
+    Raises:
+      ValueError: it is not there, or not the one that the task was made with.
+    """
+    name = task.meta.get('database', '')
+    if name and self._databases:
+      return databases_lib.read(self._databases, name)
+    built = name and self.database(**task.initial_state)
+    if built != name:
+      raise ValueError(
+          f'Task {task.id} was made with the database {name}, but for '
+          f'{task.initial_state} {self.path}.state now builds {built}: set '
+          'config.env.databases to the folder `databases` of the data stage '
+          'that made the task, or run that stage again.')
+    return self.tables(**task.initial_state)
 
   def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     if side == 'user':
@@ -198,8 +258,7 @@ class Domain:
     return tuple(tool.schema for tool in self._tools[side].values())
 
   def start(self, task: types.Task) -> World:
-    return World(state_lib.State(self.tables(**task.initial_state)),
-                 self._tools)
+    return World(state_lib.State(self._initial(task)), self._tools)
 
   def score(self, task: types.Task, world: World,
             messages: Sequence[types.Message], ended: str) -> types.Score:

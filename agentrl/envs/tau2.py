@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-import functools
 import hashlib
 import json
-import pathlib
 import re
 from typing import Any
 
 from agentrl import resolve
-from agentrl import runs
 from agentrl import types
+from agentrl.envs import databases as databases_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import tau2_bench
@@ -62,8 +60,8 @@ class Tau2:
     judge: import path of what makes a `tau2_score.Judge`, which decides on
       NL_ASSERTION; '' leaves tasks that hang on one unjudged.
     judge_kw: its keyword arguments.
-    databases: folder of files under their hashes (`runs.file_digest`), for
-      tasks that start from a database of their own (`meta['database']`).
+    databases: folder of `databases.py`, for tasks that start from a database
+      of their own.
 
   Raises:
     ValueError: an argument of another kind, the benchmark is not installed,
@@ -193,9 +191,8 @@ class Tau2:
     Raises:
       ValueError: its database is not there, or another.
     """
-    digest, path = task.meta.get('database', ''), ''
-    if digest:
-      path = _database(self._databases, digest, task.id)
+    name = task.meta.get('database', '')
+    path = str(databases_lib.find(self._databases, name)) if name else ''
     return self._bench.environment(task.initial_state, path)
 
   def state(self, world: World) -> Any:
@@ -220,21 +217,6 @@ class Tau2:
     text = '\0'.join([self._bench.fingerprint, self.style, self.grading,
                       self._judge, str(self.solo), BRIEF, USER, *_ACCEPTS])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=256)
-def _database(folder: str, digest: str, task_id: str) -> str:
-  """Path of a task's own database, looked at once."""
-  path = next(pathlib.Path(folder).glob(f'{digest}.*'), None)
-  if not folder or path is None:
-    raise ValueError(
-        f'Task {task_id} starts from the database {digest}, which is not in '
-        f'{folder!r}: set config.env.databases to the folder `databases` of '
-        'the data stage that brought the task.')
-  if runs.file_digest(path) != digest:
-    raise ValueError(f'{path} is corrupt: its hash is not its name. Copy it '
-                     'again.')
-  return str(path)
 
 
 class World:
@@ -325,6 +307,8 @@ def _size(node: ast.AST) -> Any:
 def _brief(raw: Any) -> str:
   """The scenario in few words: no persona, no advice on how to behave."""
   told = raw.user_scenario.instructions
+  if isinstance(told, str):
+    return ' '.join(told.split())
   parts = [told.reason_for_call, told.known_info, told.unknown_info,
            told.task_instructions]
   if told.domain == 'telecom':

@@ -58,7 +58,9 @@ class Cache:
         return _hit(reply)
       reply = self._inner.complete(messages, schema=schema, tools=tools,
                                    seed=seed)
-      metrics.write_text(path, types.dumps(reply))
+      # Unsorted: the next prompts show arguments in the order they came in.
+      metrics.write_text(path, json.dumps(types.to_json(reply),
+                                          ensure_ascii=False))
       answer.set_result(reply)
       return reply
     except BaseException as e:

@@ -8,7 +8,7 @@ what was asked for. `build` puts them together.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import json
 import threading
@@ -46,6 +46,15 @@ class Usage:
   @property
   def tokens(self) -> int:
     return self.prompt_tokens + self.completion_tokens
+
+
+def by_stage(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
+  """The sum of what several jobs took of each stage."""
+  found: dict[str, Usage] = collections.defaultdict(Usage)
+  for usage in usages:
+    for stage, use in usage.items():
+      found[stage] += use
+  return dict(sorted(found.items()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

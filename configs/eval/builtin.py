@@ -18,7 +18,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = ('orders', 'router')
-  c.env = dict(prompt='brief')
+  # databases: a folder of these, if the domains' code has changed since.
+  c.env = dict(prompt='brief', databases='')
   c.data = 'runs/quickstart/data'
   c.split = 'test'
   c.trials = 4

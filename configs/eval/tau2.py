@@ -25,7 +25,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.domains = (f'tau2:{arg.domain}',)
   # agentrl.llm.openai_judge:Judge decides on what v1.0.1 leaves to words.
   c.env = dict(prompt='full', grading=arg.grading, judge='',
-               judge_kw=dict(model=''))
+               judge_kw=dict(model=''), databases='')
   c.data = ''  # the benchmark's own tasks
   c.split = arg.split
   c.limits = dict(max_steps=200, max_errors=10)

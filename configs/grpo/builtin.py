@@ -14,7 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = ('orders', 'router')
-  c.env = dict(prompt='brief')
+  # databases: a folder of these, if the domains' code has changed since.
+  c.env = dict(prompt='brief', databases='')
   c.data = 'runs/quickstart/data'
   c.init_from = 'runs/quickstart/agent_sft'
   c.user = 'runs/quickstart/user_sft'

@@ -12,6 +12,7 @@ from agentrl.data import episodes
 from agentrl.data import vocabulary
 from agentrl.eigendata import published
 from agentrl.eigendata import tau2_writer
+from agentrl.envs import databases
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from configs.eigendata import published as config_lib
@@ -286,7 +287,7 @@ def test_a_task_brings_its_own_database(envs, config, tmp_path):
   path = write(tmp_path / 'rl.jsonl', [
       task_row(env, task.id, db_path='dbs/one.json'),
       task_row(env, task.id), task_row(env, task.id)])
-  folder = tmp_path / 'data' / published.DATABASES
+  folder = tmp_path / 'data' / databases.FOLDER
   own = {'retail': env_lib.load('tau2:retail', {'databases': str(folder)})}
   samples = published.once(published.tasks(path, own, folder,
                                            drop_failures=True))
@@ -301,9 +302,9 @@ def test_a_task_brings_its_own_database(envs, config, tmp_path):
     env.start(mine)
   file, = folder.iterdir()
   file.write_text(file.read_text() + ' ')
+  databases.find.cache_clear()
   with pytest.raises(ValueError, match='is corrupt'):
-    env_lib.load('tau2:retail', {'databases': str(folder)}).start(
-        dataclasses.replace(mine, id='another'))
+    own['retail'].start(mine)
 
 
 def test_either_file_may_be_left_out(envs, config, tmp_path):

@@ -1,5 +1,6 @@
 """The data stage: its folder, its figures, and what it refuses."""
 
+import importlib
 import json
 import shutil
 
@@ -7,8 +8,11 @@ import ml_collections
 import pytest
 
 from agentrl import metrics
+from agentrl import runs
 from agentrl.data import episodes
 from agentrl.eigendata import run
+from agentrl.envs import domain
+from agentrl.envs import env as env_lib
 
 MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
 
@@ -35,7 +39,8 @@ def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
   assert manifest['train']['rejected'] == found['train']['rejected']
   assert set(manifest['made']) == {
       'episodes', 'stats.json', 'planned.json', 'streams.json', 'rounds.jsonl',
-      'tasks_test.jsonl', 'tasks_train.jsonl'}
+      'tasks_test.jsonl', 'tasks_train.jsonl', 'tau2_tasks_test.json',
+      'tau2_tasks_train.json'}
 
 
 def test_splits_share_no_entity_and_no_combination(settings, tmp_path):
@@ -45,6 +50,43 @@ def test_splits_share_no_entity_and_no_combination(settings, tmp_path):
   assert not sets(train) & sets(test)
   words = lambda tasks: {w for t in tasks for w in t.meta['about'] if '-' in w}
   assert not words(train) & words(test)
+
+
+def test_databases_of_kept_tasks_and_no_others_are_kept(settings, tmp_path):
+  left = tmp_path / 'databases' / 'of-a-dropped-task.json'
+  left.parent.mkdir()
+  left.write_text('{}')
+  run.synthesize(settings(databases=9), tmp_path)
+  tasks = [t for s in ('train', 'test') for t in episodes.tasks(tmp_path, s)]
+  found = {t.meta['database'] for t in tasks}
+  files = {p.name for p in (tmp_path / 'databases').iterdir()}
+  assert files == {f'{name}.json' for name in found}
+  env = env_lib.load('lamp_shop', {
+      'prompt': 'brief', 'databases': str(tmp_path / 'databases')})
+  entries = {e['id']: e for s in ('train', 'test')
+             for e in metrics.read_json(tmp_path / f'tau2_tasks_{s}.json')}
+  for task in tasks:
+    path = tmp_path / entries[task.id]['db_path']
+    assert path.stem == task.meta['database'] == runs.file_digest(path)
+    assert env.start(task).state._base == env.tables(**task.initial_state)
+    assert entries[task.id]['agentrl']['checker'] == task.checker
+
+
+def test_a_database_that_is_built_otherwise_is_an_error_or_read(
+    settings, tmp_path, monkeypatch):
+  run.synthesize(settings(num_test=0), tmp_path)
+  tasks = episodes.tasks(tmp_path, 'train')
+  build = lambda seed, split: {'lamps': {}, 'people': {}}
+  monkeypatch.setattr(importlib.import_module('lamp_shop.state'), 'build',
+                      build)
+  for cached in (domain._tables, domain._digest):
+    cached.cache_clear()
+  with pytest.raises(ValueError, match='was made with.*config.env.databases'):
+    env_lib.load('lamp_shop').start(tasks[0])
+  episodes.verify(env_lib.load('lamp_shop', {
+      'databases': str(tmp_path / 'databases')}), tasks)
+  for cached in (domain._tables, domain._digest):
+    cached.cache_clear()
 
 
 def test_a_finished_stage_is_not_repeated_and_not_overwritten(

@@ -196,7 +196,7 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
   folder, rounds, manifest = made('a', llm_roles=student)
   assert {r['audit']['pass_rate'] for r in rounds} == {1.0}
   assert all(r['audit']['tasks'] > 0 for r in rounds)
-  used = [r['spent']['student'] for r in rounds if 'student' in r['spent']]
+  used = [r['usage']['Student'] for r in rounds if 'Student' in r['usage']]
   stage = manifest['cost']['stages']['Student']
   assert stage['calls'] == sum(u['calls'] for u in used) > 20
   assert stage['completion_tokens'] == 3 * stage['calls']

@@ -9,7 +9,8 @@ from agentrl import types
 from agentrl.llm import cache
 from agentrl.llm import llm
 
-CALL = types.ToolCall('find', {'a': [1, 'ö']}, requestor='user')
+CALL = types.ToolCall('find', {'b': {'d': 1, 'c': 2}, 'a': [1, 'ö']},
+                      requestor='user')
 CHAT = [types.Message('system', 'Do.'), types.Message('user', 'This.')]
 REPLY = llm.Reply(
     types.Message('assistant', 'ä', (CALL,)),
@@ -45,6 +46,8 @@ def test_the_second_time_is_free_and_whole(tmp_path):
   assert found.usage == llm.Usage(hits=1, saved=0.5)
   assert (found.message, found.thinking, found.end, found.problem) == (
       REPLY.message, 'hm', 'truncated', 'too long')
+  # The next prompt may show them as text.
+  assert str(found.message) == str(REPLY.message)
 
 
 @pytest.mark.parametrize('change', [

@@ -1,0 +1,88 @@
+"""Tasks as entries of a tasks.json of tau2-bench; the package is not needed.
+
+What that form has no place for stands in the field `agentrl` of an entry, which
+the package's own `Task` passes over: `domain`, `kind`, `families`, the text of
+the checker and its certificate; and `db_path`, the file of a database that a
+task brings along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import json
+import pathlib
+import re
+
+from agentrl import metrics
+from agentrl import types
+from agentrl.envs import databases
+
+EXTRA = 'agentrl'
+_BEYOND = ('domain', 'kind', 'families', 'checker', 'certificate')
+# What a checker of ours is held to: it must agree with the end state, and with
+# what must be told.
+_BASIS = {'CHECKER': ('DB', 'COMMUNICATE')}
+# How the package prints a scenario; its parts stand two tabs in.
+_SCENARIO = re.compile(
+    r'(?:Persona:\n(?P<persona>.*?)\n)?Instructions:\n(?:'
+    r'\tDomain: (?P<domain>[^\n]*)'
+    r'\n\tReason for call:\n(?P<reason_for_call>.*?)'
+    r'(?:\n\tKnown info:\n(?P<known_info>.*?))?'
+    r'(?:\n\tUnknown info:\n(?P<unknown_info>.*?))?'
+    r'\n\tTask instructions:\n(?P<task_instructions>.*)|(?P<text>.*))',
+    re.DOTALL)
+
+
+def write(folder: pathlib.Path, split: str,
+          tasks: Iterable[types.Task]) -> None:
+  """Writes `tau2_tasks_<split>.json` of a data stage."""
+  files = {p.stem: f'{databases.FOLDER}/{p.name}'
+           for p in (folder / databases.FOLDER).glob('*')}
+  entries = (json.dumps(entry(task, files.get(task.meta.get('database'), '')),
+                        ensure_ascii=False) for task in tasks)
+  metrics.write_text(folder / f'tau2_tasks_{split}.json',
+                     '[\n' + ',\n'.join(entries) + '\n]\n')
+
+
+def entry(task: types.Task, db_path: str = '') -> types.Json:
+  """A task in that form; `db_path` is the file of its database, '' for that of
+  its domain."""
+  criteria = {'actions': [
+      {'action_id': a.id, 'requestor': a.requestor, 'name': a.name,
+       'arguments': a.arguments, 'info': a.info,
+       'compare_args': a.compare_args} for a in task.criteria.actions]}
+  for name in ('env_assertions', 'communicate_info', 'nl_assertions'):
+    criteria[name] = getattr(task.criteria, name) or None
+  criteria['reward_basis'] = [
+      name for basis in task.criteria.reward_basis
+      for name in _BASIS.get(basis, (basis,))]
+  beyond = {name: getattr(task, name) for name in _BEYOND}
+  state = task.initial_state
+  if not task.domain.startswith('tau2:'):
+    state, beyond['initial_state'] = None, state
+  return types.to_json({
+      'id': task.id, 'description': {'purpose': ' + '.join(task.families)},
+      'user_scenario': _scenario(task.scenario),
+      'ticket': task.meta.get('ticket'), 'initial_state': state,
+      'evaluation_criteria': criteria, 'db_path': db_path or None,
+      EXTRA: beyond})
+
+
+def _scenario(text: str) -> types.Json:
+  """The parts of a scenario that the package has printed; else it is text."""
+  match = _SCENARIO.fullmatch(text)
+  if not match:
+    return {'instructions': text}
+  parts = {k: v for k, v in match.groupdict().items() if v is not None}
+  persona = {k: _dedent(parts.pop(k), 1) for k in ('persona',) if k in parts}
+  if 'text' in parts:
+    return {**persona, 'instructions': _dedent(parts['text'], 1)}
+  domain = parts.pop('domain')
+  return {**persona, 'instructions': {
+      'domain': domain, **{k: _dedent(v, 2) for k, v in parts.items()}}}
+
+
+def _dedent(text: str, tabs: int) -> str:
+  """The inverse of `textwrap.indent`, which leaves empty lines alone."""
+  return ''.join(line.removeprefix('\t' * tabs) if line.strip() else line
+                 for line in text.splitlines(True))
