@@ -96,7 +96,7 @@ def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
   return importlib.import_module(f'{path}.state').build(seed, split)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _changed(path: str, seed: int, split: str, records: str
              ) -> state_lib.Tables:
   """With fields of records changed (JSON), or whole records added.
@@ -115,8 +115,11 @@ def _changed(path: str, seed: int, split: str, records: str
 
 
 @functools.lru_cache(maxsize=1024)
-def _digest(path: str, seed: int, split: str, records: str) -> str:
-  return databases_lib.digest(_changed(path, seed, split, records))
+def _digest(path: str, seed: int, split: str,
+            records: str | None) -> str:
+  return databases_lib.digest(
+      _changed(path, seed, split, records) if records
+      else _tables(path, seed, split))
 
 
 class Domain:
@@ -221,7 +224,7 @@ class Domain:
     Raises:
       ValueError: they are not plain JSON.
     """
-    return _digest(self.path, seed, split, types.dumps(records or {}))
+    return _digest(self.path, seed, split, records and types.dumps(records))
 
   def _initial(self, task: types.Task) -> state_lib.Tables:
     """The database that a task starts from.

@@ -199,6 +199,26 @@ def test_a_corpus_of_a_domain_without_drafts(thinker, tmp_path):
   assert len(list(episodes.read(tmp_path / 'data'))) == 6
 
 
+def test_a_task_may_begin_with_records_of_its_own(thinker):
+  def think(job, rng):
+    value = lamps(job, rng)
+    lamp = value['demands'][0]['calls'][0]['arguments']['lamp']
+    value['records'] = {'lamps': {lamp: {'level': 9}}}
+    value['demands'][0]['tell'] = ['level 9']
+    return value
+  maker, found = made(thinker(think, other_share=0.0), 12)
+  env, kept = maker.envs['bare_shop'], [s.task for s in found if s.task]
+  assert kept
+  for task in kept:
+    plain = {k: v for k, v in task.initial_state.items() if k != 'records'}
+    assert task.meta['database'] == env.database(**task.initial_state)
+    assert task.meta['database'] != env.database(**plain)
+    assert scored(env, task) == 1
+  _, found = made(thinker(lambda job, rng: {
+      **lamps(job, rng), 'records': {'shoes': {}}}, other_share=0.0), 3)
+  assert {s.reason for s in found} == {'setup fails'}
+
+
 def calls(by, *names):
   return [dict(by=by, name=name, arguments={}) for name in names]
 

@@ -213,7 +213,8 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
     for found in (record['audit'], record.get('after', {})):
       for name in ('solved', 'pass_rate', 'tasks'):
         found.pop(name, None)
-    assert record | {'spent': plain['spent']} == plain
+    priced = {name: plain[name] for name in ('spent', 'usage')}
+    assert record | priced == plain
     assert set(plain['spent']) == {'calls', 'tokens', 'dollars'}
 
 
