@@ -86,8 +86,7 @@ class Tau2Domain(tau2.Tau2):
             'domain': self.domain, 'reason_for_call': ' '.join(goals),
             'known_info': knowledge, 'unknown_info': None,
             'task_instructions': style}})
-    return str(raw), {'brief': ' '.join([*goals, knowledge, style]),
-                      'user_scenario': raw.model_dump(mode='json')}
+    return str(raw), {'brief': ' '.join([*goals, knowledge, style])}
 
   def start(self, task: types.Task) -> World:
     return World(self, task)

@@ -9,6 +9,7 @@ import shutil
 import ml_collections
 import pytest
 
+from agentrl import metrics
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
@@ -285,6 +286,39 @@ def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
   assert scored(plain, task) == 1
   nothing = dataclasses.replace(task, meta={**task.meta, 'gold': []})
   assert scored(plain, nothing) == 0
+
+
+def test_a_corpus_of_the_benchmark(thinker, tmp_path):
+  pytest.importorskip('tau2')
+  fields = json.loads(thinker(
+      airplane, domains=['tau2:telecom'], num_train=1, plan_pairs=1,
+      other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'}))
+  run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
+  task, = episodes.tasks(tmp_path / 'data', 'train')
+  record, = metrics.read_json(tmp_path / 'data' / 'tau2_tasks_train.json')
+  again = env_lib.load('tau2:telecom', {'prompt': 'brief'}).task(record)
+  assert (again.scenario, again.criteria, again.initial_state) == (
+      task.scenario, task.criteria, task.initial_state)
+  assert record['agentrl']['checker'] == task.checker
+
+
+def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
+  pytest.importorskip('tau2')
+  held = env_lib.load('tau2:telecom').by_id(
+      '[service_issue]airplane_mode_on|lock_sim_card_pin[PERSONA:Easy]')
+  assert held.meta['split'] == 'test'
+  def think(job, rng):
+    value = airplane(job, rng)
+    value['setup'] = [job['setups'].index(a) for a in
+                      held.initial_state['initialization_actions']]
+    return value
+  fields = json.loads(thinker(
+      think, domains=['tau2:telecom'], num_train=1, plan_pairs=1, max_tries=2,
+      other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'}))
+  run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
+  stats = metrics.read_json(tmp_path / 'data' / 'stats.json')['train']
+  assert stats['kept'] == 0
+  assert any(r.startswith('Contamination') for r in stats['rejected']), stats
 
 
 def test_test_tasks_of_the_benchmark_are_its_own(thinker):
