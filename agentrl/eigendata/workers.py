@@ -287,6 +287,11 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
       side: types.Message('system', f'{env.system(side, task)}\n\n'
                           + author.system(role, payload).content)
       for side, role in (('assistant', 'agent'), ('user', 'user'))}
+  tools = {side: env.tools(side, task) for side in prompt}
+  if author.brief:  # a small model finds no tool among many
+    called = {beat['call'] for beat in intent.script}
+    tools = {side: [t for t in found if t['function']['name'] in called]
+             for side, found in tools.items()}
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
                        limits=dialogue.Limits(max_steps=100))
@@ -297,7 +302,7 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
       ask = game.send(reply)
       seen[ask.side] += [m for _, m in ask.new]
       reply = author.llm.complete(
-          seen[ask.side], tools=env.tools(ask.side, task), seed=seed).message
+          seen[ask.side], tools=tools[ask.side], seed=seed).message
       seen[ask.side].append(reply)
   except StopIteration as stop:
     return world, stop.value

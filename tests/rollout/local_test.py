@@ -1,6 +1,7 @@
 """A model as a writer: what it says hangs on the question and seed alone."""
 
 from concurrent import futures
+import re
 
 import pytest
 
@@ -62,9 +63,21 @@ def test_a_schema_is_stated_and_what_it_cost_is_said(make):
   assert plain.usage.calls == 1 and plain.usage.completion_tokens > 0
 
 
-@pytest.mark.parametrize('kw', [dict(max_tokens=1), dict(length=16)])
-def test_what_is_too_long_is_said(make, kw):
-  assert ask(make(**kw), 2).end == 'truncated'
+@pytest.mark.parametrize('kw, end, says', [
+    (dict(max_tokens=1), 'truncated', ''),
+    (dict(length=16), 'no room', '^.. tokens of a chat and 0 of its answer'),
+    # 50 ids are fed, and the answer has no more than 3 of its 32.
+    (dict(length=53), 'no room', '^50 tokens of a chat and 3 of its answer '
+                                 'fill all 53')])
+def test_an_answer_too_long_and_a_chat_too_long_are_told_apart(
+    make, kw, end, says):
+  reply = ask(make(**kw), 2)
+  assert reply.end == end and re.search(says, reply.problem)
+
+
+def test_what_is_no_message_is_shown_as_text(make):
+  replies = [ask(make(max_tokens=1), 2)]
+  assert all(r.message.content for r in replies if r.end == 'truncated')
 
 
 def test_longer_than_the_model_is_an_error(make):
