@@ -87,10 +87,13 @@ def maker(config: str) -> Maker:
   """The maker of a config, given as JSON text; one for each process."""
   c = json.loads(config)
   envs = {name: env_lib.load(name, c['env']) for name in c['domains']}
-  for stage in c['llm_roles']:
+  for stage, own in c['llm_roles'].items():
     if stage not in STAGES:
       raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
                        'that name asks.' + resolve.hint(stage, STAGES))
+    if own.get('brief') and stage != 'DialogSynthesis':
+      raise ValueError(f'llm_roles.{stage}.brief would have no effect: only '
+                       'DialogSynthesis has short prompts.')
   llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
                            account=c['llm_account'])
   return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'])

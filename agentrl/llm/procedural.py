@@ -82,7 +82,12 @@ class Procedural:
 @functools.lru_cache(maxsize=64)
 def _parts(system: str) -> tuple[str, Payload]:
   instructions, _, line = system.rpartition('\n')
-  return instructions, json.loads(line)
+  try:
+    return instructions, json.loads(line)
+  except ValueError:
+    raise ValueError(
+        f'The stand-in reads the JSON on the last line of a prompt, got '
+        f'{line[:80]!r}: take brief=True out of its llm_roles.') from None
 
 
 def _words(messages: Sequence[types.Message]) -> int:
