@@ -23,6 +23,7 @@ from agentrl.eigendata import prompts
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 
+ASTRAY = 4  # a talk this many times as long as its script has lost it
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {
     dialogue.STOP: (
@@ -294,7 +295,8 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
              for side, found in tools.items()}
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
-                       limits=dialogue.Limits(max_steps=100))
+                       limits=dialogue.Limits(
+                           max_steps=ASTRAY * len(intent.script)))
   seen: dict[str, list[types.Message]] = {'assistant': [], 'user': []}
   reply = None
   try:

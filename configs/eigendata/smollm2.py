@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.runner, c.workers = 'agentrl.eigendata.runners:threads', 8
   c.llm_roles = dict(DialogSynthesis=dict(
       llm='agentrl.rollout.local:Local', weights='smollm2', slots=24,
-      length=1536, max_tokens=64, temperature=0.3, dtype='float32',
+      length=1024, max_tokens=64, temperature=0.7, dtype='float32',
       brief=True))
   c.llm_account.tokens = 5_000_000
   return c
