@@ -68,8 +68,7 @@ class Procedural:
       avoided = habits.avoided(instructions, role)
     slip = habits.Slip(rng.random() < rate, avoided)
     if schema is None:
-      side = {'agent': 'assistant', 'user': 'user'}[role]
-      message = actor.act(payload, messages, side, seed, slip)
+      message = actor.act(payload, messages, SIDES[role], seed, slip)
       value, written = None, types.dumps(message)
     else:
       value = ROLES[role](payload, rng, slip)
@@ -268,10 +267,10 @@ def _engineer(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}
 
 
-Role = Callable[[Payload, random.Random, habits.Slip], Value]
-ROLES: dict[str, Role | None] = {
+SIDES = {'agent': 'assistant', 'user': 'user'}  # these roles act: see `actor`
+# The others answer in JSON.
+ROLES: dict[str, Callable[[Payload, random.Random, habits.Slip], Value]] = {
     'planner': _planner, 'intent': _intent, 'checker': _checker,
-    'judge': _judge, 'critic': _critic, 'engineer': _engineer,
-    'agent': None, 'user': None}  # these two act: see `actor`
-# Those that make mistakes; the other two only look.
+    'judge': _judge, 'critic': _critic, 'engineer': _engineer}
+# Those that make mistakes; planner and critic only look.
 MISTAKEN = ('intent', 'user', 'agent', 'checker', 'judge', 'engineer')
