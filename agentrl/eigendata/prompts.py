@@ -1,13 +1,14 @@
 """The prompts of planner, critic, engineer and workers: templates and schemas.
 
 A prompt is a jinja2 template in `templates/`, and below it one line of JSON
-with all that the job is about. Prompts are values: a revision makes new ones,
-known by the hash of their texts.
+with all that the job is about; or, for a small model that plays a side, only
+its script in words. Prompts are values: a revision makes new ones, known by the
+hash of their texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -41,6 +42,7 @@ FIELDS = {
 }
 # What evolves. Judge and reviewer do not: they belong to the referee.
 EVOLVING = ('intent', 'goal', 'checker', 'agent', 'user')
+SIDES = {'agent': 'assistant', 'user': 'user'}  # roles that play one
 _TEXT = {'type': 'string'}
 _TEXTS = {'type': 'array', 'items': _TEXT}
 _CALL = {'name': _TEXT, 'arguments': {'type': 'object'}}
@@ -94,11 +96,15 @@ class Prompts:
     text = json.dumps([dict(self.texts), SCHEMAS], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-  def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
-    """The system prompt of a role for one job."""
+  def system(self, role: str, payload: Mapping[str, Any], *,
+             brief: bool = False) -> types.Message:
+    """The system prompt of a role for one job; `brief`: see the module."""
     text = _template(self.texts[role]).render(payload)
-    line = json.dumps({'role': role, **payload}, ensure_ascii=False)
-    return types.Message('system', f'{text}\n{line}')
+    if brief and role in SIDES:
+      job = in_words(payload['script'], SIDES[role])
+    else:
+      job = json.dumps({'role': role, **payload}, ensure_ascii=False)
+    return types.Message('system', f'{text}\n{job}')
 
   def revised(self, role: str, text: str) -> Prompts:
     """The same prompts with another text for a role.
@@ -116,6 +122,19 @@ class Prompts:
       raise ValueError(f'The new prompt for {role} uses {unknown}; there are '
                        f'{list(FIELDS[role])}.')
     return Prompts({**self.texts, role: text})
+
+
+def in_words(script: Sequence[Mapping[str, Any]], side: types.Side) -> str:
+  """A script as lines of what a side says, calls and hears."""
+  lines = []
+  for beat in script:
+    own = beat['by'] == side
+    if beat['say']:
+      lines.append(f'{"You" if own else "They"}: {beat["say"][0]}')
+    elif own:
+      call = {'name': beat['call'], 'arguments': beat['arguments']}
+      lines.append(f'You call: {json.dumps(call, ensure_ascii=False)}')
+  return '\n'.join(lines)
 
 
 @functools.cache
@@ -139,6 +158,10 @@ class Author:
   llm: llm_lib.LLM
   prompts: Prompts
 
+  @property
+  def brief(self) -> bool:
+    return getattr(self.llm, 'brief', False)
+
   def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
     """`Prompts.system`.
 
@@ -146,7 +169,7 @@ class Author:
       Unrenderable: the template fails on this payload.
     """
     try:
-      return self.prompts.system(role, payload)
+      return self.prompts.system(role, payload, brief=self.brief)
     except Exception as e:  # a revision may be any program: whatever it raises
       raise Unrenderable(
           f'The prompt of {role} fails on its job: {e!r:.200}') from e

@@ -94,10 +94,13 @@ def maker(config: str) -> Maker:
   """The maker of a config, given as JSON text; one for each process."""
   c = json.loads(config)
   envs = {name: _env(name, c) for name in c['domains']}
-  for stage in c['llm_roles']:
+  for stage, own in c['llm_roles'].items():
     if stage not in STAGES:
       raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
                        'that name asks.' + resolve.hint(stage, STAGES))
+    if own.get('brief') and stage != 'DialogSynthesis':
+      raise ValueError(f'llm_roles.{stage}.brief would have no effect: only '
+                       'DialogSynthesis has short prompts.')
   student = 'Student' in c['llm_roles']
   if student and not c['evolve']['rounds']:
     raise ValueError('llm_roles.Student would have no effect: it plays the '

@@ -47,7 +47,7 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
       raise llm_lib.Rejected(reply.problem)
     return reply.message
   try:
-    prompt = workers.brief(user, env, task, intent, seeds)
+    prompt = workers.instructed(user, env, task, intent, seeds)
     prompt['assistant'] = env.prompt('assistant', task)
     world, end = workers.talk(env, task, prompt, say)
   except llm_lib.Rejected:  # by the student, unless it was the user's turn

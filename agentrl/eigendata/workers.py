@@ -23,6 +23,7 @@ from agentrl.eigendata import prompts
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 
+ASTRAY = 4  # a talk this many times as long as its script has lost it
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {
     dialogue.STOP: (
@@ -328,14 +329,18 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: Intent, seeds: Seeds, *, seed: int
                ) -> tuple[domain.World, dialogue.End]:
   """DialogSynthesis: agent and user talk, with real tools."""
+  tools = {side: env.tools(side, task) for side in ('assistant', 'user')}
+  if author.brief:  # a small model finds no tool among many
+    called = {beat['call'] for beat in intent.script}
+    tools = {side: [t for t in found if t['function']['name'] in called]
+             for side, found in tools.items()}
   def say(side: types.Side, messages: list[types.Message]) -> types.Message:
-    return author.llm.complete(messages, tools=env.tools(side, task),
-                               seed=seed).message
-  return talk(env, task, brief(author, env, task, intent, seeds), say)
+    return author.llm.complete(messages, tools=tools[side], seed=seed).message
+  return talk(env, task, instructed(author, env, task, intent, seeds), say)
 
 
-def brief(author: prompts.Author, env: domain.Domain, task: types.Task,
-          intent: Intent, seeds: Seeds) -> dict[types.Side, types.Message]:
+def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
+               intent: Intent, seeds: Seeds) -> dict[types.Side, types.Message]:
   """The prompts of both sides: the domain's, and the script below it."""
   payload = {'script': intent.script, 'style': seeds.plan.style,
              'others': seeds.others, 'entity': mutants.entity(env)}
@@ -352,7 +357,8 @@ def talk(env: domain.Domain, task: types.Task,
   """A dialogue in which `say(side, what it has seen)` speaks for both."""
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
-                       limits=dialogue.Limits(max_steps=100))
+                       limits=dialogue.Limits(
+                           max_steps=ASTRAY * len(task.meta['gold'])))
   seen: dict[str, list[types.Message]] = {'assistant': [], 'user': []}
   reply = None
   try:

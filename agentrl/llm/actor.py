@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 from agentrl import types
+from agentrl.llm import habits
 
 Beat = dict[str, Any]
 Script = list[Beat]
@@ -47,7 +48,7 @@ class World:
 
 
 def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
-        seed: int, wrong: frozenset[str] | None) -> types.Message:
+        seed: int, slip: habits.Slip) -> types.Message:
   """The next message of `side`, seen from itself.
 
   Args:
@@ -56,10 +57,10 @@ def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
     messages: the dialogue as that side sees it, system prompt first.
     side: who speaks.
     seed: of the dialogue; fixes the mistake made in it.
-    wrong: None if none is made, else those that do not happen after all.
+    slip: whether one is made.
   """
   world = World(payload['entity'], tuple(payload['others']))
-  script = _script(json.dumps(payload['script']), world, side, seed, wrong)
+  script = _script(json.dumps(payload['script']), world, side, seed, slip)
   beat = _next(script, messages, side)
   rng = random.Random(f'{side}/{seed}/{len(messages)}')
   if beat is None:
@@ -137,17 +138,17 @@ def _bag(text: str) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=64)
 def _script(script: str, world: World, side: types.Side, seed: int,
-            wrong: frozenset[str] | None) -> Script:
+            slip: habits.Slip) -> Script:
   """The script as this side will play it, with its mistake built in."""
   beats = json.loads(script)
-  if wrong is None:
+  if not slip.due:
     return beats
   rng = random.Random(f'flaw/{side}/{seed}')
   flaws = list(FLAWS[side])
   rng.shuffle(flaws)
   for flaw in flaws:  # not every mistake can be made in every dialogue
     if (flawed := flaw(beats, world, rng)) is not None:
-      return beats if flaw.__name__[1:] in wrong else flawed
+      return flawed if slip.makes(flaw.__name__[1:]) else beats
   return beats
 
 

@@ -41,7 +41,7 @@ def make(path: str, kw: Mapping[str, Any], *,
     path: import path of a class of models.
     kw: its keyword arguments.
     others: stage -> keyword arguments that differ there (with a `llm` of its
-      own, an import path: all of them).
+      own, an import path: all of them); and `brief`, true for short prompts.
     account: fields of `Account`.
     plain: those of `others` whose answers are taken as they come.
 
@@ -78,8 +78,9 @@ def make(path: str, kw: Mapping[str, Any], *,
   different = {
       stage: asked(own.get('llm', path), {
           k: v for k, v in {**(kw if 'llm' not in own else {}), **own}.items()
-          if k != 'llm'})
+          if k not in ('llm', 'brief')})
       for stage, own in others.items()}
   different = {stage: model if stage in plain else strict.Strict(model)
                for stage, model in different.items()}
-  return llm_lib.Meter(strict.Strict(asked(path, kw)), different), ledger
+  brief = {stage for stage, own in others.items() if own.get('brief')}
+  return llm_lib.Meter(strict.Strict(asked(path, kw)), different, brief), ledger

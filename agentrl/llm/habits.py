@@ -3,9 +3,9 @@
 Used by `procedural.Procedural(heeds=True)`, so that the closed loop that
 rewrites prompts can be tried, and measured, without an LLM. Each mistake of the
 stand-in is a habit, and each habit has a lesson: an instruction that switches
-it off wherever a prompt contains its key words. Some instructions sound
-well and do harm. The stand-in's critic goes by the signs that a mistake leaves
-in what the engine says of a sample; these are ambiguous, as signs are.
+it off wherever a prompt contains it. Some instructions sound well and do harm.
+The stand-in's critic goes by the signs that a mistake leaves in what the engine
+says of a sample; these are ambiguous, as signs are.
 """
 
 from __future__ import annotations
@@ -23,54 +23,63 @@ class Habit:
     role: who makes it.
     mistake: its name.
     signs: pattern of what the engine says of samples that may have it.
-    lesson: the instruction; `key` is what of it must stand in a prompt.
-    key: see `lesson`, lower case.
+    lesson: the instruction; case and line breaks do not matter.
   """
 
   role: str
   mistake: str
   signs: str
   lesson: str
-  key: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slip:
+  """Whether an answer of the stand-in gets a mistake.
+
+  Attributes:
+    due: one is drawn.
+    avoided: those that instructions switch off: drawn, they are not made.
+  """
+
+  due: bool = False
+  avoided: frozenset[str] = frozenset()
+
+  def makes(self, mistake: str) -> bool:
+    """True if a mistake that was drawn is made."""
+    return self.due and mistake not in self.avoided
 
 
 HABITS = (
     Habit('intent', 'vague', 'wrong entity|missing detail|missing demand',
-          'Copy every name, number and date of a draft into its demand.',
-          'copy every name'),
+          'Copy every name, number and date of a draft into its demand.'),
     Habit('intent', 'contradiction', 'contradiction',
-          'No demand may take back another one.', 'may take back another'),
+          'No demand may take back another one.'),
     Habit('checker', 'omitted', 'passes with|passes to',
           'Every change, told fact, order, confirmation and count below gets '
-          'a clause of its own.', 'gets a clause of its own'),
+          'a clause of its own.'),
     Habit('checker', 'wrong_value', 'gold run fails|passes with|breaks',
-          'Copy values letter by letter.', 'letter by letter'),
+          'Copy values letter by letter.'),
     Habit('checker', 'too_strict', 'gold run fails',
-          'Never test how something was worded.', 'how something was worded'),
+          'Never test how something was worded.'),
     Habit('agent', 'wrong_argument',
           'is missing|was refused|nothing else|agent fails',
-          'Read the arguments of a call from the script before you make it.',
-          'read the arguments'),
+          'Read the arguments of a call from the script before you make it.'),
     Habit('agent', 'skipped_confirmation', 'was agreed|agent fails',
-          'Name each change and wait for the yes before you make it.',
-          'wait for the yes'),
+          'Name each change and wait for the yes before you make it.'),
     Habit('agent', 'forgotten', 'is missing|was not told',
-          'Go through the demands at the end: none may be left.',
-          'none may be left'),
+          'Go through the demands at the end: none may be left.'),
     Habit('agent', 'doubled', r'was done \dx|was refused',
-          'Make no call twice.', 'no call twice'),
+          'Make no call twice.'),
     Habit('agent', 'wrong_fact', 'is made up|was not told|told:',
-          'Say only what a tool or the policy has told you.',
-          'say only what'),
+          'Say only what a tool or the policy has told you.'),
     Habit('agent', 'refusal', 'is missing|agent fails|before',
-          'Refuse nothing that the policy allows.', 'refuse nothing'),
+          'Refuse nothing that the policy allows.'),
     Habit('user', 'unsaid', 'never mentioned|is missing',
-          'Bring up every demand of the scenario.', 'bring up every'),
+          'Bring up every demand of the scenario.'),
     Habit('user', 'made_up', 'made up',
-          'Name no order, person or number that the scenario lacks.',
-          'that the scenario lacks'),
+          'Name no order, person or number that the scenario lacks.'),
     Habit('user', 'early', 'never mentioned|is missing|was not told',
-          'Stay until the last demand is settled.', 'stay until'),
+          'Stay until the last demand is settled.'),
 )
 HARMFUL = ('Be quick: leave out whatever seems needless.',
            'Surprise us: vary names, numbers and steps.')
@@ -81,7 +90,7 @@ def avoided(instructions: str, role: str) -> frozenset[str]:
   """Mistakes of a role that its instructions switch off."""
   text = ' '.join(instructions.lower().split())
   return frozenset(h.mistake for h in HABITS
-                   if h.role == role and h.key in text)
+                   if h.role == role and h.lesson.lower() in text)
 
 
 def harm(instructions: str) -> float:

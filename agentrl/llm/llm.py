@@ -8,7 +8,7 @@ what was asked for. `build` puts them together.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 import json
 import threading
@@ -66,7 +66,8 @@ class Reply:
     value: its parsed JSON where a schema was asked for.
     usage: what it cost.
     thinking: what was thought before, where that is shown.
-    end: `stop`, or `refused` or `truncated`.
+    end: `stop`; or `refused`, `truncated` (the answer) or `no room` (for it
+      below the chat).
     problem: why the message is not readable as it came, '' if it is.
   """
 
@@ -102,9 +103,15 @@ class Refused(Rejected):
 
 
 class Truncated(Rejected):
-  """The answer, or the chat with it, is too long."""
+  """The answer used up its own tokens."""
 
-  reason = 'truncated'
+  reason = 'answer too long'
+
+
+class NoRoom(Rejected):
+  """The chat, or the chat with its answer, is longer than the model reads."""
+
+  reason = 'no room'
 
 
 class Unparsable(Rejected):
@@ -185,12 +192,19 @@ class Meter(threading.local):
   Args:
     llm: who answers.
     others: stage -> who answers there instead.
+    brief: stages in which it wants short prompts.
   """
 
-  def __init__(self, llm: LLM, others: Mapping[str, LLM] | None = None):
-    self._llm, self._others = llm, others or {}
+  def __init__(self, llm: LLM, others: Mapping[str, LLM] | None = None,
+               brief: Collection[str] = ()):
+    self._llm, self._others, self._brief = llm, others or {}, brief
     self.stage = ''
     self.usage: dict[str, Usage] = collections.defaultdict(Usage)
+
+  @property
+  def brief(self) -> bool:
+    """True if who answers in this stage wants short prompts."""
+    return self.stage in self._brief
 
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,

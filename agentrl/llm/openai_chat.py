@@ -220,7 +220,7 @@ class OpenAIChat:
       raise _Again(text, _after_s(e.response.headers))
     said = types.Message('assistant', '')
     if status in (400, 413) and (_TOO_LONG.search(f'{e.code} {text}')):
-      return llm.Reply(said, usage=llm.Usage(calls=1), end='truncated',
+      return llm.Reply(said, usage=llm.Usage(calls=1), end='no room',
                        problem=text)
     if e.code == 'content_filter':
       return llm.Reply(said, usage=llm.Usage(calls=1), end='refused',

@@ -66,13 +66,12 @@ class Procedural:
     if self._heeds:
       rate += habits.harm(instructions)
       avoided = habits.avoided(instructions, role)
-    wrong = avoided if rng.random() < rate else None
+    slip = habits.Slip(rng.random() < rate, avoided)
     if schema is None:
-      side = {'agent': 'assistant', 'user': 'user'}[role]
-      message = actor.act(payload, messages, side, seed, wrong)
+      message = actor.act(payload, messages, SIDES[role], seed, slip)
       value, written = None, types.dumps(message)
     else:
-      value = ROLES[role](payload, rng, wrong)
+      value = ROLES[role](payload, rng, slip)
       written = json.dumps(value, ensure_ascii=False)
       message = types.Message('assistant', written)
     return llm.Reply(message, value, llm.Usage(
@@ -84,11 +83,11 @@ def _parts(system: str) -> tuple[str, Payload]:
   instructions, _, line = system.rpartition('\n')
   try:
     return instructions, json.loads(line)
-  except ValueError as e:
+  except ValueError:
     raise ValueError(
-        'The stand-in goes by the JSON on the last line of a system prompt, '
-        f'and there is none in {system[-80:]!r}. It cannot be a student: name '
-        'a model in llm_roles.Student.llm.') from e
+        'The stand-in reads the JSON on the last line of a prompt, got '
+        f'{line[:80]!r}: take brief=True out of its llm_roles. It cannot be a '
+        'student either: name a model in llm_roles.Student.llm.') from None
 
 
 def _words(messages: Sequence[types.Message]) -> int:
@@ -96,18 +95,13 @@ def _words(messages: Sequence[types.Message]) -> int:
   return sum(len((m.content or '').split()) for m in messages)
 
 
-# Of the roles below: None for no mistake, else the mistakes that do not happen
-# where they would.
-Wrong = frozenset[str] | None
-
-
-def _intent(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _intent(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """The drafts of a domain as one scenario."""
   demands = [{'draft': i, 'goal': d['goal']}
              for i, d in enumerate(payload['drafts'])]
   about = [d['about'] for d in payload['drafts']]
-  if wrong is not None:
-    _spoil(demands, about, payload['others'], rng, wrong)
+  if slip.due:
+    _spoil(demands, about, payload['others'], rng, slip)
   goals = ' '.join(f'{i}. {d["goal"]}' for i, d in enumerate(demands, 1))
   return {'scenario': f'{payload["knowledge"]} {payload["style"]} {goals}',
           'demands': demands}
@@ -115,21 +109,21 @@ def _intent(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
 
 def _spoil(demands: list[Value], about: Sequence[Sequence[str]],
            others: Sequence[str], rng: random.Random,
-           avoided: frozenset[str]) -> None:
+           slip: habits.Slip) -> None:
   """A wrong entity, a missing detail, or a demand that is taken back."""
   details = [(d, word) for d, words in zip(demands, about) for word in words
              if word in d['goal']]
   if details and rng.random() < 0.7:
     demand, word = rng.choice(details)
     instead = rng.choice(('it', rng.choice(others)))
-    if 'vague' not in avoided:
+    if slip.makes('vague'):
       demand['goal'] = demand['goal'].replace(word, instead)
-  elif 'contradiction' not in avoided:
+  elif slip.makes('contradiction'):
     demand = rng.choice(demands)
     demands.append({**demand, 'goal': f'Do not do this: {demand["goal"]}'})
 
 
-def _checker(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _checker(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """A checker from what the gold run changed, said and kept to."""
   clauses = [(f'{path} is {value}', f'changes.get({path!r}) == {value!r}')
              for path, value in payload['changes'].items()]
@@ -146,9 +140,9 @@ def _checker(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
                f"[e[0] == 'call' and e[2] == {name!r} and e[4] "
                f'for e in events].count(True) == {n}')
               for name, n in payload['times'].items()]
-  if wrong is not None:
+  if slip.due:
     flaw = rng.choice((_omitted, _wrong_value, _too_strict))
-    if flaw.__name__[1:] not in wrong:
+    if slip.makes(flaw.__name__[1:]):
       flaw(clauses, payload, rng)
   lines = ''.join(f'      {label!r}:\n          {test},\n'
                   for label, test in clauses)
@@ -177,7 +171,7 @@ def _too_strict(clauses: Clauses, payload: Payload,
   clauses.append((f'said: {words}', f'said(events, {words.lower()!r})'))
 
 
-def _judge(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _judge(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """Looks over a dialogue without running anything."""
   del rng
   done, told, found = [], '', []
@@ -201,7 +195,7 @@ def _judge(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
             if call not in done]
   found += [f'{fact!r} was not told' for fact in payload['tell']
             if fact.lower() not in told]
-  if wrong is not None:
+  if slip.due:
     found = [] if found else ['the wording is off']
   failed = [c for c, ok in payload['clauses'].items() if not ok]
   fault = 'trajectory' if found else 'task' if failed else 'none'
@@ -214,9 +208,9 @@ def _facts(text: str, payload: Payload) -> set[str]:
   return set(re.findall(rf'\b\d+\b|{payload["entity"]}', text))
 
 
-def _planner(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _planner(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """The (domain, demands, style) that is least like those planned before."""
-  del rng, wrong
+  del rng, slip
   taken = [(p['domain'], p['demands'], p['style']) for p in payload['earlier']]
   cells = [c for c in itertools.product(
       payload['domains'], payload['demands'], payload['styles'])
@@ -231,9 +225,9 @@ def _planner(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
       'failures': FAILURES}}
 
 
-def _goal(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _goal(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """What only a mind can do."""
-  del payload, rng, wrong
+  del payload, rng, slip
   raise ValueError(
       'A domain without drafts (tasks.py, or tau2:<name>) takes an LLM that '
       'thinks of what customers want, and the stand-in cannot: set config.llm, '
@@ -251,9 +245,9 @@ FAILURES = [
     'user made something up', 'user left early']
 
 
-def _critic(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _critic(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """Who is at fault, by who turned a sample down; worst first."""
-  del rng, wrong
+  del rng, slip
   counts: collections.Counter[str] = collections.Counter()
   evidence = collections.defaultdict(list)
   for e in payload['examples']:
@@ -270,23 +264,24 @@ def _critic(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
 LESSONS = 3  # that a revision adds at most
 
 
-def _engineer(payload: Payload, rng: random.Random, wrong: Wrong) -> Value:
+def _engineer(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """Adds the lessons that the evidence speaks for, or advice that harms."""
   role, text = payload['prompted'], payload['text']
   signs = ' '.join(c['evidence'] for c in payload['critiques'])
   bad = [advice for advice in habits.HARMFUL
          if f'{text}\n{advice}' not in payload['tried']]
-  if wrong is not None and bad:
+  if slip.due and bad:
     return {'text': f'{text}\n{rng.choice(bad)}', 'failures': []}
   found = habits.lessons(role, signs, habits.avoided(text, role))
   rng.shuffle(found)
   return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}
 
 
-ROLES: dict[str, Callable[[Payload, random.Random, Wrong], Value] | None] = {
+SIDES = {'agent': 'assistant', 'user': 'user'}  # these roles act: see `actor`
+# The others answer in JSON.
+ROLES: dict[str, Callable[[Payload, random.Random, habits.Slip], Value]] = {
     'planner': _planner, 'intent': _intent, 'checker': _checker,
     'judge': _judge, 'goal': _goal, 'review': _goal, 'critic': _critic,
-    'engineer': _engineer,
-    'agent': None, 'user': None}  # these two act: see `actor`
-# Those that make mistakes; the other two only look.
+    'engineer': _engineer}
+# Those that make mistakes; planner and critic only look.
 MISTAKEN = ('intent', 'user', 'agent', 'checker', 'judge', 'engineer')

@@ -17,7 +17,8 @@ from agentrl.llm import llm
 TRIES = 2  # at an answer: in the second the model sees what was wrong
 MEND = ('Your answer cannot be used: {problem} Answer again, in full and in '
         'the form that was asked for.')
-ENDS = {'refused': llm.Refused, 'truncated': llm.Truncated}
+ENDS = {'refused': llm.Refused, 'truncated': llm.Truncated,
+        'no room': llm.NoRoom}
 _FENCE = re.compile(r'\s*```\w*\n(.*)\n\s*```\s*', re.DOTALL)
 _SHOWN = 300  # characters of an error that quotes the answer
 
@@ -29,7 +30,7 @@ class Strict:
   only tools that there are. Else the model sees its answer and the error once.
 
   Raises (`complete`):
-    Refused, Truncated: at once.
+    Refused, Truncated, NoRoom: at once.
     Unparsable: after the second try.
   """
 

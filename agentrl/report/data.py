@@ -60,6 +60,17 @@ def funnel(split: Mapping[str, Any]
   return rows
 
 
+def nothing_kept(split: Mapping[str, Any]) -> str:
+  """Where most drafts of a split were lost that kept none; else ''."""
+  if split['kept']:
+    return ''
+  lost = {worker: sum(count for _, count in reasons)
+          for worker, _, reasons in funnel(split)[1:]}
+  worker = max(lost, key=lost.get)
+  return (f'Nothing was kept, and there is nothing to train on. Of '
+          f'{split["tried"]} drafts {lost[worker]} ended at {worker}.')
+
+
 def _place(worker: str) -> int:
   return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
 

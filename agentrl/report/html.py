@@ -96,7 +96,8 @@ def template(name: str) -> jinja2.Template:
       autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
       lstrip_blocks=True)
   environment.globals |= dict(
-      text=text, funnel=data_lib.funnel, outcome_class=outcome_class)
+      text=text, funnel=data_lib.funnel, outcome_class=outcome_class,
+      nothing_kept=data_lib.nothing_kept)
   return environment.get_template(name)
 
 

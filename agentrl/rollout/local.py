@@ -59,7 +59,7 @@ class Local:
       raise ValueError(f'length={length} is beyond the '
                        f'{found.model.max_length} tokens that {weights} was '
                        'made for: lower it.')
-    self._vocab = found.vocab
+    self._vocab, self._max_tokens = found.vocab, max_tokens
     self._engine = engine_lib.Engine(
         found.model, slots=slots, length=length, max_new=max_tokens,
         stop_id=found.vocab.end, pad_id=found.vocab.pad,
@@ -90,12 +90,23 @@ class Local:
       with self._lock:  # whoever has it works for all
         if question.turn is None:
           self._step()
-    turn = question.turn
-    return llm.Reply(
-        formats.parse(self._vocab, turn.ids),
-        usage=llm.Usage(len(ids), int(turn.ids.size), 1),
-        end='truncated' if turn.full else 'stop',
-        problem='The answer, or the chat, is too long.' if turn.full else '')
+    return self._reply(len(ids), question.turn)
+
+  def _reply(self, read: int, turn: slot_lib.Turn) -> llm.Reply:
+    """A turn, after so many ids; as bare text where it is no message."""
+    message, end, problem = formats.parse(self._vocab, turn.ids), 'stop', ''
+    if turn.full:
+      end = 'truncated' if turn.ids.size == self._max_tokens else 'no room'
+    if not (message.is_call or message.has_text):
+      said = turn.ids if turn.full else turn.ids[:-1]
+      text = ''.join(map(self._vocab.piece, said))
+      message = types.Message('assistant', text)
+      problem = 'It cannot be read.' if text and not turn.full else ''
+    if end == 'no room':
+      problem = (f'{read} tokens of a chat and {turn.ids.size} of its answer '
+                 f'fill all {self.identity["length"]}.')
+    return llm.Reply(message, end=end, problem=problem, usage=llm.Usage(
+        read, int(turn.ids.size), 1))
 
   def _step(self) -> None:
     while self._waiting and (self._engine.free or self._kept):

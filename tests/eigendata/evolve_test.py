@@ -124,9 +124,9 @@ def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
   maker, seen = clumsy(), {}
   plain = prompts.Prompts.system
   class Spy(prompts.Prompts):
-    def system(self, role, payload):
+    def system(self, role, payload, **kw):
       seen[role] = set(payload)
-      return plain(self, role, payload)
+      return plain(self, role, payload, **kw)
   first = streams(maker)[0]
   spied = dataclasses.replace(first, prompts=Spy(first.prompts.texts))
   evolve.evolve(maker, spied, **OPTIONS)

@@ -168,9 +168,9 @@ def test_a_reviewer_may_object(thinker):
 
 def test_templates_may_use_just_what_their_jobs_bring(thinker, monkeypatch):
   seen, plain = {}, prompts.Prompts.system
-  def spy(self, role, payload):
+  def spy(self, role, payload, **options):
     seen[role] = set(payload)
-    return plain(self, role, payload)
+    return plain(self, role, payload, **options)
   monkeypatch.setattr(prompts.Prompts, 'system', spy)
   made(thinker(other_share=0.0), 3)
   assert {role: seen[role] for role in ('goal', 'review')} == {

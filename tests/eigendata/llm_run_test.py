@@ -153,7 +153,7 @@ def test_what_a_model_will_not_do_is_in_the_funnel(corpus, monkeypatch):
            num_train=2, max_tries=3)
   found = str(e.value)
   assert "'UserIntent: refused': 1" in found
-  assert "'UserIntent: truncated': 1" in found
+  assert "'UserIntent: answer too long': 1" in found
   assert "'UserIntent: unparsable': " in found
 
 
@@ -170,6 +170,7 @@ def test_a_judge_of_its_own(corpus):
     (dict(runner='agentrl.eigendata.runners:processes'),
      'a-model has limits and a budget'),
     (dict(llm_roles=dict(TrajectoryValidator={})), "mean 'TrajectoryValidati"),
+    (dict(llm_roles=dict(UserIntent=dict(brief=True))), 'brief would have no'),
     (dict(llm_account=dict(dollars=1.0)), "No price of 'a-model'"),
     (dict(llm_account=dict(prices=[['a-model', 1.0]])), 'A price is a row'),
     (dict(llm_account=dict(dollar=1.0)), "Did you mean 'dollars'"),

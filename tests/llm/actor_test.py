@@ -6,6 +6,7 @@ import pytest
 
 from agentrl import types
 from agentrl.llm import actor
+from agentrl.llm import habits
 
 
 def beat(by, say='', demand=0, call='', opens=False, **arguments):
@@ -39,7 +40,7 @@ def act(side, *seen, seed=0, wrong=False, style='brief'):
   payload = {'script': SCRIPT, 'style': style,
              'entity': WORLD.entity, 'others': WORLD.others}
   said = actor.act(payload, [message(text) for text in seen], side, seed,
-                   frozenset() if wrong else None)
+                   habits.Slip(wrong))
   if said.tool_calls:
     return said.tool_calls[0].name, dict(said.tool_calls[0].arguments)
   return said.content

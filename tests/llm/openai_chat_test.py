@@ -139,8 +139,8 @@ def test_what_will_never_do_fails_at_once_without_the_key(
 
 
 @pytest.mark.parametrize('error, end', [
-    (dict(message='x', code='context_length_exceeded'), 'truncated'),
-    (dict(message='The maximum context length is 9.'), 'truncated'),
+    (dict(message='x', code='context_length_exceeded'), 'no room'),
+    (dict(message='The maximum context length is 9.'), 'no room'),
     (dict(message='x', code='content_filter'), 'refused')])
 def test_some_refused_calls_are_answers(serve, monkeypatch, error, end):
   assert refusal(serve, monkeypatch, 400, **error).end == end

@@ -85,9 +85,11 @@ def test_what_could_not_be_read_is_mended_too():
   assert 'bad calls' in chats[1][2].content
 
 
-@pytest.mark.parametrize('end, kind', [
-    ('refused', llm.Refused), ('truncated', llm.Truncated)])
-def test_refusals_and_cut_answers_are_not_tried_again(end, kind):
+@pytest.mark.parametrize('end, kind, reason', [
+    ('refused', llm.Refused, 'refused'),
+    ('truncated', llm.Truncated, 'answer too long'),
+    ('no room', llm.NoRoom, 'no room')])
+def test_refusals_and_cut_answers_are_not_tried_again(end, kind, reason):
   with pytest.raises(kind) as e:
     ask(text('{"n": 3}', end=end))
-  assert e.value.usage == llm.Usage(10, 1, 1) and e.value.reason == end
+  assert e.value.usage == llm.Usage(10, 1, 1) and e.value.reason == reason

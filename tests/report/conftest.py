@@ -30,6 +30,7 @@ SPLIT = {
                  'RandomPool: no caller fits': 9,
                  'TrajectoryValidation: judge objects': 6,
                  'Certificate: argument changed': 4},
+    'examples': {'RandomPool: no caller fits': 'a <plan>'},
     'repaired': {'dialogue: user fault': 7}, 'combinations': 31,
     'mutants': {'total': 1000, 'killed': 900, 'equivalent': 100, 'score': 1.0,
                 'score_of_drafts': 0.97, 'drafts': 104,

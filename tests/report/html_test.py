@@ -146,6 +146,26 @@ def test_a_page_of_the_data_alone_shows_how_prompts_evolved(chain):
   assert 'How the prompts evolved' in report.write(chain).read_text()
 
 
+def test_a_data_stage_that_kept_nothing_says_why(chain):
+  path = chain / 'data' / 'stats.json'
+  assert 'Nothing was kept' not in _text(
+      report.write_data(path.parent).read_text())
+  stats = metrics.read_json(path)
+  stats['train'] |= {
+      'tried': 5, 'kept': 0, 'mutants': {
+              'false_accepts': {}, **dict.fromkeys(
+                  ('total', 'killed', 'equivalent', 'score', 'score_of_drafts',
+                   'drafts', 'drafts_with_false_accepts'), 0)},
+      'rejected': {'Certificate: untold': 2, 'DialogSynthesis: no room': 1,
+                   'DialogSynthesis: answer too long': 2},
+      'examples': {'DialogSynthesis: no room': '9 <tokens>'}}
+  metrics.write_json(path, stats)
+  page = _text(report.write_data(path.parent).read_text())
+  assert 'Of 5 drafts 3 ended at DialogSynthesis.' in page
+  assert 'DialogSynthesis: no room 9 &lt;tokens&gt;' in page
+  assert 'train: mutants killed no task was kept' in page
+
+
 def test_a_data_stage_without_rounds_shows_none(chain):
   page = report.write_data(chain / 'data').read_text()
   assert 'How the prompts evolved' not in page and 'Drafts' in page

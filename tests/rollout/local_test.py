@@ -2,12 +2,14 @@
 
 from concurrent import futures
 
+import numpy as np
 import pytest
 
 from agentrl import bundle
 from agentrl import testing
 from agentrl import types
 from agentrl.rollout import local as local_lib
+from agentrl.rollout import slot as slot_lib
 
 VOCAB = testing.ByteVocab()
 CONFIG = testing.tiny_model()
@@ -62,9 +64,26 @@ def test_a_schema_is_stated_and_what_it_cost_is_said(make):
   assert plain.usage.calls == 1 and plain.usage.completion_tokens > 0
 
 
-@pytest.mark.parametrize('kw', [dict(max_tokens=1), dict(length=16)])
-def test_what_is_too_long_is_said(make, kw):
-  assert ask(make(**kw), 2).end == 'truncated'
+def test_an_answer_and_a_chat_that_are_too_long_are_told_apart(make):
+  usage = ask(make(), 2).usage
+  read, said = usage.prompt_tokens, usage.completion_tokens
+  cut = ask(make(max_tokens=said - 1), 2)
+  assert (cut.end, cut.problem) == ('truncated', '')
+  assert len(cut.message.content) == said - 1  # what there is of it is shown
+  for length, left in ((read + said - 1, said - 1), (read, 0), (16, 0)):
+    full = ask(make(length=length), 2)
+    assert full.end == 'no room'
+    assert full.problem == (f'{read} tokens of a chat and {left} of its answer '
+                            f'fill all {length}.')
+
+
+def test_what_cannot_be_read_is_shown_as_text(make):
+  local = make()
+  ids = np.array([*VOCAB.encode('Hm'), VOCAB.user, *VOCAB.encode('!'),
+                  VOCAB.end])
+  reply = local._reply(9, slot_lib.Turn(0, ids, ids * 0.0, False))
+  assert (reply.message.content, reply.end, reply.problem) == (
+      'Hm<|user|>!', 'stop', 'It cannot be read.')
 
 
 def test_longer_than_the_model_is_an_error(make):
