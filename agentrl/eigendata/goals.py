@@ -55,23 +55,16 @@ def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
   table -> key -> record, long ones cut."""
   seen, front = {caller}, {caller}
   for _ in range(HOPS):
-    near: dict[str, list[str]] = {}
-    for table, rows in tables.items():
-      near[table] = [key for key, record in rows.items() if key not in seen
-                     and (front & {key, *_words(record)} or _named(
-                         key, front, tables))]
-    front = {key for keys in near.values()
+    named = {word for rows in tables.values() for key in front & rows.keys()
+             for word in _words(rows[key])}
+    near = [[key for key, record in rows.items() if key not in seen and (
+        key in named or not front.isdisjoint(_words(record)))]
+            for rows in tables.values()]
+    front = {key for keys in near
              for key in rng.sample(keys, min(MOST_RECORDS, len(keys)))}
     seen |= front
   return {table: found for table, rows in tables.items() if (found := {
       key: _cut(rows[key], rng) for key in sorted(seen & rows.keys())})}
-
-
-def _named(key: str, front: set[str],
-           tables: Mapping[str, Mapping[str, Any]]) -> bool:
-  """Whether a record of `front` names a key."""
-  return any(key in _words(rows[name]) for rows in tables.values()
-             for name in front & rows.keys())
 
 
 def _words(value: Any) -> Iterator[str]:
