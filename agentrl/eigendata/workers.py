@@ -24,6 +24,7 @@ from agentrl.envs import dialogue
 from agentrl.envs import domain
 
 ASTRAY = 4  # a talk this many times as long as its script has lost it
+CIRCLES = 3  # times that a side may not say the same, one after another
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {
     dialogue.STOP: (
@@ -281,7 +282,11 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
 def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: Intent, seeds: Seeds, *, seed: int
                ) -> tuple[domain.World, dialogue.End]:
-  """DialogSynthesis: agent and user talk, with real tools."""
+  """DialogSynthesis: agent and user talk, with real tools.
+
+  Raises:
+    Rejected: a side goes in circles.
+  """
   payload = {'script': intent.script, 'style': seeds.plan.style,
              'others': seeds.others, 'entity': mutants.entity(env)}
   prompt = {
@@ -306,5 +311,13 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
       reply = author.llm.complete(
           seen[ask.side], tools=tools[ask.side], seed=seed).message
       seen[ask.side].append(reply)
+      _check_it_moves(seen[ask.side])
   except StopIteration as stop:
     return world, stop.value
+
+
+def _check_it_moves(seen: Sequence[types.Message]) -> None:
+  """Rejects a talk in which a side has said just the same `CIRCLES` times."""
+  own = [(m.content, m.tool_calls) for m in seen if m.role == 'assistant']
+  if own[-CIRCLES:] == [own[-1]] * CIRCLES:
+    raise Rejected('DialogSynthesis', 'goes in circles', repr(own[-1][0]))
