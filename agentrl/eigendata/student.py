@@ -50,7 +50,8 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
     prompt = workers.instructed(user, env, task, intent, seeds)
     prompt['assistant'] = env.prompt('assistant', task)
     world, end = workers.talk(env, task, prompt, say)
-  except llm_lib.Rejected:  # by the student, unless it was the user's turn
+  # Of the student, unless it was the user's turn.
+  except (llm_lib.Rejected, workers.Rejected):
     return False if user.llm.stage == 'Student' else None
   except env_lib.ToolBroken:
     return None

@@ -24,6 +24,7 @@ from agentrl.envs import dialogue
 from agentrl.envs import domain
 
 ASTRAY = 4  # a talk this many times as long as its script has lost it
+CIRCLES = 3  # times that a side may not say the same, one after another
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {
     dialogue.STOP: (
@@ -328,7 +329,11 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
 def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: Intent, seeds: Seeds, *, seed: int
                ) -> tuple[domain.World, dialogue.End]:
-  """DialogSynthesis: agent and user talk, with real tools."""
+  """DialogSynthesis: agent and user talk, with real tools.
+
+  Raises:
+    Rejected: a side goes in circles.
+  """
   tools = {side: env.tools(side, task) for side in ('assistant', 'user')}
   if author.brief:  # a small model finds no tool among many
     called = {beat['call'] for beat in intent.script}
@@ -354,7 +359,11 @@ def talk(env: domain.Domain, task: types.Task,
          prompt: Mapping[types.Side, types.Message],
          say: Callable[[types.Side, list[types.Message]], types.Message]
          ) -> tuple[domain.World, dialogue.End]:
-  """A dialogue in which `say(side, what it has seen)` speaks for both."""
+  """A dialogue in which `say(side, what it has seen)` speaks for both.
+
+  Raises:
+    Rejected: a side goes in circles.
+  """
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
                        limits=dialogue.Limits(
@@ -367,5 +376,13 @@ def talk(env: domain.Domain, task: types.Task,
       seen[ask.side] += [m for _, m in ask.new]
       reply = say(ask.side, seen[ask.side])
       seen[ask.side].append(reply)
+      _check_it_moves(seen[ask.side])
   except StopIteration as stop:
     return world, stop.value
+
+
+def _check_it_moves(seen: Sequence[types.Message]) -> None:
+  """Rejects a talk in which a side has said just the same `CIRCLES` times."""
+  own = [(m.content, m.tool_calls) for m in seen if m.role == 'assistant']
+  if own[-CIRCLES:] == [own[-1]] * CIRCLES:
+    raise Rejected('DialogSynthesis', 'goes in circles', repr(own[-1][0]))

@@ -103,8 +103,8 @@ class Local:
       message = types.Message('assistant', text)
       problem = 'It cannot be read.' if text and not turn.full else ''
     if end == 'no room':
-      problem = (f'{read} tokens of a chat and {turn.ids.size} of its answer '
-                 f'fill all {self.identity["length"]}.')
+      problem = (f'{read} tokens of a chat leave {turn.ids.size} of '
+                 f'{self.identity["length"]} for the answer.')
     return llm.Reply(message, end=end, problem=problem, usage=llm.Usage(
         read, int(turn.ids.size), 1))
 

@@ -9,6 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import workers
 from agentrl.llm import llm as llm_lib
 
 SCRIPT = [
@@ -45,10 +46,14 @@ class Reader:
         'assistant', tool_calls=(types.ToolCall(**json.loads(line)),)))
 
 
+def played_by(maker, player):
+  return dataclasses.replace(maker, llm=llm_lib.Meter(
+      maker.llm, {'DialogSynthesis': player}, {'DialogSynthesis'}))
+
+
 def test_brief_prompts_are_enough_for_certified_dialogues(maker, streams):
   reader, found = Reader(), []
-  maker = dataclasses.replace(maker, llm=llm_lib.Meter(
-      maker.llm, {'DialogSynthesis': reader}, {'DialogSynthesis'}))
+  maker = played_by(maker, reader)
   for i, stream in enumerate(streams(maker)[:8]):
     found.append(sample_lib.make(maker, stream, 'train', i))
   assert {(s.worker, s.reason) for s in found} <= {
@@ -58,6 +63,32 @@ def test_brief_prompts_are_enough_for_certified_dialogues(maker, streams):
     assert '"role"' not in system
     assert set(tools) == set(re.findall(
         '^You call: {"name": "([^"]*)', system, re.MULTILINE))
+
+
+class Babbler:
+  """Says one thing after another, and begins again."""
+
+  def __init__(self, *words):
+    self.words, self.asked = words, 0
+
+  def complete(self, messages, *, schema=None, tools=(), seed):
+    said = sum(m.role == 'assistant' for m in messages)
+    self.asked += 1
+    return llm_lib.Reply(types.Message(
+        'assistant', self.words[said % len(self.words)]))
+
+
+def test_a_talk_that_leads_nowhere_is_ended(maker, streams):
+  stream, found = streams(maker)[0], {}
+  for player in (Babbler('Well.'), Babbler('Well.', 'Oh.')):
+    found[player] = sample_lib.make(played_by(maker, player), stream, 'train',
+                                    0)
+  (circles, first), (astray, second) = found.items()
+  assert (first.worker, first.reason, circles.asked) == (
+      'DialogSynthesis', 'goes in circles', 5)  # three and two
+  assert second.worker == 'TrajectoryValidation'
+  assert astray.asked % (2 * workers.ASTRAY) == 0  # two tries
+  assert astray.asked < 200
 
 
 def test_the_stand_in_needs_the_json(config, streams):

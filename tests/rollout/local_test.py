@@ -73,8 +73,8 @@ def test_an_answer_and_a_chat_that_are_too_long_are_told_apart(make):
   for length, left in ((read + said - 1, said - 1), (read, 0), (16, 0)):
     full = ask(make(length=length), 2)
     assert full.end == 'no room'
-    assert full.problem == (f'{read} tokens of a chat and {left} of its answer '
-                            f'fill all {length}.')
+    assert full.problem == (
+        f'{read} tokens of a chat leave {left} of {length} for the answer.')
 
 
 def test_what_cannot_be_read_is_shown_as_text(make):
