@@ -270,8 +270,11 @@ def _columns(env: domain.Domain, start: str
   """The strings of each column, keys included, and the columns of each."""
   columns: dict[str, set[str]] = collections.defaultdict(set)
   for table, records in env.tables(**json.loads(start)).items():
-    for column, value in _strings(table, records):
-      columns[column].add(value)
+    columns[table] = set(records)
+    for record in records.values():
+      for field, value in record.items():
+        for column, word in _strings(f'{table}.{field}', value):
+          columns[column].add(word)
   places: dict[str, list[str]] = {}
   for column, values in columns.items():
     for value in values:
@@ -280,7 +283,8 @@ def _columns(env: domain.Domain, start: str
 
 
 def _strings(column: str, value: Any) -> Iterator[tuple[str, str]]:
-  """(column, string) of all in a record, or in a table and its keys."""
+  """(column, string) of all in a field; the keys of an object of objects are
+  strings of its column, those of a record are columns."""
   match value:
     case str():
       yield column, value
