@@ -27,6 +27,7 @@ from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 
 WORDINGS = 3  # of the gold run
+UNTRIED = 'no wrong run fails: there is nothing to tell right from wrong'
 Moves = replay.Moves
 
 
@@ -74,7 +75,8 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
           'survivors': survivors,
           'score': round(killed / max(1, killed + len(survivors)), 4),
           'problems': _problems(env, task, gold + ordered, given_up,
-                                survivors=survivors),
+                                survivors=survivors)
+                      + [UNTRIED] * (not killed),
           'fingerprint': fingerprint(env)}
 
 

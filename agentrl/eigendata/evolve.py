@@ -241,10 +241,12 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
     }, seed)['critiques']
     if not critiques:
       raise ValueError('Nothing was criticised.')
+    # Who thinks of goals is one of the two, whichever the critic has named.
+    thinks = 'intent' if m.envs[stream.plan.domain].drafts else 'goal'
+    critiques = [{**c, 'role': thinks} if c['role'] in ('intent', 'goal')
+                 else c for c in critiques]
     role = critiques[0]['role']
     own = [c for c in critiques if c['role'] == role]
-    if role == 'intent' and not m.envs[stream.plan.domain].drafts:
-      role = 'goal'
     m.llm.stage = 'PromptEngineer'
     before = stream.prompts.texts[role]
     answer = author.write('engineer', {

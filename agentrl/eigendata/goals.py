@@ -27,7 +27,7 @@ from agentrl.envs import env as env_lib
 HOPS = 2  # from the caller to a record that is shown
 MOST_RECORDS = 6  # of a table
 MOST_ITEMS = 12  # of an object or a list within a record
-OTHERS = 6  # names of no matter here
+OTHERS = 6  # callers of no matter here
 MOST_FACT = 60  # characters that the agent must say
 
 
@@ -36,13 +36,20 @@ def pool(env: domain.Domain, plan: planner.Plan, seed: int, *, database: int,
   """RandomPool: a caller, the records around them, and a wish.
 
   Args: see `workers.random_pool`.
+
+  Raises:
+    workers.Rejected: there is no caller.
   """
   rng = random.Random(seed)
   names, = rng.choices(plan.combinations, plan.emphasis or None)
   start = env.initial_state(database, plan.split)
   tables = env.tables(**start)
-  caller = rng.choice(env.callers(tables))
-  others = sorted({key for rows in tables.values() for key in rows} - {caller})
+  callers = env.callers(tables)
+  if not callers:
+    raise workers.Rejected('RandomPool', 'no caller fits', plan.id)
+  caller = rng.choice(callers)
+  # Not just any names: those who are judged on are nobody's.
+  others = sorted({*callers} - {caller})
   wish = workers.Wish(tuple(names), rng.random() < other_share,
                       around(tables, caller, rng))
   return workers.Seeds(plan, start, '', (), (), tuple(
@@ -56,9 +63,9 @@ def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
   seen, front = {caller}, {caller}
   for _ in range(HOPS):
     named = {word for rows in tables.values() for key in front & rows.keys()
-             for word in _words(rows[key])}
+             for word in _strings(rows[key])}
     near = [[key for key, record in rows.items() if key not in seen and (
-        key in named or not front.isdisjoint(_words(record)))]
+        key in named or not front.isdisjoint(_strings(record)))]
             for rows in tables.values()]
     front = {key for keys in near
              for key in rng.sample(keys, min(MOST_RECORDS, len(keys)))}
@@ -67,17 +74,18 @@ def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
       key: _cut(rows[key], rng) for key in sorted(seen & rows.keys())})}
 
 
-def _words(value: Any) -> Iterator[str]:
-  """All strings in a record, keys of objects in it among them."""
-  if isinstance(value, str):
-    yield value
-  elif isinstance(value, Mapping):
-    for key, item in value.items():
-      yield key
-      yield from _words(item)
-  elif isinstance(value, list):
-    for item in value:
-      yield from _words(item)
+def _strings(value: Any, *, keys: bool = True) -> Iterator[str]:
+  """All strings in a record; with `keys` those of objects in it too."""
+  match value:
+    case str():
+      yield value
+    case Mapping():
+      if keys:
+        yield from value
+      yield from _strings(list(value.values()), keys=keys)
+    case list():
+      for item in value:
+        yield from _strings(item, keys=keys)
 
 
 def _cut(value: Any, rng: random.Random) -> Any:
@@ -121,6 +129,8 @@ def think(author: prompts.Author, env: domain.Domain, seeds: workers.Seeds, *,
   seeds = dataclasses.replace(
       seeds, start=_start(env, seeds, value),
       knowledge=' '.join(value['knowledge'].split()))
+  if not seeds.knowledge:
+    raise workers.Rejected('UserIntent', 'nobody calls')
   demands = tuple(_carried_out(env, seeds, value['demands']))
   if sorted(d.family for d in demands) != sorted(wish.families):
     raise workers.Rejected('UserIntent', 'other families',
@@ -168,9 +178,12 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
   world = env.start(types.Task('', env.name, '',
                                initial_state=seeds.start or None))
   tools = env.tools('assistant', types.Task('', env.name, ''))
-  shown = f'{seeds.knowledge} {env.policy} {json.dumps(tools)}'  # has choices
+  shown = ' '.join([seeds.knowledge, env.policy,  # tools have choices
+                    json.dumps(tools, ensure_ascii=False)])
   for i, answer in enumerate(answers):
     goal, beats, changed = ' '.join(answer['goal'].split()), [], False
+    if not (goal and answer['ask'].strip()):
+      raise workers.Rejected('UserIntent', 'a demand without words', repr(goal))
     shown = f'{shown} {goal}'
     about: list[str] = []
     for call in answer['calls']:
@@ -183,7 +196,8 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
       writes = world.state.changes() != before
       if writes and call['by'] == 'assistant':
         _grounded(call, shown)
-        about += [w for w in _words(call['arguments']) if w in goal]
+        about += [v for v in _strings(call['arguments'], keys=False)
+                  if v in goal]
       changed |= writes
       beats += _beats(call, writes)
       shown = f'{shown} {result.content}'
@@ -195,26 +209,30 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
         answer['family'], goal, (domain.says(
             'user', answer['ask'], f'Hello. {answer["ask"]}'), *beats),
         about=tuple(dict.fromkeys(about)), tell=tuple(answer['tell']),
-        kind=answer['kind'], forbidden=tuple(
-            domain.calls('assistant', c['name'], **c['arguments'])
-            for c in answer['forbidden']))
+        kind=answer['kind'],
+        forbidden=tuple(_forbidden(world, answer['forbidden'])))
+
+
+def _forbidden(world: domain.World, calls: Sequence[Mapping[str, Any]]
+               ) -> Iterator[domain.Beat]:
+  """The calls, less those that only look: a good agent may look."""
+  mark, before = world.state.mark(), world.state.changes()
+  for call in calls:
+    result, = world.execute([types.ToolCall(call['name'], call['arguments'])])
+    after = world.state.changes()
+    if result.error or after != before:
+      yield domain.calls('assistant', call['name'], **call['arguments'])
+    before = after
+  world.state.rewind(mark)
 
 
 def _grounded(call: Mapping[str, Any], shown: str) -> None:
-  """Rejects a change by a value that nobody has named."""
-  if made_up := [word for word in _values(call['arguments'])
+  """Rejects a change by a text that nobody has named; numbers may have been
+  worked out."""
+  if made_up := [word for word in _strings(call['arguments'], keys=False)
                  if word.lower() not in shown.lower()]:
     raise workers.Rejected('TaskValidation', 'ungrounded',
                            f'{call["name"]}: {made_up[0]!r} is from nowhere')
-
-
-def _values(value: Any) -> Iterator[str]:
-  """The strings among the values."""
-  if isinstance(value, str):
-    yield value
-  elif isinstance(value, (Mapping, list)):
-    for item in value.values() if isinstance(value, Mapping) else value:
-      yield from _values(item)
 
 
 def _judged_by(answer: Mapping[str, Any], changed: bool, shown: str, *,
@@ -240,7 +258,8 @@ def _judged_by(answer: Mapping[str, Any], changed: bool, shown: str, *,
 
 def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[domain.Beat]:
   """A call with the words around it."""
-  words = f'{call["name"]} {json.dumps(call["arguments"])}'
+  arguments = json.dumps(call['arguments'], ensure_ascii=False)
+  words = f'{call["name"]} {arguments}'
   if call['by'] == 'user':
     yield domain.says('assistant', f'Please do this: {words}.',
                       f'Could you do this for me: {words}?')

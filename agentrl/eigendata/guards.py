@@ -150,8 +150,9 @@ def _faults(task: types.Task) -> frozenset[str]:
 
 
 def _texts(task: types.Task, messages: Messages) -> Iterator[str]:
-  """All that a task and both sides say and ask tools for."""
+  """All that a task begins with, and that both sides say and ask tools for."""
   yield task.scenario
+  yield types.dumps(task.initial_state or {})  # records of its own, by key
   for action in task.criteria.actions:
     yield from _strings(action.arguments)
   for message in messages:

@@ -42,7 +42,6 @@ FIELDS = {
 }
 # What evolves. Judge and reviewer do not: they belong to the referee.
 EVOLVING = ('intent', 'goal', 'checker', 'agent', 'user')
-SIDES = {'agent': 'assistant', 'user': 'user'}  # roles that play one
 _TEXT = {'type': 'string'}
 _TEXTS = {'type': 'array', 'items': _TEXT}
 _CALL = {'name': _TEXT, 'arguments': {'type': 'object'}}
@@ -100,8 +99,8 @@ class Prompts:
              brief: bool = False) -> types.Message:
     """The system prompt of a role for one job; `brief`: see the module."""
     text = _template(self.texts[role]).render(payload)
-    if brief and role in SIDES:
-      job = in_words(payload['script'], SIDES[role])
+    if brief and role in llm_lib.SIDES:
+      job = in_words(payload['script'], llm_lib.SIDES[role])
     else:
       job = json.dumps({'role': role, **payload}, ensure_ascii=False)
     return types.Message('system', f'{text}\n{job}')

@@ -326,5 +326,6 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
 def _kind_of(problem: str) -> str:
   """A problem of a certificate without its particulars, to count it by."""
   signs = ('gold run fails', 'checker breaks', 'passes to', 'deleted',
-           'doubled', 'unasked', 'left out', 'untold', 'forbidden', 'unwanted')
+           'doubled', 'unasked', 'left out', 'untold', 'forbidden', 'unwanted',
+           'no wrong run fails')
   return next((s for s in signs if s in problem), 'argument changed')

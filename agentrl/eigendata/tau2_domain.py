@@ -109,7 +109,7 @@ class Tau2Domain(tau2.Tau2):
             super().score(task, world, messages, 'user_stop'))
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)  # whole databases
 def _tables(env: Tau2Domain, start: str) -> state_lib.Tables:
   return _dump(env.environment(types.Task(
       '', env.name, '', initial_state=json.loads(start) or None)))

@@ -246,15 +246,29 @@ def _kept(demand: domain.Demand, writes: Sequence[int]) -> dict[str, Any]:
 def _agreed(script: Sequence[Mapping[str, Any]], writes: Sequence[int]
             ) -> list[tuple[int, str]]:
   """Places of the agent's writes, with what of them users agree to right
-  before, in every wording."""
+  before, in every wording.
+
+  Where a yes covers several, a later one that has no value of its own is part
+  of what was agreed to: an agent that reports the first in between has no need
+  to ask for it again.
+  """
   most = max(len(beat['say']) for beat in script)
   wordings = [replay.render(
       [{**b, 'say': b['say'] and [b['say'][k % len(b['say'])]]}
        for b in script], random.Random(0)) for k in range(most)]
-  return [(i, value) for i in writes if script[i]['by'] == 'assistant'
-          for value in map(str, script[i]['arguments'].values())
-          if all(mutants.agreed(moves, script[i]['call'], [value])
-                 for moves in wordings)]
+  found, covered = [], set()  # values of the writes since somebody spoke
+  for i, beat in enumerate(script):
+    if beat['say']:
+      covered = set()
+    values = list(map(str, beat['arguments'].values()))
+    if i not in writes or beat['by'] != 'assistant' or covered.issuperset(
+        values):
+      continue
+    covered.update(values)
+    found += [(i, value) for value in values
+              if all(mutants.agreed(moves, beat['call'], [value])
+                     for moves in wordings)]
+  return found
 
 
 def _last_call(demand: domain.Demand) -> str:
@@ -309,9 +323,12 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
   ways = [c for c in writes if c.requestor == 'assistant' and env.drafts]
   place = mutants.first_call(moves)
   first = '' if place is None else moves[place].tool_calls[0].name
-  # A forbidden call is made no time, also where another one undoes it.
+  # A forbidden call is made no time, also where another one undoes it. Without
+  # drafts nobody knows how often a tool may be used that is right elsewhere.
+  free = set() if env.drafts else {c.name for m in moves for c in m.tool_calls}
   times = collections.Counter({c['name']: 0 for d in task.meta['demands']
-                               for c in d['forbidden']})
+                               for c in d['forbidden']
+                               if c['name'] not in free})
   times.update(c.name for c in ways)
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 from agentrl import types
 
+MOST_DEPTH = 64  # of objects and lists in JSON that a model wrote
+SIDES = {'agent': 'assistant', 'user': 'user'}  # roles of prompts that play one
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
@@ -159,15 +162,25 @@ def loads(text: str) -> Any:
   """Parses JSON that a model wrote.
 
   Raises:
-    ValueError: it is none, or holds what no file can: NaN, half a character.
+    ValueError: it is none, or holds what no file can: NaN, half a character;
+      or is so deep that whoever walks through it may come to Python's limit.
   """
   try:
     value = json.loads(text, parse_constant=_not_a_number)
+    if _is_deeper(value, MOST_DEPTH):
+      raise RecursionError
   except RecursionError:
     raise ValueError('it is nested too deeply') from None
   if problem := unwritable(value):
     raise ValueError(problem)
   return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+  if not isinstance(value, (dict, list)):
+    return False
+  items = value.values() if isinstance(value, dict) else value
+  return most == 0 or any(_is_deeper(item, most - 1) for item in items)
 
 
 def _not_a_number(name: str) -> None:
@@ -176,11 +189,13 @@ def _not_a_number(name: str) -> None:
 
 def unwritable(value: Any) -> str:
   """Why no file can hold a value: half a surrogate pair, which JSON can spell,
-  is not a character. '' if one can."""
+  is not a character, and 1e999 becomes infinite. '' if one can."""
   try:
-    json.dumps(value, ensure_ascii=False).encode()
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
   except UnicodeEncodeError:
     return 'it holds half a character'
+  except ValueError:
+    return 'it holds a number that is too large'
   return ''
 
 

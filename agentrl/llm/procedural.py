@@ -68,7 +68,7 @@ class Procedural:
       avoided = habits.avoided(instructions, role)
     slip = habits.Slip(rng.random() < rate, avoided)
     if schema is None:
-      message = actor.act(payload, messages, SIDES[role], seed, slip)
+      message = actor.act(payload, messages, llm.SIDES[role], seed, slip)
       value, written = None, types.dumps(message)
     else:
       value = ROLES[role](payload, rng, slip)
@@ -277,8 +277,7 @@ def _engineer(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}
 
 
-SIDES = {'agent': 'assistant', 'user': 'user'}  # these roles act: see `actor`
-# The others answer in JSON.
+# Who plays no side (`llm.SIDES`) answers in JSON.
 ROLES: dict[str, Callable[[Payload, random.Random, habits.Slip], Value]] = {
     'planner': _planner, 'intent': _intent, 'checker': _checker,
     'judge': _judge, 'goal': _goal, 'review': _goal, 'critic': _critic,

@@ -19,6 +19,11 @@ MEND = ('Your answer cannot be used: {problem} Answer again, in full and in '
         'the form that was asked for.')
 ENDS = {'refused': llm.Refused, 'truncated': llm.Truncated,
         'no room': llm.NoRoom}
+# For JSON schema 3.0 is an integer, but no number of an item of a list.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        'integer', lambda _, value: type(value) is int))
 _FENCE = re.compile(r'\s*```\w*\n(.*)\n\s*```\s*', re.DOTALL)
 _SHOWN = 300  # characters of an error that quotes the answer
 
@@ -89,7 +94,7 @@ def _parse(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
   except ValueError as e:
     return None, f'It is not JSON ({str(e)[:_SHOWN]}).'
   error = jsonschema.exceptions.best_match(
-      jsonschema.Draft202012Validator(schema).iter_errors(value))
+      _Validator(schema).iter_errors(value))
   if error:
     return None, f'At {error.json_path}: {error.message[:_SHOWN]}.'
   return value, ''

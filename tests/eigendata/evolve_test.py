@@ -107,6 +107,27 @@ def test_a_revision_that_is_no_prompt_is_not_tried(
                   text).match(note)
 
 
+class Blaming(Broken):
+  """A critic to whom everything is the fault of one role."""
+
+  def complete(self, messages, **kw):
+    reply = self.llm.complete(messages, **kw)
+    if '"role": "critic"' in messages[0].content:
+      return dataclasses.replace(reply, value={'critiques': [
+          {**c, 'role': self.text} for c in reply.value['critiques']]})
+    return reply
+
+
+def test_where_there_are_drafts_nobody_thinks_of_goals(clumsy, streams):
+  maker = clumsy()
+  maker = dataclasses.replace(maker, llm=Blaming(maker.llm, 'goal'))
+  before = streams(maker)[0]
+  _, history = evolve.evolve(maker, before, **{**OPTIONS, 'rounds': 1})
+  assert history[0]['role'] == 'intent'
+  assert {c['role'] for c in history[0]['critiques']} == {'intent'}
+  assert history[0]['before'] == before.prompts.texts['intent']
+
+
 def test_a_prompt_that_fails_on_its_job_is_a_rejection(clumsy, streams):
   maker = clumsy()
   maker = dataclasses.replace(

@@ -144,3 +144,33 @@ def test_an_older_yes_does_not_count(drafted):
   problems = certify.certify(
       env, without(task, 'was agreed'), script, 0)['problems']
   assert problems == ['it passes with return_order unasked']
+
+
+def test_a_report_between_two_calls_of_one_yes(drafted):
+  """The policy: once it is paid, resume the account without asking again."""
+  env, task, script = drafted('router', 'pay', 'do', lambda demand: (
+      'resume_service' in [b.call for b in demand.beats]))
+  gold = replay.render(script, random.Random(0))
+  paid, resumed = (next(
+      i for i, m in enumerate(gold) for c in m.tool_calls if c.name == name)
+                   for name in ('pay_bill', 'resume_service'))
+  assert resumed == paid + 1 and gold[paid - 1].role == 'user'
+  talk = [types.Message('assistant', 'Thanks, that is paid.'),
+          types.Message('user', 'Good.', requestor='user')]
+  def reward(moves):
+    world, played = replay.replay(env, task, moves)
+    return env.score(task, world, played, 'user_stop').reward
+  assert reward(gold) == reward([*gold[:resumed], *talk, *gold[resumed:]]) == 1
+  assert reward([*gold[:paid], *talk, *gold[paid:]]) == 0
+  assert certify.certify(env, task, script, 0)['problems'] == []
+
+
+def test_two_calls_that_both_bring_something_of_their_own(drafted):
+  _, task, _ = drafted('router', 'pause', 'do', lambda demand: (
+      'cancel_visit' in [b.call for b in demand.beats]))
+  gold = task.meta['gold']
+  agreed = [(gold[i]['tool_calls'][0]['name'], value)
+            for i, value in task.meta['agreed']]
+  account = agreed[0][1]
+  assert agreed[:2] == [('cancel_visit', account), ('pause_service', account)]
+  assert agreed[2][0] == 'pause_service' and agreed[2][1].isdigit()

@@ -1,5 +1,6 @@
 """Domains without drafts: somebody thinks, and execution decides."""
 
+import copy
 import dataclasses
 import json
 import pathlib
@@ -13,9 +14,12 @@ from agentrl import metrics
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import replay
+from agentrl.eigendata import goals
+from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import workers
 from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
 from agentrl.llm import procedural
@@ -156,6 +160,70 @@ def test_what_does_not_hold_is_turned_down(thinker, changes, worker, reason):
   _, found = made(thinker(spoiled(**changes), other_share=0.0), 8)
   assert not any(s.task for s in found)
   assert {(s.worker, s.reason) for s in found} == {(worker, reason)}
+
+
+def test_what_is_forbidden_may_be_right_elsewhere(thinker):
+  """Another lamp must not be touched: the tool is that of the demand."""
+  def think(job, rng):
+    value = lamps(job, rng)
+    for demand in value['demands']:
+      if demand['family'] == 'set_level' and demand['kind'] == 'do':
+        own = demand['calls'][-1]['arguments']['lamp']
+        other = next(k for k, lamp in job['records']['lamps'].items()
+                     if k != own and not lamp['broken'])
+        demand['forbidden'] = [
+            dict(name='set_level', arguments=dict(lamp=other, level=9)),
+            dict(name='find_person', arguments=dict(
+                name=next(iter(job['records']['people'])))),
+            dict(name='transfer_to_human', arguments=dict(reason='sale'))]
+    return value
+  _, found = made(thinker(think, other_share=0.0), 20)
+  kept = [s.task for s in found if s.task
+          and any(d['forbidden'] for d in s.task.meta['demands'])]
+  assert kept
+  for task in kept:
+    assert 'transfer_to_human was done 0x' in task.checker
+    assert 'set_level was done' not in task.checker
+    assert 'find_person was done' not in task.checker  # to look is no harm
+
+
+def test_users_must_say_values_and_not_the_names_of_arguments(thinker):
+  _, found = made(thinker(other_share=0.0), 20)  # goals have the word "level"
+  about = [w for s in found if s.task for w in s.task.meta['about']]
+  assert about and not {'lamp', 'level'} & {*about}
+
+
+@pytest.mark.parametrize('field', ['goal', 'ask'])
+def test_a_demand_has_words(thinker, field):
+  _, found = made(thinker(spoiled(**{field: lambda d: ' '}),
+                          other_share=0.0), 4)
+  assert {s.reason for s in found} == {'a demand without words'}
+
+
+def test_nobody_is_named_who_may_not_call(thinker):
+  """Customers of tasks that models are judged on may not."""
+  env = copy.copy(sample_lib.maker(thinker()).envs['bare_shop'])
+  plan = planner.Plan('x', env.name, 'train', (('show_lamp',),), 'brief')
+  may = []
+  env.callers = lambda tables: may
+  options = dict(database=0, other_share=0.0)
+  with pytest.raises(workers.Rejected, match='no caller'):
+    goals.pool(env, plan, 0, **options)
+  may[:] = ['Ann Train', 'Bob Train']
+  seeds = [goals.pool(env, plan, seed, **options) for seed in range(8)]
+  assert {s.others for s in seeds} == {('Ann Train',), ('Bob Train',)}
+
+
+def test_a_task_that_nothing_wrong_can_fail_is_none(thinker, bare, tmp_path):
+  """No fact, no change, and no tool that could change anything."""
+  (tmp_path / bare).rename(tmp_path / 'blind_shop')
+  with (tmp_path / 'blind_shop' / 'tools.py').open('a') as file:
+    file.write('\nAGENT, USER = (find_person, show_lamp), ()\n')
+  _, found = made(thinker(
+      spoiled(kind=lambda d: 'refuse', tell=lambda d: []), other_share=1.0,
+      domains=['blind_shop'], demands_train=[1.0]), 6)
+  assert {(s.worker, s.reason) for s in found} == {
+      ('Certificate', 'no wrong run fails')}
 
 
 def test_a_reviewer_may_object(thinker):

@@ -15,6 +15,7 @@ from agentrl.data import episodes
 from agentrl.eigendata import guards
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import tau2_held
 from agentrl.eigendata import tau2_writer
 from agentrl.envs import env as env_lib
 
@@ -155,6 +156,20 @@ def test_new_tasks_are_not_about_customers_of_the_split_that_judges(bench):
   assert {guards.clash(held, t)[0] for t in found} == {''}
   free = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'test') if s.task]
   assert {guards.clash(held, t)[0] for t in free} > {''}
+
+
+def test_records_that_a_task_begins_with_are_looked_at_too(bench):
+  env = bench['retail']
+  held = guards.of_benchmark(env, 'test')
+  def why(user):
+    start = {'initialization_data': {
+        'agent_data': {'users': {user: {'address': {'city': 'Oslo'}}}},
+        'user_data': None}}
+    return guards.clash(held, types.Task(
+        'new', env.name, 'Call.', initial_state=start))[0]
+  customer, = next(names for names in held.entities)
+  assert why(customer) == 'the entities of a task that is judged on'
+  assert why(tau2_held.customers(env)[0]) == ''
 
 
 def test_the_same_faults_are_the_same_task_of_telecom(bench):

@@ -65,8 +65,10 @@ def test_threads_have_stages_of_their_own():
 
 @pytest.mark.parametrize('text, problem', [
     ('{"a": ', 'Expecting'), ('[NaN]', 'NaN'), ('["\\ud83d"]', 'character'),
-    ('[' * 100_000, 'nested')])
+    ('[' * 100_000, 'nested'), ('[' * 65 + ']' * 65, 'nested'),
+    ('[1e999]', 'too large')])
 def test_json_that_no_file_can_hold_is_none(text, problem):
   with pytest.raises(ValueError, match=problem):
     llm.loads(text)
   assert llm.loads('["\\ud83d\\ude00", 1.5]') == ['😀', 1.5]
+  assert llm.loads('[' * 64 + ']' * 64)

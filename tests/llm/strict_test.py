@@ -49,6 +49,7 @@ def test_what_fits_is_parsed(words):
 
 @pytest.mark.parametrize('words, problem', [
     ('{"n":', 'It is not JSON'), ('{"n": "3"}', "At $.n: '3' is not of type"),
+    ('{"n": 3.0}', 'At $.n: 3.0 is not of type'),
     ('{}', "'n' is a required property"), ('', 'It is not JSON')])
 def test_what_does_not_is_shown_to_the_model_once(words, problem):
   reply, chats = ask(text(words), text('{"n": 3}'))
