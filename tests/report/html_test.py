@@ -163,6 +163,7 @@ def test_a_data_stage_that_kept_nothing_says_why(chain):
   assert 'Of 5 drafts 3 ended at DialogSynthesis.' in page
   assert 'DialogSynthesis: no room 9 &lt;tokens&gt;' in page
   assert 'train: mutants killed no certificate' in page
+  assert page.count('by the first draft of the checkers') == 1  # of test
 
 
 def test_a_data_stage_without_rounds_shows_none(chain):
