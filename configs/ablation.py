@@ -2,7 +2,7 @@
 equal numbers of dialogues and evaluated on the same held-out tasks:
 
   for variant in full no_validation no_evolution few_plans; do
-    python scripts/run.py --workdir=runs/ablation/$variant \\
+    python scripts/run.py --workdir=runs/ablation/$variant \
       --config=configs/ablation.py:variant=$variant,seed=0
   done
 

@@ -86,7 +86,8 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
     author: the planner.
     families: domain -> names of its demand families.
     split: `train` or `test`.
-    weights: of tasks with 1, 2, .. demands; those of weight 0 are not planned.
+    weights: of tasks with 1, 2, .. demands; those of weight 0, or for which
+      no domain has families, are not planned.
     pairs: the most plans.
     seed: of the planner.
 
@@ -96,10 +97,11 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
   Raises:
     ValueError: no plan was fit.
   """
-  sizes = [n for n, weight in enumerate(weights, 1) if weight]
+  sizes = [n for n, weight in enumerate(weights, 1) if weight and any(
+      _sets(names, n, split) for names in families.values())]
   found: list[Plan] = []
   critique = ''
-  for i in range(pairs * TRIES):
+  for i in range(pairs * TRIES if sizes else 0):
     payload = {
         'domains': {k: list(v) for k, v in families.items()}, 'split': split,
         'styles': STYLES, 'demands': sizes, 'critique': critique,
@@ -142,9 +144,7 @@ def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
   domain, number = record['domain'], record['demands']
   if unknown := set(record['families']) - set(families[domain]):
     raise Unfit(f'{domain} has no families {sorted(unknown)}')
-  sets = [c for c in itertools.combinations(
-      sorted(set(record['families'])), number)
-          if number == 1 or held_out(c) == (split == 'test')]
+  sets = _sets(record['families'], number, split)
   taken = {c for p in earlier if (p.domain, p.style) == (
       domain, record['style']) for c in p.combinations}
   overlap = sum(c in taken for c in sets) / max(1, len(sets))
@@ -157,6 +157,13 @@ def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
   return Plan(f'{name}/{same + 1}' if same else name, domain, split, fresh,
               record['style'], tuple(record['rubric']),
               tuple(record['failures']), round(overlap, 4))
+
+
+def _sets(names: Sequence[str], number: int, split: str
+          ) -> list[tuple[str, ...]]:
+  """Combinations of so many families that may be in a split."""
+  return [c for c in itertools.combinations(sorted(set(names)), number)
+          if number == 1 or held_out(c) == (split == 'test')]
 
 
 def _names(plan: Plan) -> list[str]:

@@ -47,6 +47,7 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
       raise llm_lib.Rejected(reply.problem)
     return reply.message
   try:
+    user.llm.stage = 'DialogSynthesis'  # whose model may want brief prompts
     prompt = workers.instructed(user, env, task, intent, seeds)
     prompt['assistant'] = env.prompt('assistant', task)
     world, end = workers.talk(env, task, prompt, say)

@@ -68,7 +68,7 @@ def find(folder: str, name: str) -> pathlib.Path:
   return path
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def read(folder: str, name: str) -> Mapping[str, Any]:
   """The database of a digest, parsed once; nobody may change it.
 

@@ -114,12 +114,17 @@ def _changed(path: str, seed: int, split: str, records: str
   return tables
 
 
+def _built(path: str, seed: int, split: str, records: str
+           ) -> state_lib.Tables:
+  """With `records` changed, '' for none."""
+  if not records:
+    return _tables(path, seed, split)
+  return _changed(path, seed, split, records)
+
+
 @functools.lru_cache(maxsize=1024)
-def _digest(path: str, seed: int, split: str,
-            records: str | None) -> str:
-  return databases_lib.digest(
-      _changed(path, seed, split, records) if records
-      else _tables(path, seed, split))
+def _digest(path: str, seed: int, split: str, records: str) -> str:
+  return databases_lib.digest(_built(path, seed, split, records))
 
 
 class Domain:
@@ -182,13 +187,22 @@ class Domain:
              records: Mapping[str, Any] | None = None) -> state_lib.Tables:
     """The database of a split, built once for each process, with `records`
     (table -> key -> fields) changed in it."""
-    if not records:
-      return _tables(self.path, seed, split)
-    return _changed(self.path, seed, split, types.dumps(records))
+    return _built(self.path, seed, split,
+                  types.dumps(records) if records else '')
 
   def callers(self, tables: state_lib.Tables) -> list[str]:
-    """Keys of the people who may call."""
-    return list(tables[getattr(self._state, 'PEOPLE', next(iter(tables)))])
+    """Keys of the people who may call.
+
+    Raises:
+      ValueError: there are none.
+    """
+    table = getattr(self._state, 'PEOPLE', '') or next(iter(tables), '')
+    if not tables.get(table):
+      raise ValueError(
+          f'Nobody can call: {self.path}.state builds no table {table!r} with '
+          f'records, but {list(tables)}. Let PEOPLE in state.py name the table '
+          'of those who call, or have it as the first.')
+    return list(tables[table])
 
   def aims(self) -> list[str]:
     """What a demand may be about: drafts by name or, without, the tools of the
@@ -224,7 +238,8 @@ class Domain:
     Raises:
       ValueError: they are not plain JSON.
     """
-    return _digest(self.path, seed, split, records and types.dumps(records))
+    return _digest(self.path, seed, split,
+                   types.dumps(records) if records else '')
 
   def _initial(self, task: types.Task) -> state_lib.Tables:
     """The database that a task starts from.

@@ -2,8 +2,9 @@
 
 What that form has no place for stands in the field `agentrl` of an entry, which
 the package's own `Task` passes over: `domain`, `kind`, `families`, the text of
-the checker and its certificate; and `db_path`, the file of a database that a
-task brings along.
+the checker, its certificate, and the initial state if the domain is none of the
+package's. It passes over `db_path` too, the file of the database that a task
+starts from, if that is not the domain's own.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def _scenario(text: str) -> types.Json:
   if not match:
     return {'instructions': text}
   parts = {k: v for k, v in match.groupdict().items() if v is not None}
-  persona = {k: _dedent(parts.pop(k), 1) for k in ('persona',) if k in parts}
+  persona = {}
+  if 'persona' in parts:
+    persona = {'persona': _dedent(parts.pop('persona'), 1)}
   if 'text' in parts:
     return {**persona, 'instructions': _dedent(parts['text'], 1)}
   domain = parts.pop('domain')

@@ -43,7 +43,8 @@ def make(path: str, kw: Mapping[str, Any], *,
     others: stage -> keyword arguments that differ there (with a `llm` of its
       own, an import path: all of them); and `brief`, true for short prompts.
     account: fields of `Account`.
-    plain: those of `others` whose answers are taken as they come.
+    plain: stages whose answers are taken as they come, not wrapped by
+      `strict.Strict`.
 
   Raises:
     ValueError: a wrong path, argument or field, or dollars are to be counted
@@ -75,12 +76,11 @@ def make(path: str, kw: Mapping[str, Any], *,
     paid = budget.Paid(model, identity, price or budget.Price(), ledger)
     return cache_lib.Cache(paid, identity, a.cache) if a.cache else paid
 
-  different = {
-      stage: asked(own.get('llm', path), {
-          k: v for k, v in {**(kw if 'llm' not in own else {}), **own}.items()
-          if k not in ('llm', 'brief')})
-      for stage, own in others.items()}
-  different = {stage: model if stage in plain else strict.Strict(model)
-               for stage, model in different.items()}
+  different = {}
+  for stage, own in others.items():
+    model = asked(own.get('llm', path), {
+        k: v for k, v in {**(kw if 'llm' not in own else {}), **own}.items()
+        if k not in ('llm', 'brief')})
+    different[stage] = model if stage in plain else strict.Strict(model)
   brief = {stage for stage, own in others.items() if own.get('brief')}
   return llm_lib.Meter(strict.Strict(asked(path, kw)), different, brief), ledger

@@ -226,7 +226,7 @@ def _planner(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
 
 
 def _goal(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """What only a mind can do."""
+  """Refuses: to think of a demand, or to review one, takes a mind."""
   del payload, rng, slip
   raise ValueError(
       'A domain without drafts (tasks.py, or tau2:<name>) takes an LLM that '
@@ -282,5 +282,5 @@ ROLES: dict[str, Callable[[Payload, random.Random, habits.Slip], Value]] = {
     'planner': _planner, 'intent': _intent, 'checker': _checker,
     'judge': _judge, 'goal': _goal, 'review': _goal, 'critic': _critic,
     'engineer': _engineer}
-# Those that make mistakes; planner and critic only look.
+# Those that make mistakes.
 MISTAKEN = ('intent', 'user', 'agent', 'checker', 'judge', 'engineer')

@@ -67,8 +67,8 @@ def nothing_kept(split: Mapping[str, Any]) -> str:
   lost = {worker: sum(count for _, count in reasons)
           for worker, _, reasons in funnel(split)[1:]}
   worker = max(lost, key=lost.get)
-  return (f'Nothing was kept, and there is nothing to train on. Of '
-          f'{split["tried"]} drafts {lost[worker]} ended at {worker}.')
+  return (f'Nothing was kept. Of {split["tried"]} drafts {lost[worker]} ended '
+          f'at {worker}.')
 
 
 def _place(worker: str) -> int:

@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
       intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02,
       engineer=0.0), heeds=False)
   # Worker -> what of llm_kw differs for it; with `llm`, a path: all of it.
-  # `Student`, whom none replaces, plays the tasks of audits: see `evolve`.
+  # `Student` plays the tasks of audits (see `evolve`): without it nobody does.
   c.llm_roles = {}
   # See agentrl/llm/build.py. A placeholder is None, no cap, of a known type.
   c.llm_account = dict(

@@ -7,9 +7,10 @@ that are rewritten, or without:
   python scripts/synthesize.py --workdir=runs/fixed0 \
     --config=configs/eigendata/evolving.py:seed=0,rounds=0
 
-One revision in four is bad advice. Figures: LOG.md. With `student=<folder>`, an
-agent trained on the built-in domains, each round also says which share of its
-audit tasks this agent solves, and the referee holds them to be as hard still.
+One revision in four is bad advice. Figures: LOG.md. With `student=<folder>` of
+an agent trained on the built-in domains, each round also says which share of
+its audit tasks this agent solves, and a revision that makes them easier is
+rolled back.
 """
 
 import ml_collections

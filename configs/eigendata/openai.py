@@ -2,14 +2,14 @@
 
   pip install -e .[llm]
   export OPENAI_API_KEY=... OPENAI_BASE_URL=http://localhost:8000/v1
-  python scripts/synthesize.py --workdir=runs/mine/data \\
-    --config=configs/eigendata/openai.py:model=<name> \\
+  python scripts/synthesize.py --workdir=runs/mine/data \
+    --config=configs/eigendata/openai.py:model=<name> \
     --config.llm_account.tokens=2000000
 
-Domains: orders and router, your own folder (domain=lamps, with or without
-tasks.py), or domain=tau2:airline, tau2:retail, tau2:telecom, of which the model
-thinks of new tasks over the benchmark's tools and databases; these stay away
-from the customers of its test tasks.
+`domain=` instead of orders and router: `lamps`, a folder of your own, with or
+without tasks.py; or `tau2:airline`, `tau2:retail`, `tau2:telecom`: the model
+thinks of new tasks over the benchmark's tools and databases, which keep away
+from the customers (telecom: from the faults) of its test tasks.
 
 `judge=<name>` has another model judge. `student=<name>`, with
 `--config.evolve.rounds=16`, has another one play the tasks of each audit by the

@@ -18,7 +18,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = ('orders', 'router')
-  # databases: a folder of these, if the domains' code has changed since.
+  # databases: that folder of the data stage, from which tasks start if the code
+  # of their domains has changed since.
   c.env = dict(prompt='brief', databases='')
   c.data = 'runs/quickstart/data'
   c.split = 'test'

@@ -104,9 +104,11 @@ def test_an_unfit_plan_is_turned_down_with_a_critique(fields, critique):
   assert told.startswith(critique)
 
 
-def test_no_plan_at_all_is_an_error():
+def test_no_plan_at_all_is_an_error_before_anybody_is_asked():
+  llm = Scripted()
   with pytest.raises(ValueError, match='No plan is left'):
-    write((0, 1), families={'orders': ['a']})
+    write((0, 1), families={'orders': ['a']}, llm=llm)
+  assert not llm.asked
 
 
 def test_the_stand_in_has_words_for_every_style():

@@ -10,8 +10,11 @@ import pytest
 from agentrl import metrics
 from agentrl import types
 from agentrl.eigendata import evolve
+from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import student as student_lib
+from agentrl.eigendata import workers
 from agentrl.llm import habits
 from agentrl.llm import llm as llm_lib
 from agentrl.llm import procedural
@@ -136,6 +139,35 @@ class Mute:
       raise llm_lib.Refused('no')
     self.llm.stage = self.stage
     return self.llm.complete(messages, **kw)
+
+
+class Terse:
+  """A meter whose dialogues want short prompts, and are over at once."""
+
+  def __init__(self):
+    self.stage, self.asked = 'TrajectoryValidation', []
+
+  @property
+  def brief(self):
+    return self.stage == 'DialogSynthesis'
+
+  def complete(self, messages, **kw):
+    del kw
+    self.asked.append(messages[0].content)
+    return llm_lib.Reply(types.Message('assistant', 'Bye. ###STOP###'))
+
+
+def test_the_user_of_a_student_has_the_prompt_that_its_model_wants(
+    maker, author, streams):
+  plan = streams(maker)[0].plan
+  env = maker.envs[plan.domain]
+  seeds = workers.random_pool(env, plan, 0, database=0, other_share=0.0)
+  intent = workers.user_intent(author, seeds, 0)
+  task = workers.validate_task(env, seeds, intent, name='t', seed=0)
+  llm = Terse()
+  assert not student_lib.solves(prompts.Author(llm, author.prompts), env, task,
+                                intent, seeds, seed=0)
+  assert '\nYou: ' in llm.asked[0] and '"script"' not in llm.asked[0]
 
 
 def test_users_who_learn_do_not_make_tasks_easier(taught, streams):

@@ -52,3 +52,15 @@ LEFT = 'The user never mentioned tinyKoala.'
 ])
 def test_faults_of_the_user(said, fault):
   assert ENV.fault(TASK, [dialogue.GREETING, *said]) == fault
+
+
+def test_the_first_table_is_that_of_who_calls_or_the_one_that_is_named(
+    monkeypatch):
+  tables = {'rooms': {'hall': {}}, 'guests': {'Ada': {}, 'Bob': {}}, 'dogs': {}}
+  assert ENV.callers(tables) == ['hall']
+  monkeypatch.setattr(ENV._state, 'PEOPLE', 'guests', raising=False)
+  assert ENV.callers(tables) == ['Ada', 'Bob']
+  for nobody in ('dogs', 'cats'):
+    monkeypatch.setattr(ENV._state, 'PEOPLE', nobody, raising=False)
+    with pytest.raises(ValueError, match=f"'{nobody}'.*PEOPLE"):
+      ENV.callers(tables)

@@ -152,10 +152,9 @@ def test_a_data_stage_that_kept_nothing_says_why(chain):
       report.write_data(path.parent).read_text())
   stats = metrics.read_json(path)
   stats['train'] |= {
-      'tried': 5, 'kept': 0, 'mutants': {
-              'false_accepts': {}, **dict.fromkeys(
-                  ('total', 'killed', 'equivalent', 'score', 'score_of_drafts',
-                   'drafts', 'drafts_with_false_accepts'), 0)},
+      'tried': 5, 'kept': 0, 'mutants': {'false_accepts': {}, **dict.fromkeys(
+          ('total', 'killed', 'equivalent', 'score', 'score_of_drafts',
+           'drafts', 'drafts_with_false_accepts'), 0)},
       'rejected': {'Certificate: untold': 2, 'DialogSynthesis: no room': 1,
                    'DialogSynthesis: answer too long': 2},
       'examples': {'DialogSynthesis: no room': '9 <tokens>'}}
@@ -163,7 +162,8 @@ def test_a_data_stage_that_kept_nothing_says_why(chain):
   page = _text(report.write_data(path.parent).read_text())
   assert 'Of 5 drafts 3 ended at DialogSynthesis.' in page
   assert 'DialogSynthesis: no room 9 &lt;tokens&gt;' in page
-  assert 'train: mutants killed no task was kept' in page
+  assert 'train: mutants killed no certificate' in page
+  assert page.count('by the first draft of the checkers') == 1  # of test
 
 
 def test_a_data_stage_without_rounds_shows_none(chain):
