@@ -23,6 +23,7 @@ from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import streams as streams_lib
 from agentrl.eigendata import student as student_lib
+from agentrl.eigendata import talks
 from agentrl.eigendata import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
@@ -204,8 +205,8 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
     return task, ()
   for attempt in range(REPAIRS + 1):
     job.author.llm.stage = 'DialogSynthesis'
-    played = workers.synthesize(job.author, job.env, task, intent, seeds,
-                                seed=job.seed('dialogue', attempt))
+    played = talks.synthesize(job.author, job.env, task, intent, seeds,
+                              seed=job.seed('dialogue', attempt))
     job.author.llm.stage = 'TrajectoryValidation'
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', attempt))
@@ -274,8 +275,8 @@ def _write_anything(job: _Job, seeds: workers.Seeds, name: str
   task = workers.write_checker(job.author, job.env, task, intent, critique='',
                                seed=job.seed('checker', 0, ''))
   job.author.llm.stage = 'DialogSynthesis'
-  _, end = workers.synthesize(job.author, job.env, task, intent, seeds,
-                              seed=job.seed('dialogue', 0))
+  _, end = talks.synthesize(job.author, job.env, task, intent, seeds,
+                            seed=job.seed('dialogue', 0))
   return task, end.messages
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import talks
 from agentrl.eigendata import workers
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
@@ -48,9 +49,9 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
     return reply.message
   try:
     user.llm.stage = 'DialogSynthesis'  # whose model may want brief prompts
-    prompt = workers.instructed(user, env, task, intent, seeds)
+    prompt = talks.instructed(user, env, task, intent, seeds)
     prompt['assistant'] = env.prompt('assistant', task)
-    world, end = workers.talk(env, task, prompt, say)
+    world, end = talks.talk(env, task, prompt, say)
   # Of the student, unless it was the user's turn.
   except (llm_lib.Rejected, workers.Rejected):
     return False if user.llm.stage == 'Student' else None

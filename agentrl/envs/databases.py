@@ -56,7 +56,8 @@ def find(folder: str, name: str) -> pathlib.Path:
   Raises:
     ValueError: it is not there, or is another.
   """
-  path = next(pathlib.Path(folder).glob(f'{name}.*'), None)
+  path = next((p for p in pathlib.Path(folder).glob(f'{name}.*')
+               if p.suffix != '.tmp'), None)
   if not folder or path is None:
     raise ValueError(
         f'A task starts from the database {name}, which is not in {folder!r}: '

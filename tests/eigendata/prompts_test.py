@@ -9,7 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import workers
+from agentrl.eigendata import talks
 from agentrl.llm import llm as llm_lib
 
 SCRIPT = [
@@ -87,7 +87,7 @@ def test_a_talk_that_leads_nowhere_is_ended(maker, streams):
   assert (first.worker, first.reason, circles.asked) == (
       'DialogSynthesis', 'goes in circles', 5)  # three and two
   assert second.worker == 'TrajectoryValidation'
-  assert astray.asked % (2 * workers.ASTRAY) == 0  # two tries
+  assert astray.asked % (2 * talks.ASTRAY) == 0  # two tries
   assert astray.asked < 200
 
 

@@ -1,0 +1,79 @@
+"""DialogSynthesis: agent and user talk, with real tools, by a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from agentrl import types
+from agentrl.eigendata import mutants
+from agentrl.eigendata import prompts
+from agentrl.eigendata import workers
+from agentrl.envs import dialogue
+from agentrl.envs import domain
+
+ASTRAY = 4  # a talk this many times as long as its script has lost it
+CIRCLES = 3  # times that a side may not say the same, one after another
+
+
+def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
+               intent: workers.Intent, seeds: workers.Seeds, *, seed: int
+               ) -> tuple[domain.World, dialogue.End]:
+  """DialogSynthesis: agent and user talk, with real tools.
+
+  Raises:
+    workers.Rejected: a side goes in circles.
+  """
+  tools = {side: env.tools(side, task) for side in ('assistant', 'user')}
+  if author.brief:  # a small model finds no tool among many
+    called = {beat['call'] for beat in intent.script}
+    tools = {side: [t for t in found if t['function']['name'] in called]
+             for side, found in tools.items()}
+  def say(side: types.Side, messages: list[types.Message]) -> types.Message:
+    return author.llm.complete(messages, tools=tools[side], seed=seed).message
+  return talk(env, task, instructed(author, env, task, intent, seeds), say)
+
+
+def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
+               intent: workers.Intent, seeds: workers.Seeds
+               ) -> dict[types.Side, types.Message]:
+  """The prompts of both sides: the domain's, and the script below it."""
+  payload = {'script': intent.script, 'style': seeds.plan.style,
+             'others': seeds.others, 'entity': mutants.entity(env)}
+  return {
+      side: types.Message('system', f'{env.system(side, task)}\n\n'
+                          + author.system(role, payload).content)
+      for side, role in (('assistant', 'agent'), ('user', 'user'))}
+
+
+def talk(env: domain.Domain, task: types.Task,
+         prompt: Mapping[types.Side, types.Message],
+         say: Callable[[types.Side, list[types.Message]], types.Message]
+         ) -> tuple[domain.World, dialogue.End]:
+  """A dialogue in which `say(side, what it has seen)` speaks for both.
+
+  Raises:
+    workers.Rejected: a side goes in circles.
+  """
+  world = env.start(task)
+  game = dialogue.play(world, system=prompt,
+                       limits=dialogue.Limits(
+                           max_steps=ASTRAY * len(task.meta['gold'])))
+  seen: dict[str, list[types.Message]] = {'assistant': [], 'user': []}
+  reply = None
+  try:
+    while True:
+      ask = game.send(reply)
+      seen[ask.side] += [m for _, m in ask.new]
+      reply = say(ask.side, seen[ask.side])
+      seen[ask.side].append(reply)
+      _check_it_moves(seen[ask.side])
+  except StopIteration as stop:
+    return world, stop.value
+
+
+def _check_it_moves(seen: Sequence[types.Message]) -> None:
+  """Rejects a talk in which a side has said just the same `CIRCLES` times."""
+  own = [(m.content, m.tool_calls) for m in seen if m.role == 'assistant']
+  if own[-CIRCLES:] == [own[-1]] * CIRCLES:
+    raise workers.Rejected('DialogSynthesis', 'goes in circles',
+                           repr(own[-1][0]))
