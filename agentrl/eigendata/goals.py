@@ -52,8 +52,9 @@ def pool(env: domain.Domain, plan: planner.Plan, seed: int, *, database: int,
   others = sorted({*callers} - {caller})
   wish = workers.Wish(tuple(names), rng.random() < other_share,
                       around(tables, caller, rng))
-  return workers.Seeds(plan, start, '', (), (), tuple(
-      rng.sample(others, min(OTHERS, len(others)))), wish)
+  return workers.Seeds(
+      plan, start, knowledge='', opening=(), drafts=(), wish=wish,
+      others=tuple(rng.sample(others, min(OTHERS, len(others)))))
 
 
 def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
@@ -155,9 +156,9 @@ def _start(env: domain.Domain, seeds: workers.Seeds,
   setups = env.setups()
   if wrong := [i for i in value['setup'] if not 0 <= i < len(setups)]:
     raise workers.Rejected('UserIntent', 'no such setup', f'{wrong}')
-  start = env.initial_state(
-      seeds.start.get('seed', 0), seeds.plan.split,
-      [setups[i] for i in dict.fromkeys(value['setup'])], value['records'])
+  start = env.prepared(
+      seeds.start, [setups[i] for i in dict.fromkeys(value['setup'])],
+      value['records'])
   try:
     env.tables(**start)
   except Exception as e:  # whatever a tool or a data model thinks of it
@@ -178,13 +179,15 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
   world = env.start(types.Task('', env.name, '',
                                initial_state=seeds.start or None))
   tools = env.tools('assistant', types.Task('', env.name, ''))
-  shown = ' '.join([seeds.knowledge, env.policy,  # tools have choices
-                    json.dumps(tools, ensure_ascii=False)])
+  # What a value may be from (tools have choices), and what a fact may be from:
+  # not what the user says himself.
+  named = f'{seeds.knowledge} {json.dumps(tools, ensure_ascii=False)}'
+  learnt = env.policy
   for i, answer in enumerate(answers):
     goal, beats, changed = ' '.join(answer['goal'].split()), [], False
     if not (goal and answer['ask'].strip()):
       raise workers.Rejected('UserIntent', 'a demand without words', repr(goal))
-    shown = f'{shown} {goal}'
+    named = f'{named} {goal}'
     about: list[str] = []
     for call in answer['calls']:
       before = world.state.changes()
@@ -195,13 +198,13 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
                                f'{call["name"]}: {result.content}')
       writes = world.state.changes() != before
       if writes and call['by'] == 'assistant':
-        _grounded(call, shown)
+        _grounded(call, f'{named} {learnt}')
         about += [v for v in _strings(call['arguments'], keys=False)
                   if v in goal]
       changed |= writes
       beats += _beats(call, writes)
-      shown = f'{shown} {result.content}'
-    _judged_by(answer, changed, shown, last=i == len(answers) - 1)
+      learnt = f'{learnt} {result.content}'
+    _judged_by(answer, changed, learnt, last=i == len(answers) - 1)
     facts = ', '.join(answer['tell'])
     beats.append(domain.says(
         'assistant', f'That is settled. {facts}', f'So it stands. {facts}'))
@@ -235,7 +238,7 @@ def _grounded(call: Mapping[str, Any], shown: str) -> None:
                            f'{call["name"]}: {made_up[0]!r} is from nowhere')
 
 
-def _judged_by(answer: Mapping[str, Any], changed: bool, shown: str, *,
+def _judged_by(answer: Mapping[str, Any], changed: bool, learnt: str, *,
                last: bool) -> None:
   """Rejects a demand whose kind, changes and facts do not go together."""
   kind, tell = answer['kind'], answer['tell']
@@ -250,10 +253,15 @@ def _judged_by(answer: Mapping[str, Any], changed: bool, shown: str, *,
     raise workers.Rejected('UserIntent', 'a refusal that changes something',
                            answer['goal'])
   for fact in tell:
-    if fact.lower() not in shown.lower() or ',' in fact or not (
-        0 < len(fact) <= MOST_FACT):
-      raise workers.Rejected('TaskValidation', 'ungrounded',
-                             f'the fact {fact!r} is in no result')
+    if fact.lower() not in learnt.lower():
+      raise workers.Rejected(
+          'TaskValidation', 'ungrounded',
+          f'the fact {fact!r} is neither in a result nor in the policy')
+    if ',' in fact or not 0 < len(fact) <= MOST_FACT:
+      raise workers.Rejected(
+          'UserIntent', 'a fact that cannot be looked for',
+          f'{fact!r}: give 1 to {MOST_FACT} characters without a comma, for '
+          'the benchmark takes commas out of what is said')
 
 
 def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[domain.Beat]:

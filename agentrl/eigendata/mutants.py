@@ -26,7 +26,6 @@ from agentrl.data import replay
 from agentrl.envs import checkers
 from agentrl.envs import domain
 
-UNTOLD = 'nobody'
 CANDIDATES = 6  # values tried for an argument until the tool accepts one
 _PRELUDE: dict[str, Any] = {}
 exec(checkers.PRELUDE, _PRELUDE)  # ours; checkers go by the same functions
@@ -41,20 +40,22 @@ class Mutant:
   Attributes:
     name: what was changed.
     moves: the changed run.
-    by: whose move it was; `UNTOLD` if it is words that are missing.
+    by: whose move it was.
     place: of the call that is in question, None if one is missing.
+    words: it is not the calls that are wrong, so no state shows it.
   """
 
   name: str
   moves: Moves
-  by: str = 'assistant'
+  by: types.Side = 'assistant'
   place: int | None = None
+  words: bool = False
 
 
 def make(env: domain.Domain, task: types.Task, gold: Moves,
          rng: random.Random) -> Iterator[Mutant]:
   """Every mutant of a gold run; `rng` draws the plausible values."""
-  places = writes(env, task, gold)
+  places = written(task)
   for i in places:
     call, by = gold[i].tool_calls[0], gold[i].role
     yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
@@ -68,7 +69,8 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
     name = gold[first].tool_calls[0].name
     yield Mutant(f'{name} left out', gold[:first] + gold[first + 1:])
   for fact in task.criteria.communicate_info:
-    yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold], UNTOLD)
+    yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold],
+                 words=True)
   yield from _forbidden(task, gold)
   yield from _unwanted(env, task, gold, rng)
 
@@ -82,6 +84,12 @@ def first_call(moves: Moves) -> int | None:
   """The place of the agent's first call."""
   return next((i for i, m in enumerate(moves)
                if m.is_call and m.role == 'assistant'), None)
+
+
+def written(task: types.Task) -> list[int]:
+  """`writes` of the gold run, as TaskValidation found them."""
+  return [int(a.id.removeprefix('gold.')) for a in task.criteria.actions
+          if a.info == 'write']
 
 
 def writes(env: domain.Domain, task: types.Task, moves: Moves) -> list[int]:
@@ -104,7 +112,7 @@ def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
   results = [m for m in played if m.role == 'tool'
              and m.id.startswith(f'{mutant.place}.')]
   refused = results and all(m.error for m in results)
-  by_state = mutant.by == 'user' or not env.drafts and mutant.by != UNTOLD
+  by_state = mutant.by == 'user' or not (env.drafts or mutant.words)
   if not by_state and not refused:
     return False
   end, _ = replay.replay(env, task, gold)

@@ -217,6 +217,7 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
       if verdict.fault == 'task':
         task = _certified(job, task, intent, verdict.critique)
   drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
+  # How a task begins that was thought of is for all of its demands together.
   if drafts and not seeds.wish and (task := _relabelled(
       job, dataclasses.replace(seeds, drafts=drafts), name, played)):
     return task, played[1].messages

@@ -42,7 +42,8 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
   def say(side: types.Side, messages: list[types.Message]) -> types.Message:
     student = side == 'assistant'
     user.llm.stage = 'Student' if student else 'DialogSynthesis'
-    tools = prompt[side].tools if student else env.tools(side, task)
+    tools = (prompt[side].tools if student
+             else talks.tools(user, env, task, side))
     reply = user.llm.complete(messages, tools=tools, seed=seed)
     if student and (reply.problem or reply.end != 'stop'):
       raise llm_lib.Rejected(reply.problem)

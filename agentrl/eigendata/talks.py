@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import mutants
@@ -10,6 +11,7 @@ from agentrl.eigendata import prompts
 from agentrl.eigendata import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
+from agentrl.llm import llm as llm_lib
 
 ASTRAY = 4  # a talk this many times as long as its script has lost it
 CIRCLES = 3  # times that a side may not say the same, one after another
@@ -23,14 +25,19 @@ def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
   Raises:
     workers.Rejected: a side goes in circles.
   """
-  tools = {side: env.tools(side, task) for side in ('assistant', 'user')}
-  if author.brief:  # a small model finds no tool among many
-    called = {beat['call'] for beat in intent.script}
-    tools = {side: [t for t in found if t['function']['name'] in called]
-             for side, found in tools.items()}
   def say(side: types.Side, messages: list[types.Message]) -> types.Message:
-    return author.llm.complete(messages, tools=tools[side], seed=seed).message
+    return author.llm.complete(
+        messages, tools=tools(author, env, task, side), seed=seed).message
   return talk(env, task, instructed(author, env, task, intent, seeds), say)
+
+
+def tools(author: prompts.Author, env: domain.Domain, task: types.Task,
+          side: types.Side) -> list[Mapping[str, Any]]:
+  """What a side may call; of brief prompts what the gold run calls alone, for a
+  small model finds no tool among many."""
+  called = {a.name for a in task.criteria.actions}
+  return [tool for tool in env.tools(side, task)
+          if tool['function']['name'] in called or not author.brief]
 
 
 def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
@@ -42,7 +49,7 @@ def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
   return {
       side: types.Message('system', f'{env.system(side, task)}\n\n'
                           + author.system(role, payload).content)
-      for side, role in (('assistant', 'agent'), ('user', 'user'))}
+      for role, side in llm_lib.SIDES.items()}
 
 
 def talk(env: domain.Domain, task: types.Task,

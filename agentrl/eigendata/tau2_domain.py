@@ -67,13 +67,16 @@ class Tau2Domain(tau2.Tau2):
     """What the benchmark's own train tasks begin with."""
     return _setups(self)
 
-  def initial_state(self, database: int, split: str,
-                    setup: Sequence[Mapping[str, Any]] = (),
-                    records: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """In the benchmark's form; {} for its own database as it is."""
-    del database, split  # there is one, and test tasks are the benchmark's
+  def initial_state(self, database: int, split: str) -> dict[str, Any]:
+    """{}: there is one database, and test tasks are the benchmark's own."""
+    del database, split
+    return {}
+
+  def prepared(self, start: State, setup: Sequence[State],
+               records: State) -> dict[str, Any]:
+    """In the benchmark's form; see `domain.Domain.prepared`."""
     if not (setup or records):
-      return {}
+      return dict(start)
     return {'initialization_data': records and {
                 'agent_data': dict(records), 'user_data': None} or None,
             'initialization_actions': list(setup) or None,

@@ -317,7 +317,7 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
   """
   moves = list(map(types.message_from_json, task.meta['gold']))
   world, _ = replay.replay(env, task, moves)
-  writes = [moves[i].tool_calls[0] for i in mutants.writes(env, task, moves)]
+  writes = [moves[i].tool_calls[0] for i in mutants.written(task)]
   ways = [c for c in writes if c.requestor == 'assistant' and env.drafts]
   place = mutants.first_call(moves)
   first = '' if place is None else moves[place].tool_calls[0].name

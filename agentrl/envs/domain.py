@@ -216,14 +216,17 @@ class Domain:
     """Ways to begin that a task may choose from; see `initial_state`."""
     return ()
 
-  def initial_state(self, database: int, split: str,
-                    setup: Sequence[Mapping[str, Any]] = (),
-                    records: Mapping[str, Any] | None = None
-                    ) -> dict[str, Any]:
-    """Of a task over the database of a seed, with `records` changed in it."""
+  def initial_state(self, database: int, split: str) -> dict[str, Any]:
+    """Of a task over the database of a seed."""
+    return {'seed': database, 'split': split}
+
+  def prepared(self, start: Mapping[str, Any],
+               setup: Sequence[Mapping[str, Any]],
+               records: Mapping[str, Any]) -> dict[str, Any]:
+    """An initial state that begins with a setup (of `setups`), and with records
+    changed (table -> key -> fields)."""
     del setup  # there is none
-    return {'seed': database, 'split': split,
-            **({'records': dict(records)} if records else {})}
+    return {**start, **({'records': dict(records)} if records else {})}
 
   def scenario(self, knowledge: str, style: str, goals: Sequence[str]
                ) -> tuple[str, dict[str, Any]]:

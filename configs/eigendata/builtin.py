@@ -43,7 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Worker -> what of llm_kw differs for it; with `llm`, a path: all of it.
   # `Student` plays the tasks of audits (see `evolve`): without it nobody does.
   c.llm_roles = {}
-  # See agentrl/llm/build.py. A placeholder is None, no cap, of a known type.
+  # See agentrl/llm/build.py. Without a number there is no cap.
   c.llm_account = dict(
       prices=(), cache='', dollars=config_dict.placeholder(float),
       tokens=config_dict.placeholder(int))

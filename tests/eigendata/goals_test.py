@@ -151,6 +151,10 @@ def spoiled(**changes):
         by='assistant', name='buy', arguments={})]),
      'TaskValidation', 'gold fails'),
     (dict(tell=lambda d: ['level 77']), 'TaskValidation', 'ungrounded'),
+    # What the user says themselves need not be told.
+    (dict(tell=lambda d: [d['goal']]), 'TaskValidation', 'ungrounded'),
+    (dict(tell=lambda d: [', broken']), 'UserIntent',
+     'a fact that cannot be looked for'),
     (dict(calls=lambda d: [], tell=lambda d: [], kind=lambda d: 'do'),
      'UserIntent', 'nothing to judge by'),
     (dict(family=lambda d: 'juggle'), 'UserIntent', 'other families'),
