@@ -95,42 +95,58 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
     The plans, in an order that does not depend on when they were thought of.
 
   Raises:
-    ValueError: no plan was fit.
+    ValueError: no plan was fit, or none can be.
   """
-  sizes = [n for n, weight in enumerate(weights, 1) if weight and any(
-      _sets(names, n, split) for names in families.values())]
+  demands = sizes(families, split, weights)
   found: list[Plan] = []
   critique = ''
-  for i in range(pairs * TRIES if sizes else 0):
+  for i in range(pairs * TRIES):
     payload = {
         'domains': {k: list(v) for k, v in families.items()}, 'split': split,
-        'styles': STYLES, 'demands': sizes, 'critique': critique,
+        'styles': STYLES, 'demands': demands, 'critique': critique,
         'earlier': [{'domain': p.domain, 'demands': p.demands,
                      'style': p.style, 'families': _names(p)} for p in found]}
     try:
       record = author.write('planner', payload, seed + i)['plan']
       if record is None:
         break
-      found.append(_plan(record, families, split, sizes, found))
+      found.append(_plan(record, families, split, demands, found))
       critique = ''
     except (Unfit, llm_lib.Rejected) as e:
       critique = str(e)
     if len(found) == pairs:
       break
   if not found:
-    raise ValueError(f'No plan is left for split {split!r}: demand weights '
-                     f'{tuple(weights)} over families {dict(families)}. '
+    raise ValueError(f'No plan for split {split!r}. '
                      + (critique and f'The last one was turned down: '
                         f'{critique}. ')
-                     + 'Give weights to numbers of demands that a domain has '
-                     'families for, or another planner.')
+                     + 'Raise config.plan_pairs, or name another planner.')
   return sorted(found, key=lambda p: (
       list(families).index(p.domain), p.demands, list(STYLES).index(p.style),
       p.combinations))
 
 
+def sizes(families: Mapping[str, Sequence[str]], split: str,
+          weights: Sequence[float]) -> list[int]:
+  """Numbers of demands that tasks of a split may have: those with a weight,
+  for which a domain has families.
+
+  Raises:
+    ValueError: there are none.
+  """
+  found = [n for n, weight in enumerate(weights, 1) if weight and any(
+      _sets(names, n, split) for names in families.values())]
+  if not found:
+    raise ValueError(f'No plan is left for split {split!r}: demand weights '
+                     f'{tuple(weights)} over families {dict(families)}. Give '
+                     'weights to numbers of demands that a domain has '
+                     f'families for (config.demands_{split}).')
+  return found
+
+
 def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
-          split: str, sizes: Sequence[int], earlier: Sequence[Plan]) -> Plan:
+          split: str, demands: Sequence[int], earlier: Sequence[Plan]
+          ) -> Plan:
   """The plan of an answer, less what earlier ones have.
 
   Raises:
@@ -138,7 +154,8 @@ def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
   """
   for what, value, known in (('domain', record['domain'], families),
                              ('style', record['style'], STYLES),
-                             ('number of demands', record['demands'], sizes)):
+                             ('number of demands', record['demands'],
+                              demands)):
     if value not in known:
       raise Unfit(f'there is no {what} {value!r}, but {list(known)}')
   domain, number = record['domain'], record['demands']

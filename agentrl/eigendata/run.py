@@ -94,15 +94,20 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
               maker: sample_lib.Maker, failures: Mapping[str, Any]) -> None:
-  """Writes the streams of both splits as they start, and what that took."""
+  """Writes the streams of both splits as they start, and what that took.
+
+  Raises:
+    ValueError: see `plan`; before anybody is asked if no plan can be.
+  """
+  splits = [split for split in ('train', 'test') if config[f'num_{split}']]
+  for split in splits:
+    planner.sizes(_families(maker), split, config[f'demands_{split}'])
   maker.llm.usage.clear()
   planned = {
-      split: plan(maker, weights, pairs, split, failures_)
-      for split, wanted, weights, pairs, failures_ in (
-          ('train', config.num_train, config.demands_train, config.plan_pairs,
-           failures),
-          ('test', config.num_test, config.demands_test, PAIRS, {}))
-      if wanted}
+      split: plan(maker, config[f'demands_{split}'], pairs, split, failures_)
+      for split, pairs, failures_ in (
+          ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
+      if split in splits}
   metrics.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
   metrics.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
@@ -121,18 +126,21 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
   Raises:
     ValueError: no plan was fit, or could be paid.
   """
-  families = {name: env.aims() for name, env in maker.envs.items()}
   author = prompts.Author(maker.llm, prompts.load())
   maker.llm.stage = 'WorkflowPlanner'
   try:
     plans = planner.write(
-        author, families, split, weights, pairs=pairs,
+        author, _families(maker), split, weights, pairs=pairs,
         seed=sample_lib.seed_of(maker.seed, split, 'planner'))
   except llm_lib.OverBudget as e:
     raise ValueError(f'Not even the plans could be paid: {e}.') from e
   plans = feedback.weigh(plans, failures) if failures else plans
   return [streams_lib.Stream(p, author.prompts, weight)
           for p, weight in zip(plans, planner.weigh(plans, weights))]
+
+
+def _families(maker: sample_lib.Maker) -> dict[str, Sequence[str]]:
+  return {name: env.aims() for name, env in maker.envs.items()}
 
 
 def _evolve(run: runs.Run, rounds: int,

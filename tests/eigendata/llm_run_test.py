@@ -175,11 +175,14 @@ def test_a_judge_of_its_own(corpus):
     (dict(llm_account=dict(prices=[['a-model', 1.0]])), 'A price is a row'),
     (dict(llm_account=dict(dollar=1.0)), "Did you mean 'dollars'"),
     (dict(llm_kw=dict(model='')), 'No model to ask'),
+    (dict(demands_test=[0.0]), "No plan is left for split 'test'"),
 ])
 def test_wrong_fields_are_refused_before_anything_is_asked(
     corpus, fields, text):
+  asked = []
   with pytest.raises(ValueError, match=text):
-    corpus('wrong', **fields)
+    corpus('wrong', lambda body: asked.append(body) or '', **fields)
+  assert not asked
 
 
 def test_a_server_that_is_gone_ends_the_run_at_once(corpus, monkeypatch):
