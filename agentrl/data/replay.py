@@ -70,9 +70,11 @@ def replay(env: env_lib.Env, task: types.Task, script: Moves
   """Plays moves as they come: no turns, and a refused call stays refused."""
   world, played = env.start(task), [dialogue.GREETING]
   for i, move in enumerate(script):
+    if not move.tool_calls:
+      played.append(move)
+      continue
     calls = tuple(dataclasses.replace(c, id=f'{i}.{k}')
                   for k, c in enumerate(move.tool_calls))
     played.append(dataclasses.replace(move, tool_calls=calls))
-    if calls:
-      played += world.execute(calls)
+    played += world.execute(calls)
   return world, played

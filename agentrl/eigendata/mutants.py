@@ -158,7 +158,6 @@ def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
       arguments = {**call.arguments, name: value}
       other = dataclasses.replace(call, arguments=arguments)
       world.state.rewind(mark)
-      mark = world.state.mark()
       if not world.execute([other])[0].error:
         break
     if other is not None:

@@ -177,7 +177,9 @@ def _clauses(result: str | Sequence[tuple[str, bool, bool, bool]]
 
 def _plain(text: str, most: int = MOST_ERROR) -> str:
   """A text as it is kept: short, and nothing that a terminal obeys."""
-  return ''.join(c if c.isprintable() else '?' for c in text[:most])
+  kept = text[:most]
+  return kept if kept.isprintable() else ''.join(
+      c if c.isprintable() else '?' for c in kept)
 
 
 def score(code: str, changes: Mapping[str, Any],

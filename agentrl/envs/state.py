@@ -22,6 +22,7 @@ class State:
   def __init__(self, tables: Tables):
     self._base = tables
     self._own: dict[tuple[str, str], dict[str, Any]] = {}
+    self._since: set[tuple[str, str]] = set()  # copied since the last mark
 
   def get(self, table: str, key: str) -> Record | None:
     """A record to read, or None. Writing to it is an error of the tool."""
@@ -30,25 +31,29 @@ class State:
 
   def rows(self, table: str) -> Iterator[tuple[str, Record]]:
     """(key, record) of a whole table, to read."""
-    for key in self._base[table]:
-      yield key, self.get(table, key)
+    for key, record in self._base[table].items():
+      yield key, self._own.get((table, key), record)
     for name, key in self._own:
       if name == table and key not in self._base[table]:
         yield key, self._own[name, key]
 
   def edit(self, table: str, key: str) -> dict[str, Any]:
-    """This dialogue's own copy of a record to write to, new if need be."""
-    if (table, key) not in self._own:
-      base = self._base[table].get(key, {})
-      self._own[table, key] = copy.deepcopy(dict(base))
-    return self._own[table, key]
+    """This dialogue's own copy of a record, new if need be, to write to until
+    the next `mark` or `rewind`."""
+    place = table, key
+    if place not in self._since:
+      self._own[place] = copy.deepcopy(dict(self.get(table, key) or {}))
+      self._since.add(place)
+    return self._own[place]
 
   def mark(self) -> Any:
-    """A point to `rewind` to."""
-    return copy.deepcopy(self._own)
+    """A point to `rewind` to; what is written from now on is written to new
+    copies, so it costs next to nothing."""
+    self._since = set()
+    return dict(self._own)
 
   def rewind(self, mark: Any) -> None:
-    self._own = mark
+    self._own, self._since = dict(mark), set()
 
   def changes(self) -> dict[str, Any]:
     """Every changed field as {'table.key.field': new value}.

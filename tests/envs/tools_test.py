@@ -100,3 +100,18 @@ def test_state_shares_the_base_and_knows_what_changed():
   assert base == {'t': {'a': {'n': {'x': 1, 'y': [1]}, 'z': 1}}}
   assert [k for k, _ in state.rows('t')] == ['a', 'b']
   assert state_lib.State(base).changes() == {}
+
+
+def test_a_mark_is_left_alone_and_can_be_gone_back_to_again():
+  state = state_lib.State({'t': {'a': {'n': [1]}, 'b': {}}})
+  state.edit('t', 'a')['n'].append(2)
+  mark, marked = state.mark(), {'t.a.n': [1, 2]}
+  for key in ('b', 'c'):
+    state.edit('t', 'a')['n'].append(3)
+    state.edit('t', key)['new'] = True
+    assert state.changes() == {'t.a.n': [1, 2, 3], f't.{key}.new': True}
+    state.rewind(mark)
+    assert state.changes() == marked
+  state.edit('t', 'a').clear()
+  state.mark()
+  assert state.edit('t', 'a') == {}, 'an emptied record is not a new one'
