@@ -14,7 +14,7 @@ for: the end state and what was told decide there.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import dataclasses
 import functools
 import json
@@ -306,6 +306,11 @@ def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
   near = [p for p in peers if p in shown]
   far = rng.sample(peers, min(CANDIDATES, len(peers)))
   return [*rng.sample(near, len(near)), *far][:CANDIDATES] or [f'{value} x']
+
+
+def strings(env: domain.Domain, start: Mapping[str, Any]) -> Set[str]:
+  """All strings of the database of an initial state, keys included."""
+  return _columns(env, types.dumps(start))[1].keys()
 
 
 @functools.lru_cache(maxsize=256)
