@@ -3,8 +3,9 @@
 What that form has no place for stands in the field `agentrl` of an entry, which
 the package's own `Task` passes over: `domain`, `kind`, `families`, the text of
 the checker, its certificate, the plan, prompts and sample that made it, and the
-initial state if the domain is none of the package's. It passes over `db_path` too, the file of the database that a task
-starts from, if that is not the domain's own.
+initial state if the domain is none of the package's. It passes over `db_path`
+too, the file of the database that a task starts from, if that is not the
+domain's own.
 """
 
 from __future__ import annotations
