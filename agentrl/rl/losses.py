@@ -28,8 +28,8 @@ def clipped_surrogate(
   Args:
     logp_BT: log-probability [nats] of the sampled token, current params.
     logp_old_BT: same, from the params that sampled it; constant.
-    adv_BT: advantage of the episode that the token belongs to, in the unit
-      that `rl/advantages.py` left it.
+    adv_BT: advantage of the episode that the token belongs to, of whatever
+      unit `rl/advantages.py` gives it.
     clip_low: the ratio counts only down to 1 - clip_low.
     clip_high: and only up to 1 + clip_high.
 

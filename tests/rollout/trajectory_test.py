@@ -110,5 +110,5 @@ def test_sampler_and_trainer_agree(fields, history):
         config, params[side], *(batch[f'{name}_BT'] for name in (
             'ids', 'positions', 'segments', 'target')),
         temperature=temperature[side])
-    assert batch['target_BT'].sum() > 50
+    assert batch['target_BT'].sum() > 30
     np.testing.assert_allclose(logp_BT, batch['logp_old_BT'], atol=1e-4)
