@@ -67,6 +67,9 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
     print(f'{name} took {time.monotonic() - began:.0f} s', flush=True)
   page = html.write(root)
   print(text.table(metrics.read_json(root / 'summary.json')))
+  for name in stages:
+    if why := metrics.read_json(root / name / 'manifest.json').get('stopped'):
+      print(f'{name} ended early: {why}')
   print(page)
 
 

@@ -92,7 +92,8 @@ def write(workdir: str, out: str) -> None:
 
 def _setup(folder: pathlib.Path, config: Mapping[str, Any],
            commit: str) -> tau2_results.Setup:
-  scripted = ':' in config['agent']  # a script and its user are one
+  # A script and its user are one.
+  scripted = eval_run.is_script(config['agent'])
   when = (folder / 'metrics.json').stat().st_mtime
   return tau2_results.Setup(
       agent=config['agent'], user=config['agent' if scripted else 'user'],

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 import dataclasses
+import itertools
 
 from agentrl import types
 from agentrl.envs import env as env_lib
@@ -76,7 +77,8 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-  """How a dialogue ended; `reason` is one of the six below."""
+  """How a dialogue ended; `reason` is one of the six below, or what a
+  dialogue that was not played here says of itself."""
 
   # user_stop agent_stop max_steps too_many_errors agent_error user_error
   reason: str
@@ -120,6 +122,13 @@ def next_speaker(message: types.Message) -> str:
   if message.role == 'tool':
     return message.requestor
   return 'env' if message.is_call else _FLIP[message.role]
+
+
+def count_steps(messages: Sequence[types.Message]) -> int:
+  """Steps that led to these messages: each after the opening, where the
+  results of one message's calls are a single step."""
+  return sum(not (before.role == message.role == 'tool')
+             for before, message in itertools.pairwise(messages))
 
 
 def play(world: env_lib.World, *, system: Mapping[types.Side, types.Message],

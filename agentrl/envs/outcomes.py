@@ -19,7 +19,9 @@ class Rule:
 
   Attributes:
     baseline: its reward enters the group's mean and spread.
-    gradient: its tokens are trained on.
+    gradient: its tokens are trained on. Another question than `baseline`: the
+      overlong filtering of DAPO, arXiv:2503.14476 section 3.4, would answer
+      it with no for AGENT_LIMIT, whose reward still counts.
     evaluated: it is a trial in pass^k (as a failure unless SUCCESS).
   """
 

@@ -323,7 +323,7 @@ def _episode(env: tau2.Tau2, task: types.Task, ended: str, fresh: bool,
     raise ValueError('It has no verdict (reward_info): score it anew.')
   else:
     score = _score(raw.reward_info, ended)
-  end = dialogue.End(ended, messages, _steps(messages),
+  end = dialogue.End(ended, messages, dialogue.count_steps(messages),
                      sum(m.error for m in messages))
   outcome, score, note = reward.settle(env, task, end, score)
   return types.Episode(
@@ -342,14 +342,6 @@ def _score(info: Any, ended: str) -> types.Score:
   parts = {k.value: v for k, v in (info.reward_breakdown or {}).items()}
   db = info.db_check and float(info.db_check.db_match)
   return types.Score(info.reward, parts, db=db if ended in JUDGED else 0.0)
-
-
-def _steps(messages: Sequence[types.Message]) -> int:
-  """As `dialogue.play` counts: what was said after the opening, and each
-  message whose calls were carried out."""
-  said = sum(m.role != 'tool' for m in messages) - 1
-  return said + sum(a.is_call and b.role == 'tool'
-                    for a, b in itertools.pairwise(messages))
 
 
 def _message(raw: Any) -> types.Message:

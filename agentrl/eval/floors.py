@@ -40,7 +40,8 @@ def refuse(env: env_lib.Env) -> Pair:
 
 def transfer(env: env_lib.Env, variant: int = 0) -> Pair:
   """Hands over to a human at once; `variant`: which of the reasons it gives."""
-  return functools.partial(_transfer, env, variant), _leave
+  return (functools.partial(_transfer, env, variant),
+          functools.partial(_leave_after_transfer, env))
 
 
 def gold(env: env_lib.Env) -> Pair:
@@ -89,13 +90,18 @@ def _say(content: str) -> Script:
   return lambda task, seen: _text(content)
 
 
-def _leave(task: types.Task, seen: list[types.Message]) -> types.Message:
+def _leave(task: types.Task, seen: list[types.Message],
+           word: str = dialogue.STOP) -> types.Message:
   """A user who greets, hears one answer and leaves."""
   del task
-  if len(_heard(seen)) == 1:
-    return _text('Hello, I need some help.')
-  over = 'transferred' in (seen[-1].content or '')
-  return _text(dialogue.TRANSFER if over else dialogue.STOP)
+  greets = len(_heard(seen)) == 1
+  return _text('Hello, I need some help.' if greets else word)
+
+
+def _leave_after_transfer(env: env_lib.Env, task: types.Task,
+                          seen: list[types.Message]) -> types.Message:
+  called = bool(env_lib.transfers(env, task))
+  return _leave(task, seen, dialogue.TRANSFER if called else dialogue.STOP)
 
 
 def _heard(seen: Sequence[types.Message]) -> list[types.Message]:

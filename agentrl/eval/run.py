@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import json
 import pathlib
+import re
 from typing import Any
 
 import ml_collections
@@ -44,7 +45,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: a wrong config, or inputs of another kind.
   """
-  scripted = ':' in config.agent
+  scripted = is_script(config.agent)
   fields = ('data',) if config.data else ()
   fields += () if scripted else ('agent', 'user')
   run = runs.start(workdir, 'eval', config,
@@ -94,6 +95,12 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   _say(run.folder)
 
 
+def is_script(agent: str) -> bool:
+  """Whether this is the import path of a script, not where a model lies."""
+  path = re.fullmatch(r'[\w.]+:\w+', agent)
+  return bool(path) and not pathlib.Path(agent).exists()
+
+
 def _say(folder: pathlib.Path) -> None:
   found = metrics.read_json(folder / 'metrics.json')
   share = lambda x: 'unknown' if x is None else f'{100 * x:.1f} %'
@@ -125,7 +132,8 @@ def _protocol(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def _seeds(seed: int, tasks: int, trials: int) -> list[int]:
-  """One for each dialogue: a function of seed, task and trial alone."""
+  """One for each dialogue: a function of the seed, the task's place in the
+  list and the trial alone."""
   return [int(np.random.SeedSequence([seed, p, g]).generate_state(1)[0])
           for p in range(tasks) for g in range(trials)]
 

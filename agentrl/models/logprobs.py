@@ -20,7 +20,8 @@ MOST_CHUNKS = 32  # long rows, as each chunk reads the whole head
 
 def token_logps(config: model_config.ModelConfig, params: Any,
                 ids_BT: jax.Array, positions_BT: jax.Array,
-                segments_BT: jax.Array, target_BT: jax.Array
+                segments_BT: jax.Array, target_BT: jax.Array, *,
+                temperature: float = 1.0
                ) -> tuple[jax.Array, jax.Array, moe.Routing | None]:
   """Log-probability of each target token given all before it.
 
@@ -32,6 +33,7 @@ def token_logps(config: model_config.ModelConfig, params: Any,
     segments_BT: which sequence of the row; 0 is empty.
     target_BT: bool, the tokens to score; the first token of a sequence has
       nothing before it and is never scored.
+    temperature: logits are divided by it, as by who sampled the tokens.
 
   Returns:
     (logp_BT [nats], entropy_BT [nats]), of the distribution that gave the
@@ -44,19 +46,19 @@ def token_logps(config: model_config.ModelConfig, params: Any,
   args = (jnp.roll(hidden_BTD, 1, axis=1), ids_BT, scored_BT,
           transformer.head(config, params))
   mesh = mesh_lib.current()
-  if mesh is None:
-    logp_BT, entropy_BT = _score(*args)
-  else:
+  score = functools.partial(_score, mesh=mesh, temperature=temperature)
+  if mesh is not None:
     rows = P(mesh_lib.ROWS)
-    logp_BT, entropy_BT = jax.shard_map(
-        functools.partial(_score, mesh=mesh), out_specs=(rows, rows),
-        in_specs=(rows, rows, rows, P('tensor', 'fsdp')))(*args)
+    score = jax.shard_map(
+        score, out_specs=(rows, rows),
+        in_specs=(rows, rows, rows, P('tensor', 'fsdp')))
+  logp_BT, entropy_BT = score(*args)
   return (jnp.where(scored_BT, logp_BT, 0.0),
           jnp.where(scored_BT, entropy_BT, 0.0), routing)
 
 
 def _score(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
-           head_VD: jax.Array, mesh: Any = None
+           head_VD: jax.Array, *, mesh: Any, temperature: float
           ) -> tuple[jax.Array, jax.Array]:
   """Scores the rows of one device with its share of the vocabulary.
 
@@ -73,7 +75,7 @@ def _score(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
   picked = _in_chunks(
       jnp.take_along_axis(before_BTD, order_BT[..., None], axis=1),
       pick_BT(ids_BT, order_BT), pick_BT(scored_BT, order_BT), head_VD,
-      'tensor' if mesh is not None else None)
+      axis='tensor' if mesh is not None else None, temperature=temperature)
   return tuple(pick_BT(x_BT, rank_BT) for x_BT in picked)
 
 
@@ -90,7 +92,7 @@ def _targets_first(scored_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _in_chunks(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
-               head_VD: jax.Array, axis: str | None
+               head_VD: jax.Array, *, axis: str | None, temperature: float
               ) -> tuple[jax.Array, jax.Array]:
   """Rematerialised chunks: the logits of a whole batch never exist at once,
   and those of a chunk without targets never at all."""
@@ -100,7 +102,8 @@ def _in_chunks(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
     zeros = jnp.where(scored, 0.0, 0.0)
     return jax.lax.cond(
         scored.any(),
-        lambda: pick(transformer.project(before, head_VD), ids, axis),
+        lambda: pick(transformer.project(before, head_VD) / temperature, ids,
+                     axis),
         lambda: (zeros, zeros))
 
   B, T = ids_BT.shape

@@ -105,8 +105,8 @@ def _grpo(config: ml_collections.ConfigDict, devices: Sequence[Any]
          ) -> Program:
   model = _model(config.model, 'model')
   loss_fn = functools.partial(
-      losses.batch_loss, model=model, loss=resolve.name(config.loss),
-      loss_kw=dict(config.loss_kw))
+      losses.batch_loss, model=model, temperature=config.sampler.temperature,
+      loss=resolve.name(config.loss), loss_kw=dict(config.loss_kw))
   # A full batch; what the last wave brings beyond it is trained on too.
   rows = math.lcm(config.tasks * config.group, config.micro_rows)
   rows = min(rows, rl_train.row_buckets(config)[0])

@@ -42,7 +42,7 @@ class Batch:
 def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
             tasks: Sequence[types.Task], key: jax.Array, *, num_tasks: int,
             group: int, wave: int, max_waves: int,
-            keep: filters.Filter) -> Batch:
+            why_dead: filters.Filter) -> Batch:
   """Plays waves of tasks until `num_tasks` groups pass the filter.
 
   Args:
@@ -55,7 +55,7 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
     wave: tasks played at once; at most two for each that is missing, once
       some are kept.
     max_waves: the bound on tries.
-    keep: see `rl/filters.py`.
+    why_dead: see `rl/filters.py`.
 
   Raises:
     GroupsDied: `max_waves` did not fill the batch; says why groups died.
@@ -69,7 +69,7 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
     episodes = play(drawn, seeds)
     played += episodes
     reward_PG, valid_PG = _grid(episodes, group)
-    for p, kind in enumerate(keep(reward_PG, valid_PG)):
+    for p, kind in enumerate(why_dead(reward_PG, valid_PG)):
       if kind:
         dead[str(kind)] += 1
       else:

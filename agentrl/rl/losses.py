@@ -28,7 +28,8 @@ def clipped_surrogate(
   Args:
     logp_BT: log-probability [nats] of the sampled token, current params.
     logp_old_BT: same, from the params that sampled it; constant.
-    adv_BT: advantage [reward] of the episode that the token belongs to.
+    adv_BT: advantage of the episode that the token belongs to, of whatever
+      unit `rl/advantages.py` gives it.
     clip_low: the ratio counts only down to 1 - clip_low.
     clip_high: and only up to 1 + clip_high.
 
@@ -47,8 +48,8 @@ def clipped_surrogate(
 
 
 def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
-               model: model_config.ModelConfig, loss: Callable[..., Any],
-               loss_kw: Mapping[str, float]
+               model: model_config.ModelConfig, temperature: float,
+               loss: Callable[..., Any], loss_kw: Mapping[str, float]
               ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Token mean of `loss` over all agent tokens of the batch.
 
@@ -58,16 +59,19 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
       of target tokens of the *whole* batch: a part of a batch gives its part
       of the mean, so that accumulated gradients are those of one batch.
     model: of the policy.
+    temperature: that it was sampled at. What is trained is the policy that
+      was sampled, softmax(logits / temperature).
     loss: see the module.
     loss_kw: its keyword arguments.
 
   Returns:
-    the loss, and metrics, each a part of its mean over the whole batch.
+    the loss, and metrics of the targets: parts of means over the whole batch,
+    but for what is named `*_max`.
   """
   target_BT = batch['target_BT']
   logp_BT, entropy_BT, routing = logprobs.token_logps(
       model, params, batch['ids_BT'], batch['positions_BT'],
-      batch['segments_BT'], target_BT)
+      batch['segments_BT'], target_BT, temperature=temperature)
   # Off target both are set equal: no overflow of a ratio that nobody reads.
   old_BT = jnp.where(target_BT, batch['logp_old_BT'], logp_BT)
   loss_BT, clipped_BT = loss(logp_BT, old_BT, batch['adv_BT'], **loss_kw)

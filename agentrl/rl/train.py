@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import functools
+import sys
 import time
 
 import jax
@@ -41,25 +42,35 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   Source: arXiv:2601.22607. A run that was stopped goes on from its last
   checkpoint as if nothing had been: the tasks and the seeds of a step are
-  functions of (config.seed, step) alone.
+  functions of (config.seed, step) alone. A run that no longer finds groups
+  worth training on ends with what it has learnt, and its manifest says so.
 
   Raises:
     ValueError: a wrong config, or inputs that do not fit it.
-    rl.collect.GroupsDied: a batch could not be filled.
+    rl.collect.GroupsDied: the very first batch could not be filled.
   """
   tuned = tuning.make(jax.random.key(config.seed), **config.lora)
+  if not config.sampler.temperature > 0:
+    raise ValueError(
+        f'config.sampler.temperature={config.sampler.temperature} must be '
+        'above 0: GRPO learns from samples that differ, and greedy ones do '
+        'not. Set it to 1.0 if in doubt.')
   run = runs.start(workdir, 'grpo', config, {
       'data': config.data, 'init_from': config.init_from, 'user': config.user})
   if run.done:
     return
   env = env_lib.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, 'train')
+  if not tasks:
+    raise ValueError(f'config.data={config.data!r} holds no tasks of the split '
+                     "'train': there is nothing to train on.")
+  data_lib.verify(env, tasks)
   model, vocab, mesh, places = _places(config)
   advantage = resolve.name(config.advantage)
-  keep = resolve.name(config.filter)
+  why_dead = resolve.name(config.filter)
   loss_fn = functools.partial(
-      losses.batch_loss, model=model, loss=resolve.name(config.loss),
-      loss_kw=dict(config.loss_kw))
+      losses.batch_loss, model=model, temperature=config.sampler.temperature,
+      loss=resolve.name(config.loss), loss_kw=dict(config.loss_kw))
   first, like, update = loop.make(
       functools.partial(transformer.init, model, jax.random.key(config.seed)),
       loss_fn, optimizer.make(**config.optimizer),
@@ -83,18 +94,25 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       limits=dialogue.Limits(**config.limits))
 
   writer = metrics.Writer(run.folder, done)
-  root_key = jax.random.key(config.seed)
+  root_key, stopped = jax.random.key(config.seed), ''
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc='GRPO')
   for step in range(done, config.total_steps):
     began = time.monotonic()
     agent.load(tuned.merge(state.params, frozen))
-    batch = collect.collect(
-        play_all, tasks, jax.random.fold_in(root_key, step),
-        num_tasks=config.tasks, group=config.group, wave=config.wave,
-        max_waves=config.max_waves, keep=keep)
-    agent.rest(forget=True)  # the update has their memory
-    user.rest()
+    try:
+      batch = collect.collect(
+          play_all, tasks, jax.random.fold_in(root_key, step),
+          num_tasks=config.tasks, group=config.group, wave=config.wave,
+          max_waves=config.max_waves, why_dead=why_dead)
+    except collect.GroupsDied as e:
+      if not step:
+        raise
+      stopped = f'after {step} of {config.total_steps} steps: {e}'
+      break
+    finally:
+      agent.rest(forget=True)  # the update has their memory
+      user.rest()
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
                      length=config.sampler.length, buckets=row_buckets(config))
@@ -111,10 +129,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   bar.close()
   manager.close()
   writer.close()
+  if stopped:
+    print(f'GRPO ended {stopped}', file=sys.stderr)
   if config.lora.rank:
     checkpoint.save_params(run.folder / 'adapters', state.params)
   run.finish(bundle.save(run.folder, model, vocab,
-                         tuned.merge(state.params, frozen)))
+                         tuned.merge(state.params, frozen)), stopped=stopped)
 
 
 def _places(config: ml_collections.ConfigDict

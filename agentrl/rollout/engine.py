@@ -203,7 +203,7 @@ class Engine:
     room = self._length - s.cached - s.waiting.size - ids.size
     if room < 1:
       self._refused.append(slot_lib.Turn(
-          slot, slot_lib.NONE, np.empty(0, np.float32), True))
+          slot, slot_lib.NO_IDS, np.empty(0, np.float32), True))
       return
     s.waiting = np.concatenate([s.waiting, ids])
     s.left = min(room, self._max_new)
@@ -222,7 +222,7 @@ class Engine:
     if not 0 <= length <= s.cached:
       raise ValueError(f'Slot {slot} has {s.cached} ids in its cache, and '
                        f'cannot be rewound to {length}.')
-    s.cached, s.waiting = length, slot_lib.NONE
+    s.cached, s.waiting = length, slot_lib.NO_IDS
     # Noise goes by position, and these positions have had theirs.
     s.seed = int(np.random.SeedSequence([s.seed, length]).generate_state(1)[0])
     self._prefixes.drop(slot, length)

@@ -129,10 +129,10 @@ class _Table:
                                   self._sides.values()):
       for reply in replies:
         live = self.live[reply.key]
-        live.note(live.ask.index, reply.message)
         if reply.fault:
           self._break(reply.key, O.INFRA, reply.fault)
         else:
+          live.note(live.ask.index, reply.message)
           self._advance(reply.key, reply)
 
   def _advance(self, key: int, reply: policy_lib.Reply | None) -> None:
@@ -159,7 +159,7 @@ class _Table:
     messages = [m for _, m in sorted(self.live[key].messages.items())]
     self._end(key, messages=tuple(messages), ended=outcome.value,
               outcome=outcome, score=types.Score(0.0),
-              steps=sum(m.role != 'tool' for m in messages), note=note)
+              steps=dialogue.count_steps(messages), note=note)
 
   def _end(self, key: int, **kw) -> None:
     live = self.live[key]

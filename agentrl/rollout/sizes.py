@@ -37,7 +37,7 @@ def groups(items: Sequence[Any],
 def chunk(count: int, chunks: list[int]) -> int:
   """The chunk to read `count` ids by: one that holds them, unless more than
   a third of it stayed empty; then the largest that they fill."""
-  for chunk in chunks:
-    if count <= chunk <= 1.5 * count:
-      return chunk
+  for size in chunks:
+    if count <= size <= 1.5 * count:
+      return size
   return max((c for c in chunks if c <= count), default=chunks[0])

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-NONE = np.empty(0, np.int32)
+NO_IDS = np.empty(0, np.int32)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Slot:
   seed: int
   cached: int = 0  # ids whose keys and values are in the cache
   # Ids fed or sampled that are not there yet.
-  waiting: np.ndarray = dataclasses.field(default_factory=lambda: NONE)
+  waiting: np.ndarray = dataclasses.field(default_factory=lambda: NO_IDS)
   left: int = 0  # ids that this turn may still have; 0: nobody is speaking
   ids: list[np.ndarray] = dataclasses.field(default_factory=list)
   logps: list[np.ndarray] = dataclasses.field(default_factory=list)

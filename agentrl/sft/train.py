@@ -74,11 +74,9 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     params = bundle.load(config.init_from, mesh, 'init_from',
                          dataclasses.asdict(model)).params
   frozen = tuned.frozen(params)
+  done, state, position = restored or (0, first(params), None)
   if restored:
-    done, state, position = restored
     data.set_state(position)
-  else:
-    done, state = 0, first(params)
 
   writer = metrics.Writer(run.folder, done)
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',

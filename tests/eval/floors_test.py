@@ -33,13 +33,17 @@ def test_every_script_ends_by_the_users_stop(script, desk, tasks):
     assert episode.ended == 'user_stop'
 
 
+def last_words(desk, tasks):
+  episode, = floors.run(desk, tasks[:1], floors.transfer(desk), limits=LIMITS)
+  return episode.messages[-1].content
+
+
 def test_the_user_says_so_after_a_transfer(desk, tasks):
-  pair = floors.transfer(desk)
-  episode, = floors.run(desk, tasks[:1], pair, limits=LIMITS)
-  assert episode.messages[-1].content == dialogue.TRANSFER
+  assert last_words(desk, tasks) == dialogue.TRANSFER
 
 
 def test_a_domain_without_a_transfer_tool_has_a_floor_too(
     desk, tasks, monkeypatch):
   monkeypatch.setattr(env_lib, 'TRANSFER_TOOL', 'no_such_tool')
   assert floors.measure(desk, tasks[3:], limits=LIMITS)['transfer'] == [1, 0]
+  assert last_words(desk, tasks) == dialogue.STOP  # nobody was handed over

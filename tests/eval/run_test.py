@@ -87,3 +87,13 @@ def test_the_configs_scripts_exist():
     config = builtin.get_config(f'script={script}')
     assert config.agent.endswith(f':{script}') and hasattr(floors, script)
     assert 'user' not in config
+
+
+def test_a_folder_with_a_colon_is_no_script(config, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'agent:v2').mkdir()
+  config.user = 'user'
+  for agent in ('agent:v2', 'runs/12:30/grpo', 'gs://bucket/grpo'):
+    config.agent = agent
+    with pytest.raises(ValueError, match=f"config.agent='{agent}' is not the"):
+      run.evaluate(config, str(tmp_path / 'eval'))

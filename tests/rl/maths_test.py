@@ -96,9 +96,10 @@ def test_batch_loss_is_a_token_mean_over_targets_alone():
       'adv_BT': rng.normal(size=(2, 6)), 'total': 4}
   logp, *_ = logprobs.token_logps(
       model, params, *(batch[k] for k in ('ids_BT', 'positions_BT',
-                                          'segments_BT', 'target_BT')))
+                                          'segments_BT', 'target_BT')),
+      temperature=0.5)
   junk = np.where(batch['target_BT'], logp, 1e9)  # off target nobody reads it
-  kw = dict(model=model, loss=losses.clipped_surrogate,
+  kw = dict(model=model, loss=losses.clipped_surrogate, temperature=0.5,
             loss_kw=dict(clip_low=0.2, clip_high=0.2))
   loss, found = losses.batch_loss(params, {**batch, 'logp_old_BT': junk}, **kw)
   want = -batch['adv_BT'][batch['target_BT']].sum() / 4
@@ -122,7 +123,8 @@ def player(reward_of):
 
 def run(play, **kw):
   return collect.collect(play, TASKS, jax.random.key(0), **{**dict(
-      num_tasks=4, group=4, wave=3, max_waves=20, keep=filters.mixed), **kw})
+      num_tasks=4, group=4, wave=3, max_waves=20,
+      why_dead=filters.mixed), **kw})
 
 
 def test_collect_refills_until_the_batch_is_full():

@@ -11,6 +11,7 @@ pytest.importorskip('tokenizers')
 
 from agentrl import bundle  # noqa: E402
 from agentrl import checkpoint  # noqa: E402
+from agentrl import metrics  # noqa: E402
 from agentrl import runs  # noqa: E402
 from agentrl import testing  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
@@ -86,7 +87,8 @@ def test_one_copy_of_the_weights_beside_their_moments(
     ({'sampler_mesh.tensor': 2}, r'^config.sampler_mesh .* needs 2 devices'),
     ({'sampler_mesh.data': 0}, r'^config.sampler_mesh.data must be'),
     ({'mesh.fsdp': 2}, r'^config.mesh .* needs 2 devices'),
-    ({'model.attention': 'splash'}, r'config.sampler.length is 64')])
+    ({'model.attention': 'splash'}, r'config.sampler.length is 64'),
+    ({'sampler.temperature': 0.0}, r'temperature=0.0 must be above 0')])
 def test_what_does_not_fit_is_refused_before_weights_are_read(
     config, tmp_path, monkeypatch, change, words):
   monkeypatch.setattr(bundle, 'load', None)
@@ -94,3 +96,36 @@ def test_what_does_not_fit_is_refused_before_weights_are_read(
   config.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=words):
     train.train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('meta, words', [
+    (None, r'config.data=.* holds no tasks of the split .train'),
+    ({'gold': []}, 'The gold run of task say-maple fails')])
+def test_tasks_that_cannot_be_trained_on_are_refused(
+    config, tmp_path, monkeypatch, meta, words):
+  tasks = [] if meta is None else [testing.echo_task(meta=meta)]
+  monkeypatch.setattr(episodes, 'tasks', lambda *args: tasks)
+  monkeypatch.setattr(bundle, 'load', None)
+  with pytest.raises(ValueError, match=words):
+    train.train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('manager', [checkpoint.Manager, Restored])
+def test_a_run_without_groups_left_ends_with_what_it_has(
+    config, tmp_path, monkeypatch, capsys, manager):
+  def play(*args, **kwargs):
+    raise collect.GroupsDied('Too easy: stop here.')
+  monkeypatch.setattr(collect, 'collect', play)
+  monkeypatch.setattr(checkpoint, 'Manager', manager)
+  monkeypatch.setattr(policy, 'from_bundle', lambda *args, **kwargs: Silent())
+  folder = tmp_path / 'run'
+  if manager is not Restored:  # it has nothing
+    with pytest.raises(collect.GroupsDied, match='^Too easy'):
+      train.train(config, str(folder))
+    assert not (folder / 'manifest.json').exists()
+    return
+  train.train(config, str(folder))
+  why = 'after 1 of 100 steps: Too easy: stop here.'
+  assert metrics.read_json(folder / 'manifest.json')['stopped'] == why
+  assert why in capsys.readouterr().err
+  assert bundle.describe(folder, 'init_from')[0].d_model == MODEL.d_model

@@ -75,19 +75,23 @@ def test_a_broken_tool_is_no_zero():
       'assistant', 'user', 'assistant']
   assert episode.messages[1].content == 'Do it.'
   assert episode.messages[2].tool_calls[0].name == 'crash'
+  assert episode.steps == 2  # the user's words, the agent's call
 
 
 def test_infrastructure_takes_down_one_dialogue_alone():
   def sometimes(task, messages):
     if task.scenario == 'elm':
-      raise TimeoutError('no answer')
+      if messages[-1].role == 'tool':
+        raise TimeoutError('no answer')
+      return M('assistant', None, (types.ToolCall('echo', {'text': 'hm'}),))
     return M('assistant', task.scenario)
   tasks = [testing.echo_task(word) for word in ('oak', 'elm', 'fir')]
   oak, elm, fir = play(tasks, sometimes, say('Hi', dialogue.STOP))
   assert oak.outcome == fir.outcome == O.SUCCESS
   assert (elm.outcome, elm.note) == (O.INFRA, 'TimeoutError: no answer')
-  assert [m.content for m in elm.messages[:2]] == [
-      dialogue.GREETING.content, 'Hi']
+  assert [m.content for m in elm.messages] == [
+      dialogue.GREETING.content, 'Hi', None, 'hm']
+  assert elm.steps == 3  # the user's words, the agent's call, its result
 
 
 def test_bugs_and_ctrl_c_pass_through_and_leave_no_slot_taken():
