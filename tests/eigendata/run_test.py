@@ -108,6 +108,22 @@ def test_too_few_good_samples_say_why_and_leave_no_manifest(
   assert not (tmp_path / 'manifest.json').exists()
 
 
+def test_with_test_tasks_alone_nothing_evolves(settings, tmp_path):
+  config = settings(num_train=0)
+  config.evolve.rounds = 2
+  run.synthesize(config, tmp_path)
+  assert len(episodes.tasks(tmp_path, 'test')) == 4
+
+
+def test_a_key_is_not_written_down(settings, tmp_path):
+  secret = 'gsk_0Secret'
+  for fields in (dict(llm_kw=dict(key=secret)),
+                 dict(llm_roles=dict(UserIntent=dict(url=secret)))):
+    with pytest.raises(ValueError, match='not shown here') as e:
+      run.synthesize(settings(**fields), tmp_path / 'run')
+    assert secret not in str(e.value) and not (tmp_path / 'run').exists()
+
+
 def test_no_test_tasks_may_be_asked_for(settings, tmp_path):
   run.synthesize(settings(num_test=0), tmp_path)
   assert episodes.tasks(tmp_path, 'test') == []
