@@ -113,15 +113,17 @@ def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
   Raises:
     ValueError: see `plan`; before anybody is asked if no plan can be.
   """
-  splits = [split for split in ('train', 'test') if config[f'num_{split}']]
-  for split in splits:
-    planner.sizes(_families(maker), split, config[f'demands_{split}'])
+  weights = {split: demands for split, wanted, demands in (
+      ('train', config.num_train, config.demands_train),
+      ('test', config.num_test, config.demands_test)) if wanted}
+  for split, demands in weights.items():
+    planner.sizes(_families(maker), split, demands)
   maker.llm.usage.clear()
   planned = {
-      split: plan(maker, config[f'demands_{split}'], pairs, split, failures_)
+      split: plan(maker, weights[split], pairs, split, failures_)
       for split, pairs, failures_ in (
           ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
-      if split in splits}
+      if split in weights}
   metrics.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
   metrics.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
