@@ -77,16 +77,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     raise ValueError("config.if_short must be 'error' or 'keep', got "
                      f'{config.if_short!r}: say whether a run that finds too '
                      'few good tasks fails, or ends with those it has.')
-  ledger, runner = maker.ledger, resolve.name(config.runner)
-  alone = runner is runners.processes and config.workers == 1
-  if ledger.models and runner is not runners.threads and not alone:
-    raise ValueError(
-        f'config.runner={config.runner!r} is for an LLM that computes: '
-        f'{", ".join(sorted(ledger.models))} has limits and a budget, '
-        'which hold within one process. Set config.runner to '
-        'agentrl.eigendata.runners:threads.')
-  runner = resolve.call(runner, {
-      'workers': config.workers, **config.runner_kw})
+  ledger = maker.ledger
+  runner = _runner(config, ledger)
   failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
   ledger.keep(run.folder / PAID)
@@ -104,6 +96,24 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     sample_lib.maker.cache_clear()
   _finish(run, config, maker, found, stopped=ledger.stopped,
           evolution_stopped=cut, feedback=failures)
+
+
+def _runner(config: ml_collections.ConfigDict, ledger: budget.Ledger
+            ) -> contextlib.AbstractContextManager[runners.RunAll]:
+  """Who makes the shards.
+
+  Raises:
+    ValueError: processes that would each have the whole budget.
+  """
+  runner = resolve.name(config.runner)
+  alone = runner is runners.processes and config.workers == 1
+  if ledger.models and runner is not runners.threads and not alone:
+    raise ValueError(
+        f'config.runner={config.runner!r} is for an LLM that computes: '
+        f'{", ".join(sorted(ledger.models))} has limits and a budget, '
+        'which hold within one process. Set config.runner to '
+        'agentrl.eigendata.runners:threads.')
+  return resolve.call(runner, {'workers': config.workers, **config.runner_kw})
 
 
 def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,

@@ -44,6 +44,9 @@ class Ledger:
     tokens: that may be read and written; None: any number.
     evolve_share: of both, that may be spent by the end of `evolving`.
 
+  Raises:
+    ValueError: that is no share.
+
   Attributes:
     spent: so far.
     stopped: how the budget was used up; '' while it is not.
@@ -56,6 +59,9 @@ class Ledger:
                evolve_share: float = 1.0):
     self._dollars = float('inf') if dollars is None else dollars
     self._tokens = float('inf') if tokens is None else tokens
+    if not 0 < evolve_share <= 1:
+      raise ValueError('llm_account.evolve_share is a share of the account, '
+                       f'above 0 and at most 1, got {evolve_share!r}.')
     self._evolve_share, self._share = evolve_share, 1.0
     self.spent = llm.Usage()
     self.stopped = ''

@@ -55,9 +55,6 @@ def make(path: str, kw: Mapping[str, Any], *,
       and a model has no price.
   """
   a = resolve.call(Account, account)
-  if not 0 < a.evolve_share <= 1:
-    raise ValueError('llm_account.evolve_share is a share of the account, '
-                     f'above 0 and at most 1, got {a.evolve_share!r}.')
   ledger = budget.Ledger(a.dollars, a.tokens, a.evolve_share)
   prices = {}
   for row in a.prices:
