@@ -73,8 +73,11 @@ def evolve_stream(folder: str, number: int) -> None:
   planned = streams_lib.read(folder, 'planned.json')
   stream, rounds = evolve.evolve(maker(folder), planned['train'][number],
                                  **_config(folder)['evolve'])
+  # Apart: what was paid depends on the cache, the rounds shall not.
+  usage = [record.pop('usage') for record in rounds]
   metrics.write_json(target, {
-      'streams': streams_lib.to_json({'train': [stream]}), 'rounds': rounds})
+      'streams': streams_lib.to_json({'train': [stream]}), 'rounds': rounds,
+      'usage': usage})
 
 
 def make(folder: str, shard: Shard) -> None:

@@ -45,7 +45,8 @@ def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
                ) -> dict[types.Side, types.Message]:
   """The prompts of both sides: the domain's, and the script below it."""
   payload = {'script': intent.script, 'style': seeds.plan.style,
-             'others': seeds.others, 'entity': mutants.entity(env)}
+             'others': seeds.others, 'entity': mutants.entity(env),
+             'critique': intent.critique}
   return {
       side: types.Message('system', f'{env.system(side, task)}\n\n'
                           + author.system(role, payload).content)

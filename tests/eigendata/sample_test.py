@@ -41,7 +41,7 @@ def test_without_mistakes_all_that_fits_is_kept(maker, make):
   found = make(maker, 40)
   assert {s.reason for s in found} <= {'', 'no caller fits'}
   assert not any(s.repaired for s in found)
-  assert all(s.draft == {'score': 1.0, 'passed': []} for s in found if s.task)
+  assert all(s.first_checker == {'score': 1.0, 'passed': []} for s in found if s.task)
 
 
 def test_what_is_kept_is_whole(maker, make):
@@ -87,14 +87,14 @@ def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
 
 def test_what_a_first_checker_passed_wrongly_is_counted(config, make):
   found = make(sample_lib.maker(config(mistakes={'checker': 1.0})), 40)
-  drafts = [s.draft for s in found if s.draft]
+  drafts = [s.first_checker for s in found if s.first_checker]
   wrong = collections.Counter(kind for d in drafts for kind in d['passed'])
   assert len(wrong) > 1 and 'unwanted' in wrong
   assert all(d['score'] < 1 for d in drafts
              if set(d['passed']) - {'passes to'})
   figures = statistics.describe(found)['mutants']
   assert figures['false_accepts'] == wrong
-  assert (figures['drafts_with_false_accepts'], figures['drafts']) == (
+  assert (figures['first_with_false_accepts'], figures['first_checkers']) == (
       sum(d['passed'] != [] for d in drafts), len(drafts))
 
 
