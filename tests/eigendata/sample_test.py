@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import random
 
 import pytest
@@ -103,6 +104,36 @@ def test_a_dialogue_that_fails_is_tried_once_more(config, make):
   mended = [s for s in found if s.task and s.repaired]
   assert mended
   assert all(s.repaired[0].startswith('dialogue: ') for s in mended)
+
+
+class Listener(llm_lib.Meter):
+  """Keeps the critiques that sides of a dialogue are told of."""
+
+  def __init__(self, llm):
+    super().__init__(llm)
+    self.told = set()
+
+  def complete(self, messages, **kw):
+    text, _, payload = messages[0].content.rpartition('\n')
+    if (said := json.loads(payload).get('critique')) and not kw.get('schema'):
+      assert said in text
+      self.told.add(said)
+    return super().complete(messages, **kw)
+
+
+def test_what_was_wrong_is_told_and_stays_with_the_task(config, streams):
+  maker = sample_lib.maker(config(mistakes={'agent': 0.5, 'checker': 0.3}))
+  maker = dataclasses.replace(maker, llm=Listener(maker.llm))
+  found = [sample_lib.make(maker, s, 'x', i)
+           for s in streams(maker)[:4] for i in range(9)]
+  kept = [s.task.meta.get('repaired', []) for s in found if s.task]
+  assert [tuple(r['what'] for r in repairs) for repairs in kept] == [
+      s.repaired for s in found if s.task]
+  critiques = {r['what'].partition(':')[0]: r['critique']
+               for repairs in kept for r in repairs}
+  assert set(critiques) == {'dialogue', 'checker'} and all(critiques.values())
+  assert critiques['dialogue'] in {c[:sample_lib.SHOWN]
+                                   for c in maker.llm.told}
 
 
 def test_databases_take_turns(config, streams):
