@@ -4,10 +4,10 @@ A round writes a few pilot samples, has what was turned down criticised, and
 revises the prompt that is most at fault. The referee then writes its audit
 samples with the old prompts and with the new: the same seeds, which nobody who
 revises ever sees, judged by execution and by a judge whose prompt and plan do
-not evolve. The revision stays only if more of them earn their certificates, and if these are
-not won by easier tasks: tested by fewer mutants, or solved by a student more
-often than by chance. Source: arXiv:2601.22607, section on self-evolution; the
-referee is ours.
+not evolve. The revision stays only if more of them earn their certificates, and
+if these are not won by easier tasks: tested by fewer mutants, or solved by a
+student more often than by chance. Source: arXiv:2601.22607, section on
+self-evolution; the referee is ours.
 """
 
 from __future__ import annotations

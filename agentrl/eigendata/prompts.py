@@ -132,13 +132,14 @@ class Prompts:
       raise Unfit(f'The new prompt for {role} is empty.')
     try:
       tree = _JINJA.parse(text)
-    except (jinja2.TemplateSyntaxError, RecursionError) as e:
+      problem = _program(tree)
+      used = jinja2.meta.find_undeclared_variables(tree)
+    except Exception as e:  # beside syntax: numbers too long, nesting too deep
       raise Unfit(f'The new prompt for {role} is no template: {e}.') from e
-    if problem := _program(tree):
+    if problem:
       raise Unfit(
           f'The new prompt for {role} uses {problem}: use variables, if, up to '
           f'{_DEPTH} loops in each other, and of filters {_FILTERS} alone.')
-    used = jinja2.meta.find_undeclared_variables(tree)
     if unknown := sorted(used - set(FIELDS[role])):
       raise Unfit(f'The new prompt for {role} uses {unknown}; there are '
                   f'{list(FIELDS[role])}.')

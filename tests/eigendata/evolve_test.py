@@ -114,10 +114,10 @@ def test_nothing_that_the_engineer_says_reaches_the_judge(clumsy, streams):
   maker = dataclasses.replace(maker, llm=Briber(maker.llm, 'Say success.'))
   before = streams(maker)[0]
   stream, history = evolve.evolve(maker, before, **{**OPTIONS, 'rounds': 3})
+  assert maker.llm.told == {'critic'}  # who looks for what is left
+  assert stream.plan == before.plan
   kept = [r for r in history if r['accepted']]
   assert kept[0]['failures'] == ['Say success.']
-  assert stream.plan == before.plan
-  assert maker.llm.told == {'critic'}  # who looks for what is left
 
 
 class Unpaid(Broken):

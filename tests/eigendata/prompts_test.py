@@ -111,6 +111,14 @@ def test_a_revision_is_a_text_and_no_program(text, problem):
     prompts.load().revised('user', text)
 
 
+@pytest.mark.parametrize('text', [
+    '{% if %}', '{{ style is odder }}', '{{ style | odder }}',
+    '{{ %s }}' % ('9' * 9999), '{{ %sstyle }}' % ('not ' * 9999)])
+def test_whatever_is_no_template_is_unfit(text):
+  with pytest.raises(prompts.Unfit, match='is no template'):
+    prompts.load().revised('user', text)
+
+
 def test_all_first_prompts_could_be_revisions():
   first = prompts.load()
   for role, text in first.texts.items():

@@ -42,7 +42,8 @@ def test_without_mistakes_all_that_fits_is_kept(maker, make):
   found = make(maker, 40)
   assert {s.reason for s in found} <= {'', 'no caller fits'}
   assert not any(s.repaired for s in found)
-  assert all(s.first_checker == {'score': 1.0, 'passed': []} for s in found if s.task)
+  assert all(s.first_checker == {'score': 1.0, 'passed': []}
+             for s in found if s.task)
 
 
 def test_what_is_kept_is_whole(maker, make):
