@@ -21,6 +21,7 @@ from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import planner
+from agentrl.envs import env as env_lib
 
 LEAST = 0.25  # weight of a family that never fails; one that always does: 1.25
 FAILED = (types.Outcome.FAILURE, types.Outcome.AGENT_LIMIT)
@@ -45,13 +46,12 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
   if facts['stage'] != 'eval':
     raise ValueError(f'config.feedback={str(folder)!r} is a stage '
                      f'{facts["stage"]!r}: give the folder of an evaluation.')
-  data = metrics.read_json(folder / 'config.json')['config'].get('data')
-  if not data:
-    raise ValueError(f'config.feedback={str(folder)!r} was not evaluated on '
-                     'tasks of a data stage, so nobody knows their families: '
-                     'give an evaluation with config.data.')
-  tasks = {(t.domain, t.id): t
-           for t in episodes.tasks(data, 'test', 'feedback')}
+  config = metrics.read_json(folder / 'config.json')['config']
+  split = config['split']
+  judged = (episodes.tasks(config['data'], split, 'feedback')
+            if config['data'] else
+            env_lib.load_many(config['domains'], config['env']).tasks(split))
+  tasks = {(t.domain, t.id): t for t in judged}
   families: dict[str, dict[str, list[int]]] = collections.defaultdict(
       lambda: collections.defaultdict(lambda: [0, 0]))
   tools, clauses = collections.Counter(), collections.Counter()
@@ -64,7 +64,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
       continue
     bad = episode.outcome in FAILED
     counted, failed = counted + 1, failed + bad
-    for name in set(task.families):
+    for name in _families(task):
       families[task.domain][name][0] += bad
       families[task.domain][name][1] += 1
     if bad:
@@ -76,6 +76,12 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
           'families': {k: dict(v) for k, v in families.items()},
           'tools': dict(tools.most_common()),
           'clauses': dict(clauses.most_common())}
+
+
+def _families(task: types.Task) -> set[str]:
+  """Of a task of the benchmark the tools of its gold calls, for those are the
+  families of new tasks for it (`Tau2Domain.aims`)."""
+  return set(task.families) or {a.name for a in task.criteria.actions}
 
 
 def _undone(task: types.Task, messages: Sequence[types.Message]) -> set[str]:

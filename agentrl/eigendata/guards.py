@@ -115,13 +115,39 @@ def of_split(env: env_lib.Env, tasks: Iterable[types.Task]) -> Held:
   """What is held out for tasks of a domain whose words are composed.
 
   All its scenarios say the same things of other entities, so a text counts
-  only where it names one.
+  only where it names one. Of a domain without a pattern of its entities they
+  are what stands in databases of these tasks, and in none to train on.
   """
-  held = hold(tasks, functools.partial(entities, env))
-  names = {name.lower() for about in held.entities for name in about}
+  tasks = list(tasks)
+  about = functools.partial(entities, env)
+  if isinstance(env, domain.Domain) and not mutants.entity(env, ''):
+    about = functools.partial(_named, _held_strings(env, tasks))
+  held = hold(tasks, about)
+  named = {t.id: [_words(name) for name in about(t, ())] for t in tasks}
   return dataclasses.replace(held, grams={
       gram: task_id for gram, task_id in held.grams.items()
-      if not names.isdisjoint(gram.split())})
+      if any(f' {name} ' in f' {gram} ' for name in named[task_id])})
+
+
+def _held_strings(env: domain.Domain, tasks: Iterable[types.Task]
+                  ) -> frozenset[str]:
+  """Strings of the databases of tasks, in words, that no database of the same
+  seeds has for the split `train`."""
+  starts = {types.dumps(t.initial_state): t.initial_state for t in tasks}
+  here, there = set(), set()
+  for start in starts.values():
+    here |= mutants.strings(env, start)
+    there |= mutants.strings(env, env.initial_state(start['seed'], 'train'))
+  return frozenset(map(_words, here - there)) - {''}
+
+
+def _named(names: frozenset[str], task: types.Task,
+           messages: Messages = ()) -> frozenset[str]:
+  """The names that a task or its dialogue has."""
+  words = _words(' '.join(_texts(task, messages))).split()
+  found = {gram for size in {name.count(' ') + 1 for name in names}
+           for gram in _windows(words, size)}
+  return names & found
 
 
 def entities(env: env_lib.Env, task: types.Task,
@@ -177,12 +203,18 @@ def grams(texts: Iterable[str]) -> set[str]:
 
   Lines by themselves: the benchmark's scenarios have headings between them.
   """
-  found = set()
-  for line in itertools.chain.from_iterable(map(str.splitlines, texts)):
-    words = re.findall(r'\w+', line.lower())
-    found |= {' '.join(words[i:i + NGRAM])
-              for i in range(len(words) - NGRAM + 1)}
-  return found
+  lines = itertools.chain.from_iterable(map(str.splitlines, texts))
+  return {gram for line in lines
+          for gram in _windows(_words(line).split(), NGRAM)}
+
+
+def _words(text: str) -> str:
+  return ' '.join(re.findall(r'\w+', text.lower()))
+
+
+def _windows(words: Sequence[str], size: int) -> Iterator[str]:
+  for i in range(len(words) - size + 1):
+    yield ' '.join(words[i:i + size])
 
 
 def clash(held: Held, task: types.Task,

@@ -3,7 +3,7 @@
 A write deleted, doubled, or with one argument changed to a value that is as
 plausible; a change made without asking the user, or without the look-up that
 the agent begins with; a fact left untold. And what the policy forbids, done;
-and a write that no demand is about.
+and writes that no demand is about.
 
 A mutant is *equivalent* if it ends in the same state and its changed call was
 refused by the tool itself, or was the user's: there is nothing to see in it. Of
@@ -14,7 +14,7 @@ for: the end state and what was told decide there.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import dataclasses
 import functools
 import json
@@ -26,7 +26,8 @@ from agentrl.data import replay
 from agentrl.envs import checkers
 from agentrl.envs import domain
 
-CANDIDATES = 6  # values tried for an argument until the tool accepts one
+CANDIDATES = 30  # other values of an argument, the likeliest first
+TRIED = 6  # of them, until a write with the value is accepted
 _PRELUDE: dict[str, Any] = {}
 exec(checkers.PRELUDE, _PRELUDE)  # ours; checkers go by the same functions
 
@@ -154,7 +155,8 @@ def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
   mark = world.state.mark()
   for name in call.arguments:
     other = None
-    for value in _alternatives(env, task, call, name, shown, rng):
+    values = _alternatives(env, task, call, name, shown, rng)
+    for value in values[:TRIED]:
       arguments = {**call.arguments, name: value}
       other = dataclasses.replace(call, arguments=arguments)
       world.state.rewind(mark)
@@ -229,27 +231,62 @@ def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
 
 def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
               rng: random.Random) -> Iterator[Mutant]:
-  """A write by a tool that is neither used nor forbidden, before the goodbye;
-  about what other calls are about."""
+  """Writes that no demand is about, before the goodbye, agreed to and beside
+  all that the gold run changes: one by a tool that is neither used nor
+  forbidden, about what other calls are about; and for each write of the agent
+  one by the same tool, about something else."""
+  world, played = replay.replay(env, task, gold)
+  mark, before = world.state.mark(), world.state.changes()
+  shown = ' '.join(m.content or '' for m in played if m.role == 'tool')
+  again = [('another ', _about_others(env, task, gold[i].tool_calls[0], shown,
+                                      rng))
+           for i in written(task) if gold[i].role == 'assistant']
+  bye = len(gold) - 1
+  for which, calls in (('', _unused(env, task, gold, rng)), *again):
+    for call in calls:
+      world.execute([call])
+      after = world.state.changes()
+      if after == before:
+        continue
+      if {**after, **before} == after:
+        yield Mutant(f'{which}{call.name} unwanted',
+                     [*gold[:bye], *_agreed(call), gold[bye]], place=bye + 2)
+        break
+      world.state.rewind(mark)
+    world.state.rewind(mark)
+
+
+def _agreed(call: types.ToolCall) -> Moves:
+  """A call of the agent, after it has asked and the user has said yes."""
+  about = ', '.join(map(str, call.arguments.values()))
+  return [types.Message('assistant', f'Shall I do this, too: {about}?'),
+          types.Message('user', 'Yes.', requestor='user'),
+          types.Message('assistant', tool_calls=(call,))]
+
+
+def _unused(env: domain.Domain, task: types.Task, gold: Moves,
+            rng: random.Random) -> Iterator[types.ToolCall]:
+  """A call of each tool that is neither used nor forbidden."""
   calls = [c for m in gold for c in m.tool_calls]
   known = {k: v for c in calls for k, v in c.arguments.items()}
   named = {c.name for c in calls} | {
       c['name'] for d in task.meta['demands'] for c in d['forbidden']}
   others = [s['function'] for s in env.tools('assistant', task)
             if s['function']['name'] not in named]
-  world, _ = replay.replay(env, task, gold)
-  before, bye = world.state.changes(), len(gold) - 1
   for tool in rng.sample(others, len(others)):
     fields = tool['parameters']['properties']
-    arguments = {name: known.get(name, (field.get('enum') or [None])[-1])
-                 for name, field in fields.items()}
-    call = types.ToolCall(tool['name'], arguments)
-    world.execute([call])
-    if world.state.changes() != before:
-      move = types.Message('assistant', tool_calls=(call,))
-      yield Mutant(f'{call.name} unwanted', [*gold[:bye], move, gold[bye]],
-                   place=bye)
-      return
+    yield types.ToolCall(tool['name'], {
+        name: known.get(name, (field.get('enum') or [None])[-1])
+        for name, field in fields.items()})
+
+
+def _about_others(env: domain.Domain, task: types.Task, call: types.ToolCall,
+                  shown: str, rng: random.Random) -> Iterator[types.ToolCall]:
+  """The call with another value for one argument."""
+  for name in call.arguments:
+    for value in _alternatives(env, task, call, name, shown, rng):
+      yield dataclasses.replace(
+          call, arguments={**call.arguments, name: value})
 
 
 def _schema(env: domain.Domain, task: types.Task,
@@ -269,6 +306,11 @@ def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
   near = [p for p in peers if p in shown]
   far = rng.sample(peers, min(CANDIDATES, len(peers)))
   return [*rng.sample(near, len(near)), *far][:CANDIDATES] or [f'{value} x']
+
+
+def strings(env: domain.Domain, start: Mapping[str, Any]) -> Set[str]:
+  """All strings of the database of an initial state, keys included."""
+  return _columns(env, types.dumps(start))[1].keys()
 
 
 @functools.lru_cache(maxsize=256)

@@ -2,10 +2,11 @@
 
 A synthesis plan says what to write: which combinations of demand families, how
 many demands, which style of user. Its evaluation plan says what to look for in
-what was written. An LLM writes the pairs one after another, each seeing those
-before (arXiv:2601.22607); what a plan shares with an earlier one is counted and
-taken out, so no two overlap. No combination of two or more families is in both
-splits. Single demands may be in both, on other entities.
+what was written. An LLM that is told policy, tools and tables writes the pairs
+one after another, each seeing those before (arXiv:2601.22607); what a plan
+shares with an earlier one is counted and taken out, so no two overlap. No
+combination of two or more families is in both splits. Single demands may be in
+both, on other entities.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import hashlib
 import itertools
 from typing import Any
 
+from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.envs import domain as domain_lib
 from agentrl.llm import llm as llm_lib
 
 HELD_OUT = 0.3  # of the combinations, for the split `test`
@@ -77,9 +80,22 @@ class Unfit(ValueError):
   """A plan that cannot be written for; the text is a critique."""
 
 
+def about(env: domain_lib.Domain) -> dict[str, Any]:
+  """What a planner is told of a domain: policy, tools with the first lines of
+  their descriptions, and the tables with their sizes and fields."""
+  start = env.initial_state(0, 'train')
+  asked = types.Task('', env.name, '', initial_state=start)
+  tools = {side: {f['name']: f['description'].partition('\n')[0] for f in (
+      tool['function'] for tool in env.tools(side, asked))}
+           for side in ('assistant', 'user')}
+  tables = {name: {'records': len(rows), 'fields': list(next(
+      iter(rows.values()), ()))} for name, rows in env.tables(**start).items()}
+  return {'policy': env.policy, 'tools': tools, 'tables': tables}
+
+
 def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
-          split: str, weights: Sequence[float], *, pairs: int,
-          seed: int) -> list[Plan]:
+          split: str, weights: Sequence[float], *, known: Mapping[str, Any],
+          pairs: int, seed: int) -> list[Plan]:
   """Has up to `pairs` plans written, each in view of those before.
 
   Args:
@@ -88,6 +104,7 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
     split: `train` or `test`.
     weights: of tasks with 1, 2, .. demands; those of weight 0, or for which
       no domain has families, are not planned.
+    known: domain -> what the planner is told `about` it.
     pairs: the most plans.
     seed: of the planner.
 
@@ -102,6 +119,7 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
   critique = ''
   for i in range(pairs * TRIES):
     payload = {
+        'about': dict(known),  # first, for servers keep what prompts begin with
         'domains': {k: list(v) for k, v in families.items()}, 'split': split,
         'styles': STYLES, 'demands': demands, 'critique': critique,
         'earlier': [{'domain': p.domain, 'demands': p.demands,

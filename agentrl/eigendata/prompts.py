@@ -26,7 +26,7 @@ from agentrl.llm import llm as llm_lib
 
 # Role -> what its template may use.
 FIELDS = {
-    'planner': ('domains', 'styles', 'split', 'demands', 'earlier',
+    'planner': ('about', 'domains', 'styles', 'split', 'demands', 'earlier',
                 'critique'),
     'intent': ('knowledge', 'style', 'drafts', 'others'),
     'goal': ('policy', 'tools', 'records', 'families', 'other', 'style',

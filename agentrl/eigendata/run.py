@@ -132,6 +132,7 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
   try:
     plans = planner.write(
         author, _families(maker), split, weights, pairs=pairs,
+        known={name: planner.about(env) for name, env in maker.envs.items()},
         seed=sample_lib.seed_of(maker.seed, split, 'planner'))
   except llm_lib.OverBudget as e:
     raise ValueError(f'Not even the plans could be paid: {e}.') from e

@@ -43,12 +43,13 @@ def tools(author: prompts.Author, env: domain.Domain, task: types.Task,
 def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: workers.Intent, seeds: workers.Seeds
                ) -> dict[types.Side, types.Message]:
-  """The prompts of both sides: the domain's, and the script below it."""
+  """The prompts of both sides: the domain's, less the tools, which each is
+  given as such, and the script below it."""
   payload = {'script': intent.script, 'style': seeds.plan.style,
              'others': seeds.others, 'entity': mutants.entity(env),
              'critique': intent.critique}
   return {
-      side: types.Message('system', f'{env.system(side, task)}\n\n'
+      side: types.Message('system', f'{env.prompt(side, task).content}\n\n'
                           + author.system(role, payload).content)
       for role, side in llm_lib.SIDES.items()}
 

@@ -2,9 +2,10 @@
 
 What that form has no place for stands in the field `agentrl` of an entry, which
 the package's own `Task` passes over: `domain`, `kind`, `families`, the text of
-the checker, its certificate, and the initial state if the domain is none of the
-package's. It passes over `db_path` too, the file of the database that a task
-starts from, if that is not the domain's own.
+the checker, its certificate, the plan, prompts and sample that made it, and the
+initial state if the domain is none of the package's. It passes over `db_path`
+too, the file of the database that a task starts from, if that is not the
+domain's own.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def entry(task: types.Task, db_path: str = '') -> types.Json:
       name for basis in task.criteria.reward_basis
       for name in _BASIS.get(basis, (basis,))]
   beyond = {name: getattr(task, name) for name in _BEYOND}
+  beyond['plan'] = task.meta.get('plan')
   state = task.initial_state
   if not task.domain.startswith('tau2:'):
     state, beyond['initial_state'] = None, state

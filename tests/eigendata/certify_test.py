@@ -44,12 +44,12 @@ def test_worked_example(maker):
   assert names == ['set_level deleted', 'set_level doubled', 'set_level(lamp',
                    'set_level(level', 'set_level unasked',
                    'find_person left out', f"'{level}' untold",
-                   'transfer_to_human unwanted']
+                   'transfer_to_human unwanted', 'another set_level unwanted']
   found = certificate(env, task, intent)
   assert found['problems'] == [] and found['gold'] == [True] * 4
   assert found['floors'] == {'noop': False, 'refuse': False, 'transfer': False}
   # The tool refuses the level that it has set already.
-  assert (found['mutants'], found['killed'], found['equivalent']) == (8, 7, 1)
+  assert (found['mutants'], found['killed'], found['equivalent']) == (9, 8, 1)
   assert found['score'] == 1.0
 
 

@@ -213,7 +213,7 @@ def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
   spied = dataclasses.replace(first, prompts=Spy(first.prompts.texts))
   evolve.evolve(maker, spied, **OPTIONS)
   planner.write(prompts.Author(maker.llm, spied.prompts), {'a': ['b']},
-                'train', [1], pairs=1, seed=0)
+                'train', [1], known={}, pairs=1, seed=0)
   with_drafts = prompts.FIELDS.keys() - {'goal', 'review'}  # goals_test.py
   assert seen == {role: set(prompts.FIELDS[role]) for role in with_drafts}
 

@@ -14,6 +14,7 @@ from agentrl.eigendata import planner
 from agentrl.eigendata import run
 from agentrl.eigendata import streams as streams_lib
 from agentrl.eigendata import workers
+from agentrl.envs import env as env_lib
 
 O = types.Outcome
 
@@ -27,15 +28,18 @@ def data(config, tmp_path):
 
 @pytest.fixture
 def evaluate(data, tmp_path):
-  """`evaluate(outcome)`: an evaluation where each test task ends so."""
-  def make(outcome, clauses=None):
+  """`evaluate(outcome)`: an evaluation where each task ends so."""
+  def make(outcome, clauses=None, split='test', **config):
+    fields = {'data': str(data), 'split': split, **config}
     stage = runs.start(tmp_path / 'eval', 'eval',
-                       ml_collections.ConfigDict({'data': str(data)}))
+                       ml_collections.ConfigDict(fields))
+    tasks = (episodes.tasks(data, split) if fields['data'] else
+             env_lib.load_many(config['domains'], config['env']).tasks(split))
     metrics.write_lines(stage.folder / 'transcripts.jsonl', (
         types.dumps({'domain': t.domain, **types.to_json(types.Episode(
             t.id, 0, (), 'user_stop', outcome(t),
             types.Score(0.0, clauses=clauses or {}), 3))})
-        for t in episodes.tasks(data, 'test')))
+        for t in tasks))
     stage.finish()
     return tmp_path / 'eval'
   return make
@@ -56,6 +60,29 @@ def test_failures_are_clustered(data, evaluate):
   gold = {a.name for t in tasks if bad in t.families
           for a in t.criteria.actions}
   assert set(found['tools']) == gold
+
+
+def test_train_tasks_may_have_been_judged(data, evaluate):
+  found = feedback.read(evaluate(lambda t: O.FAILURE, split='train'))
+  assert found['counted'] == len(episodes.tasks(data, 'train'))
+
+
+def test_an_evaluation_on_the_benchmark_weighs_its_tools(evaluate):
+  pytest.importorskip('tau2.domains.retail', reason='needs the benchmark')
+  def outcome(task):
+    called = {a.name for a in task.criteria.actions}
+    bad = 'cancel_pending_order' in called
+    return O.FAILURE if bad else O.SUCCESS
+  found = feedback.read(evaluate(
+      outcome, split='train', data='', domains=['tau2:retail'], env={}))
+  families = found['families']['tau2:retail']
+  failed, counted = families['cancel_pending_order']
+  assert failed == counted == found['failed'] > 0
+  assert families['exchange_delivered_order_items'][1] > 0
+  plans = [planner.Plan('x', 'tau2:retail', 'train', ((name,),), 'brief')
+           for name in ('cancel_pending_order', 'modify_user_address')]
+  first, second = feedback.weigh(plans, found)
+  assert first.emphasis > second.emphasis
 
 
 def test_faults_of_the_user_count_neither_way(data, evaluate):
@@ -101,11 +128,6 @@ def test_what_has_no_weight_is_not_drawn(maker):
   assert {d.family for s in found for d in s.drafts} == {'sell'}
 
 
-def test_another_stage_is_refused(data, tmp_path):
+def test_another_stage_is_refused(data):
   with pytest.raises(ValueError, match="is a stage 'data'"):
     feedback.read(data)
-  stage = runs.start(tmp_path / 'other', 'eval',
-                     ml_collections.ConfigDict({'domains': ['tau2:retail']}))
-  stage.finish()
-  with pytest.raises(ValueError, match='not evaluated on tasks of a data'):
-    feedback.read(stage.folder)

@@ -130,6 +130,20 @@ def test_a_write_that_no_demand_is_about(drafted):
   assert problem.endswith(' unwanted')
 
 
+def test_a_second_write_by_the_same_tool_is_unwanted(drafted):
+  """The customer asked to cancel one order; another one is cancelled too."""
+  env, task, script = drafted('orders', 'undo', 'do')
+  gold, found = made(env, task, script)
+  call, other = (move.tool_calls[0] for move in (
+      gold[mutants.written(task)[0]],
+      found['another cancel_order unwanted'].moves[-2]))
+  assert other.name == call.name and other.arguments != call.arguments
+  assert certify.certify(env, task, script, 0)['problems'] == []
+  lazy = without(task, 'nothing else', 'done 1x')
+  problems = certify.certify(env, lazy, script, 0)['problems']
+  assert 'it passes with another cancel_order unwanted' in problems
+
+
 def test_an_older_yes_does_not_count(drafted):
   """It was named, and the user spoke: but nobody asked whether to do it."""
   env, task, script = drafted('orders', 'undo', 'fallback')

@@ -88,6 +88,28 @@ def test_the_gate_rejects_with_a_reason_and_lets_the_rest_pass():
       '3: ANN: 1')
 
 
+@pytest.mark.parametrize('entity', [True, False])
+def test_long_texts_count_where_they_name_what_is_held(
+    config, monkeypatch, entity):
+  """With a pattern of entities, and by the databases if there is none."""
+  config()
+  env = env_lib.load('lamp_shop', {})
+  if not entity:
+    monkeypatch.delattr(env.drafts, 'ENTITY')
+  lamps = {split: next(iter(env.tables(0, split)['lamps']))
+           for split in ('train', 'test')}
+  def named(name, split, lamp):
+    return types.Task(name, 'lamp_shop', f'{" ".join(WORDS)} {lamp} here',
+                      initial_state=env.initial_state(0, split))
+  held = guards.of_split(env, [named('1', 'test', lamps['test'])])
+  assert guards.clash(held, named('2', 'train', lamps['train'])) == ('', '')
+  leak = named('3', 'train', lamps['test'])
+  assert guards.clash(held, leak)[0] == (
+      'the entities of a task that is judged on')
+  assert guards.clash(dataclasses.replace(held, entities={}), leak)[0] == (
+      'the text of a task that is judged on')
+
+
 def test_the_stage_of_built_in_domains_has_the_gate(
     config, tmp_path, monkeypatch):
   make = sample_lib.make

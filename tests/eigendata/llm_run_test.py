@@ -195,3 +195,11 @@ def test_a_server_that_is_gone_ends_the_run_at_once(corpus, monkeypatch):
   with pytest.raises(llm_lib.Unavailable, match='a-model at 127.0.0.1:.* 500'):
     corpus('gone', gone, llm_kw=dict(
         model='a-model', limits=dict(max_wait_s=0.2)))
+
+
+def test_tools_are_told_and_paid_once(corpus):
+  server = corpus('once', env={'prompt': 'full'}, num_train=1, num_test=0)[2]
+  described = [(tool['function']['description'], body['messages'][0]['content'])
+               for body in server.asked for tool in body.get('tools', ())]
+  assert described
+  assert not [told for told, system in described if told in system]

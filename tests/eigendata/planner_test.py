@@ -1,12 +1,14 @@
 """Plans do not overlap, and the splits share no combination."""
 
 import itertools
+import json
 import types as types_lib
 
 import pytest
 
 from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
+from agentrl.envs import env as env_lib
 from agentrl.llm import actor
 from agentrl.llm import procedural
 
@@ -16,7 +18,7 @@ RULES = procedural.Procedural(dict.fromkeys(procedural.MISTAKEN, 0.0))
 
 def write(weights, split='train', families=FAMILIES, pairs=64, llm=RULES):
   return planner.write(prompts.Author(llm, prompts.load()), families, split,
-                       weights, pairs=pairs, seed=0)
+                       weights, known={}, pairs=pairs, seed=0)
 
 
 class Scripted:
@@ -113,3 +115,19 @@ def test_no_plan_at_all_is_an_error_before_anybody_is_asked():
 
 def test_the_stand_in_has_words_for_every_style():
   assert set(actor.FILLERS) == {*planner.STYLES, 'agent'}
+
+
+def test_the_planner_sees_policy_tools_and_tables(config):
+  config()
+  env = env_lib.load('lamp_shop', {})
+  llm = Scripted()
+  with pytest.raises(ValueError, match='No plan for'):
+    planner.write(
+        prompts.Author(llm, prompts.load()), {'lamp_shop': env.aims()},
+        'train', [1], known={'lamp_shop': planner.about(env)}, pairs=1, seed=0)
+  seen = json.loads(llm.asked[0].splitlines()[-1])['about']['lamp_shop']
+  assert seen['policy'] == env.policy
+  assert seen['tools']['assistant']['set_level'] == 'Sets the level.'
+  assert 'plug' in seen['tools']['user']
+  assert seen['tables']['lamps'] == {
+      'records': 9, 'fields': ['owner', 'level', 'plugged', 'broken']}

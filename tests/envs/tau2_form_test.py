@@ -17,7 +17,8 @@ TASK = types.Task(
                                  id='gold.0', info='write'),),
                    communicate_info=('30',)),
     {'seed': 3, 'split': 'train'}, 'def check_it(c): return True',
-    {'score': 1.0}, families=('cancel',), meta={'database': 'abc'})
+    {'score': 1.0}, families=('cancel',),
+    meta={'database': 'abc', 'plan': {'id': 'orders/1/brief'}})
 
 
 @pytest.fixture(scope='module')
@@ -44,6 +45,7 @@ def test_a_task_with_a_checker(tmp_path):
   assert found['agentrl'] == {
       'domain': 'orders', 'kind': 'do', 'families': ['cancel'],
       'checker': TASK.checker, 'certificate': {'score': 1.0},
+      'plan': {'id': 'orders/1/brief'},
       'initial_state': {'seed': 3, 'split': 'train'}}
 
 
