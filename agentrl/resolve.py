@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 import difflib
 import importlib
 import inspect
+import os
+import re
 from typing import Any
 
 MOST_NAMES = 12  # of a hint
@@ -54,6 +56,21 @@ def name(path: str) -> Any:
     raise ValueError(f'{module_name} has no {attribute!r}.'
                      + hint(attribute, public))
   return getattr(module, attribute)
+
+
+def variable(name: str) -> str:
+  """The name of an environment variable, as a config gives it.
+
+  Raises:
+    ValueError: it is none, and so it may be the very secret that the variable
+      is to hold: it is not quoted.
+  """
+  if name in os.environ or re.fullmatch('[A-Z_][A-Z0-9_]{0,63}', name):
+    return name
+  raise ValueError(
+      'The config names environment variables for key and url, in capitals, '
+      'and was given something else (not shown here: it may be a secret): '
+      'export it as a variable, and give the name of that.')
 
 
 def call(fn: Callable[..., Any], kwargs: Mapping[str, Any]) -> Any:

@@ -64,7 +64,8 @@ class Run:
 
 def start(workdir: str | os.PathLike, stage: str,
           config: ml_collections.ConfigDict,
-          inputs: Mapping[str, str] | None = None) -> Run:
+          inputs: Mapping[str, str] | None = None, *,
+          may_change: str = '') -> Run:
   """Opens the folder of a stage.
 
   Args:
@@ -73,6 +74,8 @@ def start(workdir: str | os.PathLike, stage: str,
     config: of the stage.
     inputs: config field -> folder of a stage before, which must have finished,
       or published weights.
+    may_change: config field, which may have another value, or its fields, as
+      long as the stage has not finished.
 
   Raises:
     ValueError: an input is missing or unfinished, or the folder was started
@@ -82,12 +85,15 @@ def start(workdir: str | os.PathLike, stage: str,
   made_from = {name: digest(path, name)
                for name, path in (inputs or {}).items()}
   fields = json.loads(config.to_json_best_effort())
+  done = (folder / 'manifest.json').exists()
   if (folder / 'config.json').exists() and _has_more(folder):
-    _same(folder, metrics.read_json(folder / 'config.json'),
+    before = metrics.read_json(folder / 'config.json')
+    if may_change in before['config'] and not done:
+      before['config'][may_change] = fields[may_change]
+    _same(folder, before,
           {'config': fields, 'inputs': made_from, 'stage': stage})
   facts = {'stage': stage, 'inputs': made_from, 'code': code(),
            'versions': versions()}
-  done = (folder / 'manifest.json').exists()
   if not done:
     folder.mkdir(parents=True, exist_ok=True)
     metrics.write_json(folder / 'config.json', {

@@ -123,9 +123,11 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
     record |= change.facts
     if change.stream:
       after = _audit(m, change.stream, audit, first, spent)
+      if m.ledger.stopped:  # an audit that was cut off says nothing
+        record |= {'note': m.ledger.stopped, **_price(spent)}
+        break
       record |= {'after': after.to_json(),
-                 'accepted': (not m.ledger.stopped
-                              and after.beats(best, *before))}
+                 'accepted': after.beats(best, *before)}
     if record['accepted']:
       before.append(best)
       watch += change.facts['failures']

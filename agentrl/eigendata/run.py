@@ -11,7 +11,9 @@ again it goes on.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -42,7 +44,10 @@ from agentrl.envs import tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 
-PLANNING = 'evolved/planner.json'  # what the plans took, until the run is over
+# What the plans took, and what was paid in all, until the run is over.
+PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'
+MORE = ('Raise config.llm_account.dollars or .tokens and start again in this '
+        'folder: what was paid for is kept.')
 PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
 
 
@@ -50,14 +55,21 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
 
   A run whose budget is used up ends with what it has, and its manifest says so;
-  with `config.if_short='keep'` so does one whose tries are.
+  with `config.if_short='keep'` so does one whose tries are. One that stopped
+  otherwise goes on in its folder, and keeps nothing of what was under way. It
+  may go on with another `config.llm_account`, the caps of which hold for all
+  its starts together.
 
   Raises:
     ValueError: a wrong config, or too few samples were good.
     llm.Unavailable: the LLM did not answer.
   """
+  for kw in (config.llm_kw, *config.llm_roles.values()):
+    for name in {'key', 'url'} & set(kw):
+      resolve.variable(kw[name])  # before the config is written down
   run = runs.start(workdir, 'data', config, {
-      'feedback': config.feedback} if config.feedback else {})
+      'feedback': config.feedback} if config.feedback else {},
+                   may_change='llm_account')
   if run.done:
     return
   maker = shards_lib.maker(str(run.folder))
@@ -65,31 +77,33 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     raise ValueError("config.if_short must be 'error' or 'keep', got "
                      f'{config.if_short!r}: say whether a run that finds too '
                      'few good tasks fails, or ends with those it has.')
-  if maker.ledger.models and config.workers > 1 and (
-      resolve.name(config.runner) is not runners.threads):
+  ledger, runner = maker.ledger, resolve.name(config.runner)
+  alone = runner is runners.processes and config.workers == 1
+  if ledger.models and runner is not runners.threads and not alone:
     raise ValueError(
         f'config.runner={config.runner!r} is for an LLM that computes: '
-        f'{", ".join(sorted(maker.ledger.models))} has limits and a budget, '
+        f'{", ".join(sorted(ledger.models))} has limits and a budget, '
         'which hold within one process. Set config.runner to '
         'agentrl.eigendata.runners:threads.')
-  runner = resolve.call(resolve.name(config.runner), {
+  runner = resolve.call(runner, {
       'workers': config.workers, **config.runner_kw})
   failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
-  if not (run.folder / 'planned.json').exists():
-    _plan_all(run, config, maker, failures)
-  ledger = maker.ledger
+  ledger.keep(run.folder / PAID)
   try:
-    with runner as run_all:
-      streams = _evolve(run, config.evolve.rounds, run_all)
+    if not (run.folder / 'planned.json').exists():
+      _plan_all(run, config, maker, failures)
+    # Closed first: the pool waits for its threads, which must not go on paying.
+    with runner as run_all, contextlib.closing(ledger):
+      with ledger.evolving():
+        streams, cut = _evolve(run, config.evolve.rounds, run_all)
       found = {split: _collect(run, run_all, split, streams.get(split, ()),
                                wanted=count, config=config, ledger=ledger)
                for split, count in wanted.items()}
   finally:
-    stopped = ledger.stopped
-    ledger.stop('the run is over')  # for samples that nobody waits for
     sample_lib.maker.cache_clear()
-  _finish(run, config, maker, found, stopped=stopped, feedback=failures)
+  _finish(run, config, maker, found, stopped=ledger.stopped,
+          evolution_stopped=cut, feedback=failures)
 
 
 def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
@@ -99,16 +113,17 @@ def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
   Raises:
     ValueError: see `plan`; before anybody is asked if no plan can be.
   """
-  demands = {'train': config.demands_train, 'test': config.demands_test}
-  splits = [split for split in demands if config[f'num_{split}']]
-  for split in splits:
-    planner.sizes(_families(maker), split, demands[split])
+  weights = {split: demands for split, wanted, demands in (
+      ('train', config.num_train, config.demands_train),
+      ('test', config.num_test, config.demands_test)) if wanted}
+  for split, demands in weights.items():
+    planner.sizes(_families(maker), split, demands)
   maker.llm.usage.clear()
   planned = {
-      split: plan(maker, demands[split], pairs, split, failures_)
+      split: plan(maker, weights[split], pairs, split, failures_)
       for split, pairs, failures_ in (
           ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
-      if split in splits}
+      if split in weights}
   metrics.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
   metrics.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
@@ -135,7 +150,7 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
         known={name: planner.about(env) for name, env in maker.envs.items()},
         seed=sample_lib.seed_of(maker.seed, split, 'planner'))
   except llm_lib.OverBudget as e:
-    raise ValueError(f'Not even the plans could be paid: {e}.') from e
+    raise ValueError(f'Not even the plans could be paid: {e}. {MORE}') from e
   plans = feedback.weigh(plans, failures) if failures else plans
   return [streams_lib.Stream(p, author.prompts, weight)
           for p, weight in zip(plans, planner.weigh(plans, weights))]
@@ -145,15 +160,17 @@ def _families(maker: sample_lib.Maker) -> dict[str, Sequence[str]]:
   return {name: env.aims() for name, env in maker.envs.items()}
 
 
-def _evolve(run: runs.Run, rounds: int,
-            run_all: runners.RunAll) -> streams_lib.Streams:
-  """The streams that write, those of `train` after their rounds.
+def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
+            ) -> tuple[streams_lib.Streams, dict[str, str]]:
+  """The streams that write, those of `train` after their rounds; and those
+  whose rounds ended when their share of the budget did, with the reason.
 
   Those of `test` keep their prompts: its tasks shall not depend on them.
   """
   folder = str(run.folder)
-  streams, history = dict(streams_lib.read(folder, 'planned.json')), []
-  if rounds:
+  streams = dict(streams_lib.read(folder, 'planned.json'))
+  history, cut = [], {}
+  if rounds and 'train' in streams:
     numbers = range(len(streams['train']))
     with tqdm.tqdm(total=len(numbers), unit='stream', desc='evolution') as bar:
       run_all(functools.partial(shards_lib.evolve_stream, folder), numbers,
@@ -163,9 +180,11 @@ def _evolve(run: runs.Run, rounds: int,
     streams['train'] = [stream for e in evolved for stream in
                         streams_lib.from_json(e['streams'])['train']]
     history = [record for e in evolved for record in e['rounds']]
+    cut = {stream.plan.id: e['stopped']
+           for stream, e in zip(streams['train'], evolved) if e['stopped']}
   metrics.write_lines(run.folder / 'rounds.jsonl', map(json.dumps, history))
   metrics.write_json(run.folder / 'streams.json', streams_lib.to_json(streams))
-  return streams
+  return streams, cut
 
 
 def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
@@ -180,6 +199,7 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
   """
   folder, found, seen, missing = str(run.folder), [], set(), wanted
   live = {i: stream.weight for i, stream in enumerate(streams)}
+  by_stream = collections.defaultdict(list)
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
     for wave in itertools.count():  # each makes what is missing after the last
       if ledger.stopped or not (
@@ -197,17 +217,20 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       bar.n = wanted - missing
       bar.set_postfix_str(f'{len(found)} tried')
       for shard, samples in zip(todo, made):
-        if shards_lib.fell(samples, **config.monitor):
-          live.pop(shard.stream, None)
+        by_stream[shard.stream] += samples
+      live = {i: weight for i, weight in live.items()
+              if not shards_lib.fell(by_stream[i], **config.monitor)}
   enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
     reasons = statistics.describe(found)['rejected']
+    why = (f'{ledger.stopped}. {MORE}' if ledger.stopped else
+           'raise config.max_tries, or set if_short=keep.' if live else
+           'every stream was stopped by config.monitor. Mend what rejects, or '
+           'set if_short=keep.')
     raise ValueError(
         f'Only {wanted - missing} of {wanted} tasks for {split} after '
-        f'{len(found)} samples: '
-        f'{ledger.stopped or "raise config.max_tries, or set if_short=keep"}. '
-        f'Rejected: {reasons}.')
+        f'{len(found)} samples: {why} Rejected: {reasons}.')
   return _named(found, split)
 
 

@@ -3,7 +3,8 @@
 A shard is a function of the stage's `config.json` and `streams.json` and of its
 own name, and leaves one file. So shards can be made by many processes or
 machines, and a stage that is started again makes only those that are missing.
-A stream whose acceptance falls within a shard stops there.
+A shard ends where its stream's acceptance falls within it; over all its shards
+`run.py` looks at that, before it asks for more.
 """
 
 from __future__ import annotations
@@ -66,31 +67,38 @@ def allot(weights: Mapping[int, float], wanted: int, split: str, *, wave: int,
 
 
 def evolve_stream(folder: str, number: int) -> None:
-  """Evolves one stream of `planned.json`; see `evolve.evolve`."""
+  """Evolves one stream of `planned.json`; see `evolve.evolve`. When the share
+  of the budget ends it, it has ended as after its last round."""
   target = pathlib.Path(folder, 'evolved', f'{number:03d}.json')
   if target.exists():
     return
   planned = streams_lib.read(folder, 'planned.json')
-  stream, rounds = evolve.evolve(maker(folder), planned['train'][number],
+  m = maker(folder)
+  stream, rounds = evolve.evolve(m, planned['train'][number],
                                  **_config(folder)['evolve'])
   # Apart: what was paid depends on the cache, the rounds shall not.
   usage = [record.pop('usage') for record in rounds]
   metrics.write_json(target, {
       'streams': streams_lib.to_json({'train': [stream]}), 'rounds': rounds,
-      'usage': usage})
+      'usage': usage, 'stopped': m.ledger.stopped})
 
 
 def make(folder: str, shard: Shard) -> None:
-  """Makes a shard, unless it is there."""
+  """Makes a shard, unless it is there; goes on with one that the end of the
+  budget cut off."""
   target = _path(folder, shard)
   if target.exists():
     return
+  cut = target.with_suffix('.cut')
   stream = streams_lib.read(folder, 'streams.json')[shard.split][shard.stream]
   c = _config(folder)
   m = maker(folder)
   samples = produce(
       m, stream, shard, c['max_tries'], **c['monitor'],
-      validate=c['validate'] or shard.split == 'test')
+      validate=c['validate'] or shard.split == 'test',
+      begun=_read(cut) if cut.exists() else ())
+  if samples and samples[-1].worker == 'Budget':
+    target, samples = cut, samples[:-1]
   for task in (s.task for s in samples if s.task):
     env = m.envs[task.domain]
     if isinstance(env, domain.Domain):  # others bring their databases along
@@ -101,8 +109,10 @@ def make(folder: str, shard: Shard) -> None:
 
 def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
             max_tries: float, *, window: int, floor: float,
-            validate: bool = True) -> Samples:
-  """Samples in order until the quota is kept, the rejected ones among them.
+            validate: bool = True,
+            begun: Sequence[sample_lib.Sample] = ()) -> Samples:
+  """Samples in order until the quota is kept, the rejected ones among them;
+  the last is of the worker `Budget` if that was used up before.
 
   Args:
     m: what all samples share.
@@ -112,26 +122,30 @@ def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
     window: samples that a look at the acceptance takes.
     floor: of the first window's acceptance, below which it ends.
     validate: see `sample.make`.
+    begun: the first of them, made before.
   """
-  found, kept, seen = [], 0, set()
-  for i in range(math.ceil(max_tries * shard.quota)):
+  found = list(begun)
+  seen = {s.task.scenario for s in found if s.task}
+  kept = len(seen)
+  for i in range(len(found), math.ceil(max_tries * shard.quota)):
     sample = unless_seen(sample_lib.make(
         m, stream, shard.name, i, validate=validate), seen)
-    if sample.worker == 'Budget':
-      break
     found.append(sample)
     kept += sample.task is not None
-    if kept == shard.quota or fell(found, window, floor):
+    if sample.worker == 'Budget' or kept == shard.quota or fell(
+        found, window, floor):
       break
   return found
 
 
 def fell(samples: Sequence[sample_lib.Sample], window: int,
          floor: float) -> bool:
-  """Whether some later `window` samples, callers that were not found aside,
-  had less than `floor` of the acceptance of the first."""
+  """Whether of the first `window` samples, callers that were not found aside,
+  none was kept, or of some later ones less than `floor` of that."""
   kept = [s.task is not None for s in samples if s.worker != 'RandomPool']
   first = sum(kept[:window])
+  if not first:
+    return len(kept) >= window
   return any(sum(kept[i:i + window]) < floor * first
              for i in range(window, len(kept) - window + 1, window))
 
@@ -151,10 +165,16 @@ def unless_seen(sample: sample_lib.Sample,
 
 
 def read(folder: str, shards: Iterable[Shard]) -> list[Samples]:
-  """The samples of each shard."""
-  return [[sample_lib.from_json(json.loads(line)) for line
-           in _path(folder, shard).read_text().splitlines()]
-          for shard in shards]
+  """The samples of each shard, or of the part that the budget was enough
+  for."""
+  paths = [_path(folder, shard) for shard in shards]
+  return [_read(path if path.exists() else path.with_suffix('.cut'))
+          for path in paths]
+
+
+def _read(path: pathlib.Path) -> Samples:
+  return [sample_lib.from_json(json.loads(line))
+          for line in path.read_text().splitlines()]
 
 
 def interleave(found: Sequence[Samples]) -> Iterator[sample_lib.Sample]:

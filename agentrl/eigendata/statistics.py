@@ -46,7 +46,7 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
 def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
          ledger: budget.Ledger,
          before: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
-  """What each stage took, and what was paid since the run was last started.
+  """What each stage took, and what was paid since the run was first started.
 
   A task has its price even where the cache had all answers, or a run that was
   stopped went on.
@@ -59,8 +59,9 @@ def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
   samples = [s for split in found.values() for s in split]
   stages = llm_lib.by_stage([*before, *(s.usage for s in samples)])
   total = sum(stages.values(), llm_lib.Usage())
-  dollars = max(total.dollars, ledger.spent.dollars) + total.saved
-  tokens = max(total.tokens, ledger.spent.tokens) + total.saved_tokens
+  # What one start paid for, the next may have found in the cache.
+  dollars = max(total.dollars + total.saved, ledger.spent.dollars)
+  tokens = max(total.tokens + total.saved_tokens, ledger.spent.tokens)
   kept = sum(s.task is not None for s in samples)
   return {
       'stages': types.to_json(stages),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import json
+import pathlib
 import threading
 from typing import Any
 
+from agentrl import metrics
 from agentrl import types
 from agentrl.llm import llm
 
@@ -39,40 +42,58 @@ class Ledger:
   Args:
     dollars: that may be spent; None: any sum.
     tokens: that may be read and written; None: any number.
+    evolve_share: of both, that may be spent by the end of `evolving`.
 
   Attributes:
     spent: so far.
-    stopped: why nothing more is paid for; '' while it is.
+    stopped: how the budget was used up; '' while it is not.
     models: that are paid from it.
     unpriced: those of them whose price nobody said; they count as free.
+    ends: called when it is closed; a client makes no further try then.
   """
 
-  def __init__(self, dollars: float | None = None, tokens: int | None = None):
+  def __init__(self, dollars: float | None = None, tokens: int | None = None,
+               evolve_share: float = 1.0):
     self._dollars = float('inf') if dollars is None else dollars
     self._tokens = float('inf') if tokens is None else tokens
+    self._evolve_share, self._share = evolve_share, 1.0
     self.spent = llm.Usage()
     self.stopped = ''
     self.models: set[str] = set()
     self.unpriced: set[str] = set()
+    self.ends: list[Callable[[], None]] = []
+    self._closed = False
+    self._file: pathlib.Path | None = None
     self._under_way: list[llm.Usage] = []  # the most that each may cost
     self._changed = threading.Condition()
+
+  def keep(self, file: pathlib.Path) -> None:
+    """Goes on from what a file says was spent before, and writes it there
+    after each call: a process that is killed forgets what was under way."""
+    self._file = file
+    if file.exists():
+      self.spent = llm.Usage(**metrics.read_json(file))
 
   def reserve(self, most: llm.Usage) -> None:
     """Puts aside what a call may cost; waits while calls that are under way
     hold what it would need.
 
     Raises:
-      llm.OverBudget: what is left would not do, or the run was stopped.
+      llm.OverBudget: what is left would not do.
+      llm.Interrupted: it is closed.
     """
     with self._changed:
       self._changed.wait_for(
-          lambda: self.stopped or self._fits(most, *self._under_way)
-          or not self._fits(most))
+          lambda: self._closed or self.stopped
+          or self._fits(most, *self._under_way) or not self._fits(most))
+      if self._closed:
+        raise llm.Interrupted('The run is over.')
       if not self.stopped and not self._fits(most):
         self.stopped = (
             f'over budget: ${self.spent.dollars:.4f} and {self.spent.tokens} '
             f'tokens are spent, the next call may cost ${most.dollars:.4f} and '
-            f'{most.tokens} tokens')
+            f'{most.tokens} tokens'
+            + f' (evolution has {self._share:.0%} of all)' * (self._share < 1))
         self._changed.notify_all()
       if self.stopped:
         raise llm.OverBudget(self.stopped)
@@ -84,16 +105,30 @@ class Ledger:
       self._under_way.remove(most)
       self.spent += usage
       self._changed.notify_all()
+      if self._file and usage != llm.Usage():
+        metrics.write_json(self._file, types.to_json(self.spent))
 
-  def stop(self, why: str) -> None:
-    """From now on nothing is paid for."""
+  @contextlib.contextmanager
+  def evolving(self) -> Iterator[None]:
+    """Within, the caps are `evolve_share` of what they are after it: however
+    long evolution may go on, there is something left to write tasks for."""
+    self._share = self._evolve_share
+    yield
+    with self._changed:  # not after an error: then all is over
+      self._share, self.stopped = 1.0, ''
+
+  def close(self) -> None:
+    """From now on nothing is paid for, as if whoever asks had been stopped."""
     with self._changed:
-      self.stopped = self.stopped or why
+      self._closed = True
       self._changed.notify_all()
+    for end in self.ends:
+      end()
 
   def _fits(self, *more: llm.Usage) -> bool:
     total = sum(more, self.spent)
-    return total.dollars <= self._dollars and total.tokens <= self._tokens
+    return (total.dollars <= self._share * self._dollars
+            and total.tokens <= self._share * self._tokens)
 
 
 class Paid:
@@ -101,6 +136,7 @@ class Paid:
 
   Raises (`complete`):
     OverBudget: before a call that might cost more than is left.
+    Interrupted: before any call, once the ledger is closed.
   """
 
   def __init__(self, inner: llm.LLM, identity: Mapping[str, Any],

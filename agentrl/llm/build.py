@@ -22,13 +22,17 @@ class Account:
       prompt tokens from the server's cache).
     dollars: that a run may spend; None: any sum.
     tokens: that a run may read and write; None: any number.
-    cache: folder of answers; '': they are not kept.
+    cache: folder of answers; '': they are not kept. Models of one name share
+      them, whichever server they are asked of.
+    evolve_share: of dollars and tokens, that may be spent by the time when
+      prompts have evolved; then this ends, so that tasks can be paid for.
   """
 
   prices: Sequence[Sequence[Any]] = ()
   dollars: float | None = None
   tokens: int | None = None
   cache: str = ''
+  evolve_share: float = 0.5
 
 
 def make(path: str, kw: Mapping[str, Any], *,
@@ -51,7 +55,10 @@ def make(path: str, kw: Mapping[str, Any], *,
       and a model has no price.
   """
   a = resolve.call(Account, account)
-  ledger = budget.Ledger(a.dollars, a.tokens)
+  if not 0 < a.evolve_share <= 1:
+    raise ValueError('llm_account.evolve_share is a share of the account, '
+                     f'above 0 and at most 1, got {a.evolve_share!r}.')
+  ledger = budget.Ledger(a.dollars, a.tokens, a.evolve_share)
   prices = {}
   for row in a.prices:
     if len(row) != 4:
@@ -71,6 +78,8 @@ def make(path: str, kw: Mapping[str, Any], *,
           'row to config.llm_account.prices.'
           + resolve.hint(identity['model'], prices))
     ledger.models.add(identity['model'])
+    if stop := getattr(model, 'stop', None):
+      ledger.ends.append(stop)
     if price is None:
       ledger.unpriced.add(identity['model'])
     paid = budget.Paid(model, identity, price or budget.Price(), ledger)

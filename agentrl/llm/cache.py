@@ -21,8 +21,10 @@ class Cache:
   """An `LLM` that asks for the same thing once.
 
   The key is the request itself: whatever else of a run is changed, answers to
-  requests that stayed the same are kept. Threads that ask for the same at the
-  same time get one answer; processes may share a folder.
+  requests that stayed the same are kept. The server's address is no part of it:
+  the same model moves. Weights that change under one name take another folder.
+  Threads that ask for the same at the same time get one answer; processes may
+  share a folder.
 
   Args:
     inner: who answers what is new.
@@ -59,8 +61,10 @@ class Cache:
       reply = self._inner.complete(messages, schema=schema, tools=tools,
                                    seed=seed)
       # Unsorted: the next prompts show arguments in the order they came in.
-      metrics.write_text(path, json.dumps(types.to_json(reply),
-                                          ensure_ascii=False))
+      # A server that had no room, for nothing, may be started with more.
+      if reply.end != 'no room' or reply.usage.tokens:
+        metrics.write_text(path, json.dumps(types.to_json(reply),
+                                            ensure_ascii=False))
       answer.set_result(reply)
       return reply
     except BaseException as e:

@@ -129,6 +129,10 @@ class OverBudget(Exception):
   """The next call might cost more than is left."""
 
 
+class Interrupted(Exception):
+  """The run was stopped from outside: what is under way counts for nothing."""
+
+
 class Unavailable(OSError):
   """The server gave no answer for as long as one may wait."""
 
@@ -155,7 +159,7 @@ class LLM(Protocol):
 
     Raises:
       Rejected: what came is of no use.
-      OverBudget: nothing was asked.
+      OverBudget, Interrupted: nothing was asked.
       Unavailable: nothing came.
     """
 

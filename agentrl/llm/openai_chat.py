@@ -34,11 +34,20 @@ from agentrl.llm import pace
 
 # Waits between tries grow from the first of these seconds to the second.
 BACKOFF_S = 0.5, 60.0
+# Statuses of a server that may be well again.
+PASSING = (408, 409, 429, *range(500, 600))
 # A wrong address is not waited for as long as a server that has answered.
 STRANGER_S = 20.0
-_TOO_LONG = re.compile(r'context.?(length|size|window)', re.IGNORECASE)
+EMPTY = 4  # answers without a message, until that is the answer
 URL = 'OPENAI_BASE_URL'
 _BROKE = 'insufficient_quota'  # comes as a 429, and stays
+# What servers say of one request, whatever the others are like: the prompt has
+# no room, a filter is against it, or the model's own answer was no good.
+_TOO_LONG, _DENIED, _NONSENSE = (re.compile(p, re.IGNORECASE) for p in (
+    r'context.?(length|size|window)|(prompt|input|request) (is )?too '
+    r'(long|large)|input token count|too many input tokens',
+    r'content.?filter|content.?policy|moderation|flagged|invalid.?prompt',
+    r'json.?validate.?failed|tool.?use.?failed'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +101,14 @@ class _Again(Exception):
     self.after_s, self.nobody = after_s, nobody
 
 
+class _Empty(_Again):
+  """An answer came, and was paid for, that holds no message."""
+
+  def __init__(self, why: str, usage: llm.Usage):
+    super().__init__(why)
+    self.usage = usage
+
+
 class OpenAIChat:
   """`llm.LLM` of a server.
 
@@ -127,6 +144,8 @@ class OpenAIChat:
     self._tokens = pace.Pace(self._limits.tokens_per_minute)
     self._loop = _loop()
     self._known = False  # it has answered before
+    self._served: set[frozenset[str]] = set()  # fields of what it answered
+    self._stopped = asyncio.Event()
 
   @property
   def identity(self) -> dict[str, Any]:
@@ -151,17 +170,30 @@ class OpenAIChat:
     finally:
       asked.cancel()  # if it was Ctrl-C
 
+  def stop(self) -> None:
+    """No call is tried from now on; those under way may have their answer."""
+    self._loop.call_soon_threadsafe(self._stopped.set)
+
   async def _ask(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Reply:
     """Tries until there is an answer."""
-    waited, tries = 0.0, 0
+    waited, tries, empty = 0.0, 0, []
     while True:
       async with self._slots:
         await self._turn(most)
+        if self._stopped.is_set():
+          raise llm.Interrupted('The run is over.')
         began = time.monotonic()
         try:
-          return await self._send(body, most)
+          reply = await self._send(body, most)
+          return dataclasses.replace(reply, usage=sum(empty, reply.usage))
+        except _Empty as e:
+          again = e
+          empty.append(e.usage)
         except _Again as e:
           again = e
+      if len(empty) == EMPTY:
+        return llm.Reply(types.Message('assistant', ''), problem=str(again),
+                         usage=sum(empty, llm.Usage()))
       tries += 1
       pause = again.after_s + _backoff(tries)
       waited += time.monotonic() - began + pause
@@ -171,13 +203,18 @@ class OpenAIChat:
             f'{self._name} gave no answer in {tries} tries; the last: {again}. '
             f'Is {self._url} its address?')
       self._requests.hold(time.monotonic() + again.after_s)
-      await asyncio.sleep(pause)
+      await self._sleep(pause)
 
   async def _turn(self, most: llm.Usage) -> None:
     """Waits until the server may be asked."""
     now = time.monotonic()
-    await asyncio.sleep(max(self._requests.reserve(1, now),
-                            self._tokens.reserve(_likely(most), now)))
+    await self._sleep(max(self._requests.reserve(1, now),
+                          self._tokens.reserve(_likely(most), now)))
+
+  async def _sleep(self, seconds: float) -> None:
+    """Waits, or until it is stopped."""
+    with contextlib.suppress(TimeoutError):
+      await asyncio.wait_for(self._stopped.wait(), seconds)
 
   async def _send(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Reply:
     """One try.
@@ -198,17 +235,42 @@ class OpenAIChat:
                    nobody=not self._known) from None
     except self._openai.APIStatusError as e:
       self._known = True
-      return self._refused(e)
+      return self._refused(e, frozenset(body))
     self._known = True
-    try:
-      reply = openai_format.reply(json.loads(raw.http_response.content), most)
-    except (ValueError, RecursionError) as e:
-      raise _Again(self._safe(f'an answer that is none: {e}')) from None
+    reply = self._read(raw.http_response.content, most)
+    self._served.add(frozenset(body))
     self._tokens.give_back(_likely(most) - reply.usage.tokens)
     return reply
 
-  def _refused(self, e: Any) -> llm.Reply:
+  def _read(self, content: bytes, most: llm.Usage) -> llm.Reply:
+    """The reply in an answer.
+
+    Raises:
+      _Again: there is none.
+    """
+    body = None
+    try:
+      body = json.loads(content)
+      return openai_format.reply(body, most)
+    except (ValueError, RecursionError) as e:
+      why = self._safe(f'an answer that is none: {e}')
+    if not isinstance(body, dict):
+      raise _Again(why)
+    error = body.get('error')
+    if isinstance(error, dict) and error.get('code') in PASSING:
+      raise _Again(why)
+    cost = llm.Usage(calls=1)
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+      cost = openai_format.usage(body, cost)
+    raise _Empty(why, cost)
+
+  def _refused(self, e: Any, fields: frozenset[str]) -> llm.Reply:
     """A call that the server does not serve.
+
+    Args:
+      e: its error.
+      fields: of the request. Where others with the same were answered before,
+        nothing is wrong but what this one says.
 
     Raises:
       _Again, ValueError: see `_send`.
@@ -216,15 +278,11 @@ class OpenAIChat:
     status, text = e.status_code, self._safe(f'{e.status_code}: {e.message}')
     if e.code == _BROKE:
       raise ValueError(f'{self._name}: the account has no money left.')
-    if status in (408, 409, 429) or status >= 500:
+    if status in PASSING:
       raise _Again(text, _after_s(e.response.headers))
-    said = types.Message('assistant', '')
-    if status in (400, 413) and (_TOO_LONG.search(f'{e.code} {text}')):
-      return llm.Reply(said, usage=llm.Usage(calls=1), end='no room',
-                       problem=text)
-    if e.code == 'content_filter':
-      return llm.Reply(said, usage=llm.Usage(calls=1), end='refused',
-                       problem=text)
+    if end := _end(status, f'{e.code} {text}', fields in self._served):
+      return llm.Reply(types.Message('assistant', ''), end=end, problem=text,
+                       usage=llm.Usage(calls=1))
     if status in (401, 403):  # the text may quote the key in part
       text = f'{status}: set {self._key} to a key that may use this model'
     if status == 404:
@@ -243,6 +301,24 @@ class OpenAIChat:
   def _safe(self, text: str) -> str:
     """A text of the server's without the key, and not too long."""
     return text.replace(self._client.api_key, '[key]')[:300]
+
+
+def _end(status: int, text: str, served: bool) -> str:
+  """How the answer ends that a refused request is; '' if it is none, for any
+  other would be refused too.
+
+  Args:
+    status: of the refusal.
+    text: of it, with its code.
+    served: others like it were answered.
+  """
+  if status == 413 or status == 400 and _TOO_LONG.search(text):
+    return 'no room'
+  if status in (400, 403) and _DENIED.search(text):
+    return 'refused'
+  if status == 400 and _NONSENSE.search(text):
+    return 'stop'  # with a problem, so that the model is asked once more
+  return 'refused' if status in (400, 422) and served else ''
 
 
 def _check(model: str, sampling: Sampling, limits: Limits) -> None:
@@ -267,7 +343,7 @@ def _key(name: str) -> str:
     ValueError: there is none, or it cannot be sent: then the client's own
       error would quote it.
   """
-  key = os.environ.get(name, '').strip()
+  key = os.environ.get(resolve.variable(name), '').strip()
   if not key:
     raise ValueError(f'{name} is not set: export it. For a server that wants '
                      'no key any text will do.')
@@ -284,7 +360,7 @@ def _address(name: str) -> str | None:
     ValueError: there is none in a variable of another name than the usual, and
       the key might go to the wrong server.
   """
-  if not os.environ.get(name) and name != URL:
+  if not os.environ.get(resolve.variable(name)) and name != URL:
     raise ValueError(f'{name} is not set: export the address of the server, '
                      'which mostly ends in /v1.')
   return os.environ.get(name) or None

@@ -88,7 +88,7 @@ def reply(body: Any, most: llm.Usage) -> llm.Reply:
     record = choice['message']
     refusal, end = record.get('refusal'), choice.get('finish_reason')
     said, thinking, problem = message(record)
-    cost = _usage(body.get('usage') or {}, most)
+    cost = usage(body, most)
   except (LookupError, TypeError, AttributeError) as e:
     raise ValueError(f'no choices in {json.dumps(body)[:200]}') from e
   if refusal:
@@ -104,7 +104,7 @@ def message(record: Mapping[str, Any]) -> tuple[types.Message, str, str]:
     the message, with its calls as text if they cannot be read; the thinking
     before it; and what is wrong with it, '' if nothing is.
   """
-  text, thinking = _split(record.get('content') or '')
+  text, thinking = _split(_text(record.get('content') or ''))
   thinking = (record.get('reasoning_content') or record.get('reasoning')
               or thinking)
   raw = record.get('tool_calls') or ()
@@ -121,6 +121,13 @@ def message(record: Mapping[str, Any]) -> tuple[types.Message, str, str]:
   said = types.Message(record.get('role', 'assistant'), text or None, calls,
                        id=record.get('tool_call_id', ''))
   return said, thinking, problem
+
+
+def _text(content: str | Sequence[Mapping[str, Any]]) -> str:
+  """What a message says, also where it comes in parts, thinking among them."""
+  if isinstance(content, str):
+    return content
+  return ''.join(part['text'] for part in content if part['type'] == 'text')
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -150,7 +157,9 @@ def _call(record: Mapping[str, Any]) -> types.ToolCall:
   return types.ToolCall(name, arguments)
 
 
-def _usage(found: Mapping[str, Any], most: llm.Usage) -> llm.Usage:
+def usage(body: Mapping[str, Any], most: llm.Usage) -> llm.Usage:
+  """What an answer cost: `most` if it does not say."""
+  found = body.get('usage') or {}
   details = found.get('prompt_tokens_details') or {}
   return llm.Usage(
       int(found.get('prompt_tokens', most.prompt_tokens)),

@@ -29,7 +29,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.validate = True  # false keeps all that can be played: for ablations
   # Rounds in which each plan's prompts are revised; 0 for none.
   c.evolve = dict(rounds=0, pilot=10, audit=20, patience=3, target=0.95)
-  # A plan stops if its acceptance falls below this share of its first.
+  # A plan stops if its acceptance in a window falls below this share of that in
+  # its first, or the first kept nothing.
   c.monitor = dict(window=40, floor=0.5)
   c.shard_size = 100  # tasks; a stage that goes on makes whole shards
   # Who makes shards: `processes`, `threads` (an LLM from elsewhere) or `beam`.
@@ -46,5 +47,6 @@ def get_config() -> ml_collections.ConfigDict:
   # See agentrl/llm/build.py. Without a number there is no cap.
   c.llm_account = dict(
       prices=(), cache='', dollars=config_dict.placeholder(float),
-      tokens=config_dict.placeholder(int))
+      tokens=config_dict.placeholder(int),
+      evolve_share=0.5)  # of both: then evolution ends
   return c

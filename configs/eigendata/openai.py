@@ -15,8 +15,11 @@ from the customers (telecom: from the faults) of its test tasks.
 `--config.evolve.rounds=16`, has another one play the tasks of each audit by the
 domain's own prompt: which share of them it solves is how hard a round's are.
 
-Stopped by Ctrl-C, its budget or a server that is gone, a run goes on from the
-answers in `llm_account.cache`, for nothing; after its budget in a new folder.
+Stopped by Ctrl-C, an error or a server that is gone, a run goes on when it is
+started again in its folder; what had been answered is in `llm_account.cache`.
+Its budget is that of all starts together, and may be raised for the next; when
+it is used up after some tasks were made, the run is over, and goes on in a new
+folder from the cache, for nothing.
 """
 
 import ml_collections
@@ -36,6 +39,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.env.judged_on, c.num_test = 'test', 0  # the benchmark has its own tests
   c.runner, c.workers = 'agentrl.eigendata.runners:threads', 16
   c.shard_size = 5
+  c.monitor = dict(window=20, floor=0.25)  # a shard makes 50 samples at most
   c.llm = 'agentrl.llm.openai_chat:OpenAIChat'
   c.llm_kw = dict(
       model=arg.model, key='OPENAI_API_KEY', url='OPENAI_BASE_URL',

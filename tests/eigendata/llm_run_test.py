@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import random
+import threading
 
 import ml_collections
 import pytest
@@ -15,6 +16,7 @@ from agentrl import metrics
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.eigendata import evolve
 from agentrl.eigendata import run
 from agentrl.llm import llm as llm_lib
 from agentrl.llm import procedural
@@ -140,6 +142,57 @@ def test_a_run_whose_server_went_away_goes_on_where_it_was(corpus, tmp_path):
   assert made['made']['episodes'] == offline['made']['episodes']
 
 
+EVOLVING = dict(rounds=3, pilot=2, audit=2, patience=9, target=2.0)
+
+
+def test_after_an_error_nothing_is_paid_and_nothing_cut_off_is_kept(
+    corpus, monkeypatch, tmp_path):
+  """Two streams evolve at once, and one of them breaks."""
+  monkeypatch.setitem(MISTAKES, 'intent', 0.5)
+  fields = dict(num_train=2, num_test=0, plan_pairs=2, workers=2,
+                evolve=EVOLVING)
+  plain, lock, broke = evolve._audit, threading.Lock(), []
+  def breaks(m, *args):
+    with lock:
+      if not broke and m.ledger.spent.calls > 60:
+        broke.extend([m.ledger, m.ledger.spent.calls])
+        raise KeyboardInterrupt
+    return plain(m, *args)
+  monkeypatch.setattr(evolve, '_audit', breaks)
+  account = lambda name: dict(llm_account=dict(cache=str(tmp_path / name)))
+  with pytest.raises(KeyboardInterrupt):
+    corpus('a', **fields, **account('cache_a'))
+  ledger, calls = broke
+  assert ledger.spent.calls < calls + 20  # that were under way
+  assert not list((tmp_path / 'a/evolved').glob('0*'))
+  made = corpus('a', **fields, **account('cache_a'))[1]
+  whole = corpus('b', **fields, **account('cache_b'))[1]
+  assert made['cost']['paid'] == whole['cost']['paid']
+  names = ('tasks_train.jsonl', 'streams.json', 'episodes')
+  assert [made['made'][n] for n in names] == [whole['made'][n] for n in names]
+
+
+def test_evolution_leaves_enough_to_write_tasks(corpus):
+  fields = dict(num_train=4, num_test=0, plan_pairs=1, workers=1)
+  made = corpus('a', **fields, evolve=EVOLVING | dict(rounds=16),
+                llm_account=dict(tokens=26_000))[1]
+  [(stream, why)] = made['evolution_stopped'].items()
+  assert 'evolution has 50% of all' in why
+  assert made['train']['kept'] == 4 and not made['stopped']
+
+
+def test_a_budget_that_made_nothing_may_be_raised_in_the_same_folder(corpus):
+  fields = dict(num_train=4, num_test=0, plan_pairs=1)
+  with pytest.raises(ValueError, match='Only 0 of 4.*over budget.*Raise conf'):
+    corpus('a', **fields, llm_account=dict(tokens=8000))
+  made = corpus('a', **fields, llm_account=dict(tokens=800_000))[1]
+  whole = corpus('b', **fields)[1]
+  assert made['made']['episodes'] == whole['made']['episodes']
+  assert made['cost']['paid']['calls'] > whole['cost']['paid']['calls']
+  with pytest.raises(ValueError, match='tokens was 800000, is 9'):  # it is done
+    corpus('a', **fields, llm_account=dict(tokens=9))
+
+
 def test_a_budget_for_nothing_is_an_error(corpus):
   with pytest.raises(ValueError, match='Not even the plans could be paid'):
     corpus('none', llm_account=dict(tokens=100))
@@ -172,6 +225,9 @@ def test_a_judge_of_its_own(corpus):
 @pytest.mark.parametrize('fields, text', [
     (dict(runner='agentrl.eigendata.runners:processes'),
      'a-model has limits and a budget'),
+    (dict(runner='agentrl.eigendata.runners:beam', workers=1),
+     'a-model has limits and a budget'),
+    (dict(llm_account=dict(evolve_share=0)), 'evolve_share is a share'),
     (dict(llm_roles=dict(TrajectoryValidator={})), "mean 'TrajectoryValidati"),
     (dict(llm_roles=dict(UserIntent=dict(brief=True))), 'brief would have no'),
     (dict(llm_account=dict(dollars=1.0)), "No price of 'a-model'"),

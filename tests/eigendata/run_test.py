@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pathlib
 import shutil
 
 import ml_collections
@@ -14,6 +15,7 @@ from agentrl.eigendata import run
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 
+ROOT = pathlib.Path(__file__).parents[2]
 MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
 
 
@@ -106,6 +108,31 @@ def test_too_few_good_samples_say_why_and_leave_no_manifest(
   with pytest.raises(ValueError, match='raise config.max_tries.*TaskValid'):
     run.synthesize(config, tmp_path)
   assert not (tmp_path / 'manifest.json').exists()
+
+
+def test_with_test_tasks_alone_nothing_evolves(settings, tmp_path):
+  config = settings(num_train=0)
+  config.evolve.rounds = 2
+  run.synthesize(config, tmp_path)
+  assert len(episodes.tasks(tmp_path, 'test')) == 4
+
+
+def test_a_key_is_not_written_down(settings, tmp_path):
+  secret = 'gsk_0Secret'
+  for fields in (dict(llm_kw=dict(key=secret)),
+                 dict(llm_roles=dict(UserIntent=dict(url=secret)))):
+    with pytest.raises(ValueError, match='not shown here') as e:
+      run.synthesize(settings(**fields), tmp_path / 'run')
+    assert secret not in str(e.value) and not (tmp_path / 'run').exists()
+
+
+def test_the_script_takes_the_configs(monkeypatch):
+  """It refuses fields that it sees nobody read."""
+  monkeypatch.syspath_prepend(ROOT / 'scripts')
+  common = importlib.import_module('common')
+  for name in ('builtin', 'evolving', 'openai', 'smollm2'):
+    config = importlib.import_module(f'configs.eigendata.{name}').get_config()
+    common.check_fields(run.synthesize, config)
 
 
 def test_no_test_tasks_may_be_asked_for(settings, tmp_path):

@@ -14,6 +14,7 @@ from agentrl.eigendata import run
 from agentrl.eigendata import runners
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import shards
+from agentrl.eigendata import streams as streams_lib
 
 
 def quotas(weights, wanted, size):
@@ -44,7 +45,8 @@ def samples(flags, worker='judge'):
 
 @pytest.mark.parametrize('flags, gone', [
     ('1101' * 4, False), ('1101' '0010', True), ('0100' * 4, False),
-    ('1101' '000', False), ('1101' '1010' '0001', True)])
+    ('1101' '000', False), ('1101' '1010' '0001', True), ('0000', True),
+    ('000', False)])
 def test_a_stream_whose_acceptance_falls_is_stopped(flags, gone):
   assert shards.fell(samples(flags), window=4, floor=0.5) == gone
 
@@ -67,6 +69,22 @@ def test_a_shard_ends_when_its_stream_falls(monkeypatch):
   assert len(found) == 8
 
 
+def test_a_stream_is_judged_by_all_its_shards(config, tmp_path, monkeypatch):
+  """Each has four samples, of which nothing can be told."""
+  plain, made = sample_lib.make, []
+  def make(m, stream, purpose, i, **kw):
+    _, wave, number, _ = purpose.split('-')
+    made.append((int(wave), int(number)))
+    return samples('0')[0] if number == '000' else plain(
+        m, stream, purpose, i, **kw)
+  monkeypatch.setattr(sample_lib, 'make', make)
+  run.synthesize(ml_collections.ConfigDict(json.loads(config(
+      num_train=8, num_test=0, plan_pairs=2, shard_size=1, max_tries=4,
+      demands_train=[1.0], monitor=dict(window=8, floor=0.5)))), tmp_path)
+  assert made.count((0, 0)) == 16
+  assert {number for wave, number in made if wave} == {1}
+
+
 def test_samples_survive_their_file(config, streams, tmp_path):
   maker = sample_lib.maker(config(mistakes={'intent': 0.5}))
   made = [sample_lib.make(maker, streams(maker)[0], 'x', i) for i in range(9)]
@@ -81,6 +99,30 @@ def test_samples_survive_their_file(config, streams, tmp_path):
 
 class Interrupted(Exception):
   pass
+
+
+def test_what_the_budget_cut_off_is_gone_on_with(
+    config, streams, tmp_path, monkeypatch):
+  (tmp_path / 'config.json').write_text(json.dumps({
+      'config': json.loads(config())}))
+  maker = shards.maker(str(tmp_path))
+  metrics.write_json(tmp_path / 'streams.json', streams_lib.to_json(
+      {'train': streams(maker)[:1]}))
+  plain, left, made = sample_lib.make, [2], []
+  def make(m, stream, purpose, i, **kw):
+    made.append(i)
+    left[0] -= 1
+    if left[0] < 0:
+      return sample_lib.Sample(worker='Budget', reason='used up')
+    return plain(m, stream, purpose, i, **kw)
+  monkeypatch.setattr(sample_lib, 'make', make)
+  shard, found = shards.Shard('train', 0, 0, 0, quota=5), []
+  for left[0] in (2, 1, 99):
+    shards.make(str(tmp_path), shard)
+    found += shards.read(str(tmp_path), [shard])
+  assert [len(samples) for samples in found] == [2, 3, 5]
+  assert made == [0, 1, 2, 2, 3, 3, 4]
+  assert found[2][:3] == found[1] and all(s.task for s in found[2])
 
 
 def test_a_stage_that_was_stopped_makes_only_what_is_missing(

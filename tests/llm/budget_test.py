@@ -88,9 +88,41 @@ def test_who_waits_is_woken_when_the_run_is_over():
   ledger.reserve(llm.Usage(80))
   with futures.ThreadPoolExecutor(1) as pool:
     waiting = pool.submit(ledger.reserve, llm.Usage(80))
-    ledger.stop('enough')
-    with pytest.raises(llm.OverBudget, match='enough'):
+    ledger.close()
+    with pytest.raises(llm.Interrupted):
       waiting.result(10)
+
+
+def test_the_cap_holds_over_all_starts(tmp_path):
+  cap = dict(tokens=2 * 150 + MOST + 50 - 1)
+  for spent in (1, 2):
+    ledger = budget.Ledger(**cap)
+    ledger.keep(tmp_path / 'paid.json')
+    paid(ledger).complete(CHAT, seed=0)
+    assert ledger.spent.tokens == spent * 150
+  ledger = budget.Ledger(**cap)
+  ledger.keep(tmp_path / 'paid.json')
+  with pytest.raises(llm.OverBudget):
+    paid(ledger).complete(CHAT, seed=0)
+
+
+def test_a_call_for_nothing_leaves_no_file(tmp_path):
+  """A stage that failed at its first call may be given another config."""
+  ledger = budget.Ledger()
+  ledger.keep(tmp_path / 'paid.json')
+  with pytest.raises(llm.Unavailable):
+    paid(ledger, Costly(fails=True)).complete(CHAT, seed=0)
+  assert not list(tmp_path.iterdir())
+
+
+def test_evolution_has_its_share_and_no_more():
+  ledger = budget.Ledger(tokens=2 * (MOST + 50), evolve_share=0.5)
+  with ledger.evolving():
+    paid(ledger).complete(CHAT, seed=0)
+    with pytest.raises(llm.OverBudget, match='evolution has 50% of all'):
+      paid(ledger).complete(CHAT, seed=0)
+  assert not ledger.stopped
+  paid(ledger).complete(CHAT, seed=0)
 
 
 def test_the_bound_of_a_prompt_is_one():

@@ -1,6 +1,7 @@
 """The same request is asked once; any other is another."""
 
 from concurrent import futures
+import dataclasses
 import threading
 
 import pytest
@@ -90,6 +91,16 @@ def test_processes_may_share_a_folder(tmp_path):
     found = list(pool.map(lambda _: ask(tmp_path, Counting()), range(64)))
   assert all(r.message == REPLY.message for r in found)
   assert [f.suffix for f in tmp_path.glob('*/*')] == ['.json']
+
+
+def test_no_room_is_asked_again_where_that_is_free(tmp_path):
+  reply = llm.Reply(types.Message('assistant', ''), end='no room')
+  inner = Counting(dataclasses.replace(reply, usage=llm.Usage(calls=1)))
+  costly = Counting(dataclasses.replace(reply, usage=llm.Usage(9, 1, 1)))
+  for counting, calls in ((inner, 2), (costly, 1)):
+    for _ in range(2):
+      ask(tmp_path, counting)
+    assert counting.calls == calls
 
 
 def test_what_failed_is_not_kept(tmp_path):

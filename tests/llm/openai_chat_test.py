@@ -141,9 +141,76 @@ def test_what_will_never_do_fails_at_once_without_the_key(
 @pytest.mark.parametrize('error, end', [
     (dict(message='x', code='context_length_exceeded'), 'no room'),
     (dict(message='The maximum context length is 9.'), 'no room'),
-    (dict(message='x', code='content_filter'), 'refused')])
+    (dict(message='prompt is too long: 9 tokens > 8 maximum'), 'no room'),
+    (dict(message='The input token count (9) exceeds the max'), 'no room'),
+    (dict(message='x', code='content_filter'), 'refused'),
+    (dict(message='x', code='invalid_prompt'), 'refused'),
+    (dict(message='x', code='json_validate_failed'), 'stop'),
+    (dict(message='x', code='tool_use_failed'), 'stop')])
 def test_some_refused_calls_are_answers(serve, monkeypatch, error, end):
-  assert refusal(serve, monkeypatch, 400, **error).end == end
+  found = refusal(serve, monkeypatch, 400, **error)
+  assert found.end == end and found.problem
+
+
+def test_a_refusal_of_what_was_served_before_is_of_that_request(
+    serve, monkeypatch):
+  monkeypatch.setitem(testing.FAULTS, 'no', lambda chat: chat.send(
+      400, {'error': {'message': 'It has odd words.'}}))
+  serve(lambda body: 'Hello.', '', 'no', 'no')
+  shared = client()
+  shared.complete(CHAT, seed=0)
+  assert shared.complete(CHAT, seed=1).end == 'refused'
+  with pytest.raises(ValueError, match='odd words'):  # it may be the tools
+    shared.complete(CHAT, tools=(TOOL,), seed=1)
+
+
+@pytest.mark.parametrize('fields', [
+    dict(choices=[]), dict(choices=None, error={'message': 'Odd.'}),
+    dict(choices=[{'message': None}])])
+def test_answers_without_a_message_are_an_answer_in_the_end(
+    serve, monkeypatch, fields):
+  monkeypatch.setitem(testing.FAULTS, 'empty',
+                      lambda chat: chat.say('', **fields))
+  server = serve(lambda body: 'Hello.', *['empty'] * (openai_chat.EMPTY + 1))
+  reply = client().complete(CHAT, seed=0)
+  assert reply.problem.startswith('an answer that is none')
+  tries = len(server.asked)
+  assert tries == openai_chat.EMPTY
+  assert reply.usage == llm.Usage(30 * tries, 7 * tries, tries)
+  reply = client().complete(CHAT, seed=0)  # after one more
+  assert reply.message.content == 'Hello.'
+  assert reply.usage == llm.Usage(60, 14, 2)
+
+
+def test_an_error_that_passes_is_waited_for_whatever_its_status(
+    serve, monkeypatch):
+  monkeypatch.setitem(testing.FAULTS, 'busy', lambda chat: chat.send(
+      200, {'error': {'message': 'slow down', 'code': 429}}))
+  serve(lambda body: 'Hello.', *['busy'] * 9)
+  assert client().complete(CHAT, seed=0).message.content == 'Hello.'
+
+
+def test_text_in_parts_is_text(serve):
+  parts = [{'type': 'thinking', 'thinking': []}, {'type': 'text', 'text': 'a'},
+           {'type': 'text', 'text': 'b'}]
+  serve(lambda body: {'role': 'assistant', 'content': parts})
+  assert client().complete(CHAT, seed=0).message.content == 'ab'
+
+
+def test_no_try_is_made_once_it_is_stopped(serve):
+  server = serve(None, *['busy'] * 10_000)
+  shared = client()
+  with futures.ThreadPoolExecutor(1) as pool:
+    waiting = pool.submit(shared.complete, CHAT, seed=0)
+    while not server.asked:
+      time.sleep(0.01)
+    shared.stop()
+    with pytest.raises(llm.Interrupted):
+      waiting.result(5)
+  tries = len(server.asked)
+  with pytest.raises(llm.Interrupted):
+    shared.complete(CHAT, seed=1)
+  assert len(server.asked) == tries
 
 
 def test_no_more_calls_at_once_than_allowed(serve):
@@ -189,7 +256,8 @@ def test_the_key_is_in_no_log_and_no_repr(serve, caplog, monkeypatch):
     (dict(limits=dict(timeout_s=0)), 'timeout_s must be above 0, got 0'),
     (dict(key='NO_KEY_HERE'), 'NO_KEY_HERE is not set'),
     (dict(key='BAD_KEY'), 'BAD_KEY holds characters that no key has'),
-    (dict(url='NO_URL_HERE'), 'NO_URL_HERE is not set')])
+    (dict(url='NO_URL_HERE'), 'NO_URL_HERE is not set'),
+    (dict(key='sk_or_key'), r'not shown here')])
 def test_wrong_settings_are_refused(serve, monkeypatch, kw, text):
   serve(None)
   monkeypatch.setenv('BAD_KEY', 'sk-\n-me')
