@@ -3,11 +3,11 @@
 A round writes a few pilot samples, has what was turned down criticised, and
 revises the prompt that is most at fault. The referee then writes its audit
 samples with the old prompts and with the new: the same seeds, which nobody who
-revises ever sees, judged by execution and by a judge that does not evolve. The
-revision stays only if more of them earn their certificates, and if these are
-not won by easier tasks: tested by fewer mutants, or solved by a student more
-often than by chance. Source: arXiv:2601.22607, section on self-evolution; the
-referee is ours.
+revises ever sees, judged by execution and by a judge whose prompt and plan do
+not evolve. The revision stays only if more of them earn their certificates, and
+if these are not won by easier tasks: tested by fewer mutants, or solved by a
+student more often than by chance. Source: arXiv:2601.22607, section on
+self-evolution; the referee is ours.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _chance(solved: Sequence[tuple[bool, bool]]) -> float:
 def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
            pilot: int, audit: int, patience: int, target: float
            ) -> tuple[streams_lib.Stream, list[dict[str, Any]]]:
-  """Improves the prompts and the evaluation plan of a stream.
+  """Improves the prompts of a stream. Its plan stays: the judge goes by it.
 
   Args:
     m: what all samples share.
@@ -103,6 +103,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
   tried: dict[str, list[str]] = collections.defaultdict(list)
   first, best, before = stream.prompts, None, []
   spent, idle = [], 0
+  watch: list[str] = []  # failures that the engineer adds: for the critic alone
   for number in range(rounds):
     if best is None:
       best = _audit(m, stream, audit, first, spent)
@@ -116,8 +117,8 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
     if min(record['pilot'], best.acceptance) >= target:
       record |= _price(spent)
       break
-    change = _revise(m, stream, samples, tried,
-                     sample_lib.seed_of(m.seed, stream.plan.id, number))
+    change = _revise(m, stream, samples, tried, watch,
+                     seed=sample_lib.seed_of(m.seed, stream.plan.id, number))
     spent.append(change.usage)
     record |= change.facts
     if change.stream:
@@ -129,6 +130,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
                  'accepted': after.beats(best, *before)}
     if record['accepted']:
       before.append(best)
+      watch += change.facts['failures']
       stream, best, idle = change.stream, after, 0
     else:
       idle += 1
@@ -147,8 +149,9 @@ def _record(number: int, stream: streams_lib.Stream,
   """A round as it starts: `stream`, `version` of its prompts, `pilot`
   acceptance, `first_try` of its dialogues, what was `rejected`, and the `audit`
   so far. A revision adds `role`, `critiques`, `before` and `text` (its
-  prompt), `candidate` (its version), `after` (its audit) and whether it was
-  `accepted`."""
+  prompt), `failures` that the critic shall watch for, `candidate` (its
+  version), `after` (its audit) and whether it was `accepted`; where there is
+  none, a `note` says why."""
   return {'round': number, 'stream': stream.plan.id,
           'version': stream.prompts.version, 'pilot': acceptance(samples),
           'first_try': first_try(samples), 'rejected': rejections(samples),
@@ -211,12 +214,14 @@ def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
 
 
 def _price(spent: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
-  """What a round took: `usage` by stage, and what of it is `spent` in all."""
+  """What a round took: `usage` by stage, and what is `spent` in all, the same
+  whether our cache had the answers or not."""
   usage = llm_lib.by_stage(spent)
   total = sum(usage.values(), llm_lib.Usage())
   return {'usage': types.to_json(usage), 'spent': {
-      'calls': total.calls + total.hits, 'tokens': total.tokens,
-      'dollars': total.dollars + total.saved}}
+      'calls': total.calls + total.hits,
+      'tokens': total.tokens + total.saved_tokens,
+      'dollars': round(total.dollars + total.saved, 9)}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,19 +235,21 @@ class _Change:
 
 def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
             samples: Sequence[sample_lib.Sample],
-            tried: Mapping[str, Sequence[str]], seed: int) -> _Change:
+            tried: Mapping[str, Sequence[str]], watch: Sequence[str], *,
+            seed: int) -> _Change:
   """Critique, and the revision of the prompt that is most at fault."""
   m.llm.usage.clear()
   author = prompts.Author(m.llm, stream.prompts)
+  failures = list(dict.fromkeys((*stream.plan.failures, *watch)))
   facts: dict[str, Any] = {}
   try:
     m.llm.stage = 'Critic'
     critiques = author.write('critic', {
-        'plan': dataclasses.asdict(stream.plan),
+        'plan': {**dataclasses.asdict(stream.plan), 'failures': failures},
         'rejected': rejections(samples), 'examples': _examples(samples),
     }, seed)['critiques']
     if not critiques:
-      raise ValueError('Nothing was criticised.')
+      raise prompts.Unfit('Nothing was criticised.')
     # Who thinks of goals is one of the two, whichever the critic has named.
     thinks = 'intent' if m.envs[stream.plan.domain].drafts else 'goal'
     critiques = [{**c, 'role': thinks} if c['role'] in ('intent', 'goal')
@@ -255,18 +262,14 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
         'prompted': role, 'text': before, 'variables': prompts.FIELDS[role],
         'critiques': own, 'tried': list(tried[role])}, seed)
     facts |= {'role': role, 'critiques': own, 'before': before,
-              'text': answer['text']}
+              'text': answer['text'], 'failures': answer['failures']}
     revised = stream.prompts.revised(role, answer['text'])
     if revised == stream.prompts:
-      raise ValueError('The new prompt is the old one.')
-  except (ValueError, llm_lib.Rejected, llm_lib.OverBudget) as e:
+      raise prompts.Unfit('The new prompt is the old one.')
+  except (prompts.Unfit, llm_lib.Rejected, llm_lib.OverBudget) as e:
     return _Change({**facts, 'note': str(e)}, dict(m.llm.usage))
-  failures = dict.fromkeys((*stream.plan.failures, *answer['failures']))
-  changed = dataclasses.replace(
-      stream, prompts=revised,
-      plan=dataclasses.replace(stream.plan, failures=tuple(failures)))
   return _Change({**facts, 'candidate': revised.version}, dict(m.llm.usage),
-                 changed)
+                 dataclasses.replace(stream, prompts=revised))
 
 
 def _examples(samples: Sequence[sample_lib.Sample]) -> list[dict[str, str]]:

@@ -48,20 +48,22 @@ def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
     seed: of the judge.
   """
   world, end = played
-  outcome, score, note = reward.judge(env, task, world, end)
-  payload = _payload(env, task, end.messages, score.clauses, plan)
-  opinion = author.write('judge', payload, seed)
   if fault := env.fault(task, end.messages):
     return Verdict('user fault', 'trajectory', fault)
+  outcome, score, note = reward.judge(env, task, world, end)
   if outcome == types.Outcome.CHECKER_ERROR:
     return Verdict('checker error', 'task', note)
+  # Last, for it costs something.
+  payload = _payload(env, task, end.messages, score.clauses, plan)
+  opinion = author.write('judge', payload, seed)
   if outcome == types.Outcome.SUCCESS:
     reason = '' if opinion['success'] else 'judge objects'
     fault = 'none' if opinion['success'] else 'trajectory'
     return Verdict(reason, fault, opinion['critique'])
+  critique = '; '.join(filter(None, dict.fromkeys((note, opinion['critique']))))
   if opinion['fault'] == 'task':
-    return Verdict('checker disagrees with judge', 'task', note)
-  return Verdict('agent fails', 'trajectory', note)
+    return Verdict('checker disagrees with judge', 'task', critique)
+  return Verdict('agent fails', 'trajectory', critique)
 
 
 def _payload(env: domain.Domain, task: types.Task,

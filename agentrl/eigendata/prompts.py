@@ -18,6 +18,7 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
+import jinja2.nodes
 import jinja2.sandbox
 
 from agentrl import types
@@ -33,8 +34,8 @@ FIELDS = {
     'review': ('policy', 'scenario', 'kind', 'transcript'),
     'checker': ('changes', 'tell', 'before', 'confirmed', 'times', 'words',
                 'code', 'critique'),
-    'agent': ('script', 'style', 'others', 'entity'),
-    'user': ('script', 'style', 'others', 'entity'),
+    'agent': ('script', 'style', 'others', 'entity', 'critique'),
+    'user': ('script', 'style', 'others', 'entity', 'critique'),
     'judge': ('rubric', 'failures', 'policy', 'scenario', 'transcript',
               'entity', 'tell', 'writes', 'clauses'),
     'critic': ('plan', 'rejected', 'examples'),
@@ -82,6 +83,21 @@ _JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 _template = functools.lru_cache(maxsize=512)(_JINJA.from_string)
 
+# What a revision may be made of: nothing that runs for long or takes much
+# memory, as calls (`range`), sums and products (`'x' * 10**9`) can.
+_NODES = tuple(getattr(jinja2.nodes, name) for name in (
+    'Template', 'Output', 'TemplateData', 'Name', 'Const', 'List', 'Tuple',
+    'Getattr', 'Getitem', 'Slice', 'If', 'For', 'CondExpr', 'Compare',
+    'Operand', 'And', 'Or', 'Not', 'Test', 'Filter', 'Keyword', 'Concat'))
+_FILTERS = ('capitalize', 'count', 'default', 'e', 'escape', 'first', 'join',
+            'last', 'length', 'list', 'lower', 'safe', 'sort', 'string',
+            'title', 'tojson', 'trim', 'unique', 'upper')
+_DEPTH = 2  # of loops within loops
+
+
+class Unfit(ValueError):
+  """A revision that nothing can be tried with; the text is a critique."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Prompts:
@@ -109,18 +125,38 @@ class Prompts:
     """The same prompts with another text for a role.
 
     Raises:
-      ValueError: it is empty, no template, or uses what the job has not.
+      Unfit: it is empty, no template, uses what the job has not, or is more
+        of a program than a text.
     """
     if not text.strip():
-      raise ValueError(f'The new prompt for {role} is empty.')
+      raise Unfit(f'The new prompt for {role} is empty.')
     try:
-      used = jinja2.meta.find_undeclared_variables(_JINJA.parse(text))
-    except jinja2.TemplateSyntaxError as e:
-      raise ValueError(f'The new prompt for {role} is no template: {e}.') from e
+      tree = _JINJA.parse(text)
+      problem = _program(tree)
+      used = jinja2.meta.find_undeclared_variables(tree)
+    except Exception as e:  # beside syntax: numbers too long, nesting too deep
+      raise Unfit(f'The new prompt for {role} is no template: {e}.') from e
+    if problem:
+      raise Unfit(
+          f'The new prompt for {role} uses {problem}: use variables, if, up to '
+          f'{_DEPTH} loops in each other, and of filters {_FILTERS} alone.')
     if unknown := sorted(used - set(FIELDS[role])):
-      raise ValueError(f'The new prompt for {role} uses {unknown}; there are '
-                       f'{list(FIELDS[role])}.')
+      raise Unfit(f'The new prompt for {role} uses {unknown}; there are '
+                  f'{list(FIELDS[role])}.')
     return Prompts({**self.texts, role: text})
+
+
+def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
+  """What a template has that a text does not need; '' if nothing."""
+  if not isinstance(node, _NODES):
+    return type(node).__name__
+  if isinstance(node, jinja2.nodes.Filter) and node.name not in _FILTERS:
+    return f'the filter {node.name}'
+  loops += isinstance(node, jinja2.nodes.For)
+  if loops > _DEPTH:
+    return 'too many loops in each other'
+  return next(filter(None, (_program(child, loops)
+                            for child in node.iter_child_nodes())), '')
 
 
 def in_words(script: Sequence[Mapping[str, Any]], side: types.Side) -> str:

@@ -304,10 +304,11 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
 
 def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
   """What planning and each round of evolution took, by stage."""
-  rounds = (run.folder / 'rounds.jsonl').read_text().splitlines()
+  evolved = map(metrics.read_json,
+                sorted((run.folder / 'evolved').glob('[0-9]*.json')))
   return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}
           for record in (metrics.read_json(run.folder / PLANNING),
-                         *(json.loads(line)['usage'] for line in rounds))]
+                         *(use for e in evolved for use in e['usage']))]
 
 
 def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]

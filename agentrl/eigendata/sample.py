@@ -37,6 +37,7 @@ STAGES = ('WorkflowPlanner', 'UserIntent', 'TaskValidation',
           'ValidationFunction', 'DialogSynthesis', 'TrajectoryValidation',
           'Critic', 'PromptEngineer', 'Student')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
+SHOWN = 300  # characters of a critique that a task keeps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ class Sample:
     task: certified; None if the sample was rejected.
     messages: its dialogue; () in the split `test`, or if rejected.
     worker, reason, detail: who rejected it and why; '' if it was kept.
-    repaired: what Modify sent back, in words.
-    draft: `score` of the certificate of the first checker and the kinds of
-      wrong runs that it `passed`; None without one.
+    repaired: what Modify sent back, in words; with the critiques they stand in
+      `task.meta['repaired']`.
+    first_checker: `score` of its certificate and the kinds of wrong runs that
+      it `passed`; None without one.
     usage: calls and tokens of the LLM by worker.
     stream: name of the plan that it was written by.
     solved: whether the student solved the task; None: that was not asked, or
@@ -62,7 +64,7 @@ class Sample:
   reason: str = ''
   detail: str = ''
   repaired: tuple[str, ...] = ()
-  draft: Mapping[str, Any] | None = None
+  first_checker: Mapping[str, Any] | None = None
   usage: Mapping[str, llm_lib.Usage] = dataclasses.field(default_factory=dict)
   stream: str = ''
   solved: bool | None = None
@@ -161,6 +163,10 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
     task, messages = write(job, seeds, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
+    if job.repaired:
+      task.meta['repaired'] = [
+          {'what': what, 'critique': critique[:SHOWN]}
+          for what, critique in job.repaired]
     if isinstance(job.env, domain.Domain):
       task.meta['database'] = job.env.database(**task.initial_state)
     if user:
@@ -175,8 +181,9 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
     why = {'worker': 'Tools', 'reason': 'a tool broke', 'detail': str(e)}
   except llm_lib.OverBudget as e:
     why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
-  return Sample(task, messages, repaired=tuple(job.repaired), draft=job.draft,
-                usage=dict(m.llm.usage), stream=plan.id, solved=solved, **why)
+  return Sample(task, messages, repaired=tuple(w for w, _ in job.repaired),
+                first_checker=job.first_checker, usage=dict(m.llm.usage),
+                stream=plan.id, solved=solved, **why)
 
 
 @dataclasses.dataclass
@@ -187,8 +194,8 @@ class _Job:
   env: domain.Domain
   plan: planner.Plan
   seed: Callable[..., int]  # of anything that has a name
-  repaired: list[str] = dataclasses.field(default_factory=list)
-  draft: Mapping[str, Any] | None = None  # of the first checker
+  repaired: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+  first_checker: Mapping[str, Any] | None = None
   drafted: tuple[workers.Intent, workers.Seeds] | None = None  # the last
 
 
@@ -213,13 +220,16 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
     if not verdict.reason:
       return task, played[1].messages
     if attempt < REPAIRS:
-      job.repaired.append(f'dialogue: {verdict.reason}')
+      job.repaired.append((f'dialogue: {verdict.reason}', verdict.critique))
       if verdict.fault == 'task':
         task = _certified(job, task, intent, verdict.critique)
+      else:
+        intent = dataclasses.replace(intent, critique=verdict.critique)
   drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
   # How a task begins that was thought of is for all of its demands together.
   if drafts and not seeds.wish and (task := _relabelled(
       job, dataclasses.replace(seeds, drafts=drafts), name, played)):
+    job.repaired.append(('dialogue: relabelled', verdict.critique))
     return task, played[1].messages
   raise workers.Rejected('TrajectoryValidation', verdict.reason,
                          verdict.critique)
@@ -264,7 +274,7 @@ def _thought_of(job: _Job, seeds: workers.Seeds, name: str
     except workers.Rejected as e:
       why, critique = e, f'{e.reason}: {e.detail}'
       if attempt < REPAIRS:
-        job.repaired.append(f'goal: {e.reason}')
+        job.repaired.append((f'goal: {e.reason}', e.detail))
   raise why
 
 
@@ -289,15 +299,12 @@ def _relabelled(job: _Job, seeds: workers.Seeds, name: str,
   try:
     intent, task = _drafted(job, seeds, name, 'hindsight')
     task = _certified(job, task, intent, '')
-  except workers.Rejected:
-    return None
-  job.author.llm.stage = 'TrajectoryValidation'
-  verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
-                          seed=job.seed('judge', 'hindsight'))
-  if verdict.reason:
-    return None
-  job.repaired.append('dialogue: relabelled')
-  return task
+    job.author.llm.stage = 'TrajectoryValidation'
+    verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
+                            seed=job.seed('judge', 'hindsight'))
+  except (workers.Rejected, llm_lib.Rejected):
+    return None  # what counts is why the dialogue was turned down
+  return None if verdict.reason else task
 
 
 def _certified(job: _Job, task: types.Task, intent: workers.Intent,
@@ -314,14 +321,14 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
         seed=job.seed('checker', attempt, critique))
     found = certify.certify(job.env, task, intent.script, job.seed('certify'))
     problems = found.pop('problems')
-    if job.draft is None:
-      job.draft = {'score': found['score'], 'passed': sorted({
+    if job.first_checker is None:
+      job.first_checker = {'score': found['score'], 'passed': sorted({
           _kind_of(p) for p in problems if p.startswith('it passes')})}
     if not problems:
       return dataclasses.replace(task, certificate=found)
     critique = '; '.join(problems)
     if attempt < REPAIRS:
-      job.repaired.append('checker: ' + _kind_of(problems[0]))
+      job.repaired.append(('checker: ' + _kind_of(problems[0]), critique))
   raise workers.Rejected('Certificate', _kind_of(problems[0]), critique)
 
 

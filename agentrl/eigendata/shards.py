@@ -76,9 +76,11 @@ def evolve_stream(folder: str, number: int) -> None:
   m = maker(folder)
   stream, rounds = evolve.evolve(m, planned['train'][number],
                                  **_config(folder)['evolve'])
+  # Apart: what was paid depends on the cache, the rounds shall not.
+  usage = [record.pop('usage') for record in rounds]
   metrics.write_json(target, {
       'streams': streams_lib.to_json({'train': [stream]}), 'rounds': rounds,
-      'stopped': m.ledger.stopped})
+      'usage': usage, 'stopped': m.ledger.stopped})
 
 
 def make(folder: str, shard: Shard) -> None:

@@ -14,7 +14,8 @@ from agentrl.llm import llm as llm_lib
 
 
 def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
-  """See the top."""
+  """What was tried, kept and turned down (by whom), and of what was kept the
+  certificates, its kinds, lengths and words; calls by worker."""
   kept = [s for s in samples if s.task]
   rejected = [s for s in samples if not s.task]
   usage = collections.Counter()
@@ -60,10 +61,12 @@ def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
   total = sum(stages.values(), llm_lib.Usage())
   # What one start paid for, the next may have found in the cache.
   dollars = max(total.dollars + total.saved, ledger.spent.dollars)
+  tokens = max(total.tokens + total.saved_tokens, ledger.spent.tokens)
   kept = sum(s.task is not None for s in samples)
   return {
       'stages': types.to_json(stages),
       'paid': types.to_json(ledger.spent), 'unpriced': sorted(ledger.unpriced),
+      'tokens_per_task': round(tokens / max(1, kept)),
       'dollars_per_task': (None if ledger.unpriced
                            else round(dollars / max(1, kept), 6))}
 
@@ -80,14 +83,14 @@ def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
            if s.task and s.task.certificate]
   total, killed, equivalent = (
       sum(c[k] for c in found) for k in ('mutants', 'killed', 'equivalent'))
-  drafts = [s.draft for s in samples if s.draft]
+  first = [s.first_checker for s in samples if s.first_checker]
   return {'total': total, 'killed': killed, 'equivalent': equivalent,
           'score': round(killed / max(1, total - equivalent), 4),
-          'drafts': len(drafts),
-          'score_of_drafts': round(sum(d['score'] for d in drafts)
-                                   / max(1, len(drafts)), 4),
-          'drafts_with_false_accepts': sum(bool(d['passed']) for d in drafts),
-          'false_accepts': _counts(k for d in drafts for k in d['passed'])}
+          'first_checkers': len(first),
+          'first_score': round(sum(f['score'] for f in first)
+                               / max(1, len(first)), 4),
+          'first_with_false_accepts': sum(bool(f['passed']) for f in first),
+          'false_accepts': _counts(k for f in first for k in f['passed'])}
 
 
 def _lengths(kept: Sequence[sample_lib.Sample]) -> dict[str, list[int]]:

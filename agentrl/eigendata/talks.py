@@ -46,7 +46,8 @@ def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
   """The prompts of both sides: the domain's, less the tools, which each is
   given as such, and the script below it."""
   payload = {'script': intent.script, 'style': seeds.plan.style,
-             'others': seeds.others, 'entity': mutants.entity(env)}
+             'others': seeds.others, 'entity': mutants.entity(env),
+             'critique': intent.critique}
   return {
       side: types.Message('system', f'{env.prompt(side, task).content}\n\n'
                           + author.system(role, payload).content)

@@ -71,12 +71,14 @@ class Wish:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Intent:
-  """What UserIntent wrote: the user's scenario, and the exchange it implies."""
+  """What UserIntent wrote: the user's scenario, and the exchange it implies;
+  and the critique of the last dialogue that was played by it."""
 
   scenario: str
   demands: tuple[domain.Demand, ...]
   script: tuple[Mapping[str, Any], ...]
   meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  critique: str = ''
 
 
 def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,

@@ -76,8 +76,8 @@ class Cache:
 
 
 def _hit(reply: llm.Reply) -> llm.Reply:
-  return dataclasses.replace(
-      reply, usage=llm.Usage(hits=1, saved=reply.usage.dollars))
+  return dataclasses.replace(reply, usage=llm.Usage(
+      hits=1, saved=reply.usage.dollars, saved_tokens=reply.usage.tokens))
 
 
 def _read(path: pathlib.Path) -> llm.Reply | None:

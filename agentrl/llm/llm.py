@@ -32,6 +32,7 @@ class Usage:
     hits: answers that our own cache had; all else of them is 0.
     dollars: price of the calls.
     saved: price [dollars] of what the hits once cost.
+    saved_tokens: that they once took.
   """
 
   prompt_tokens: int = 0
@@ -41,6 +42,7 @@ class Usage:
   hits: int = 0
   dollars: float = 0.0
   saved: float = 0.0
+  saved_tokens: int = 0
 
   def __add__(self, other: Usage) -> Usage:
     return Usage(*(getattr(self, f.name) + getattr(other, f.name)

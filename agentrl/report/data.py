@@ -13,27 +13,34 @@ from agentrl import metrics
 from agentrl import types
 from agentrl.report import plots
 
-# In the order in which a draft passes them, see eigendata/workers.py.
+# In the order in which a sample passes them, see eigendata/workers.py.
 WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
            'Certificate', 'DialogSynthesis', 'TrajectoryValidation',
            'Duplicates')
-SHOWN = 12  # revisions whose text is shown
+MOST_LINES = 150  # of a diff
+FIRST = 100  # certified tasks, of which one is shown
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
   """All that is shown of a stage; {} if it has not finished.
 
   Returns:
-    splits: the figures of each; sample: a task with its certificate, or None;
-    evolution: see `evolution`, {} without rounds.
+    splits: the figures of each; sample: a task with its certificate, one that
+    was mended if there is any, or None; cost: see `eigendata.statistics.cost`,
+    None if nobody counted; evolution: see `evolution`, {} without rounds.
   """
   if not (folder / 'stats.json').exists():
     return {}
   tasks = map(types.task_from_json, itertools.chain.from_iterable(
-      _lines(folder / f'tasks_{split}.jsonl') for split in ('test', 'train')))
+      _lines(folder / f'tasks_{split}.jsonl') for split in ('train', 'test')))
+  certified = list(itertools.islice((t for t in tasks if t.certificate), FIRST))
+  manifest = folder / 'manifest.json'
   return {'splits': {split: found for split, found in metrics.read_json(
               folder / 'stats.json').items() if found['tried']},
-          'sample': next((t for t in tasks if t.certificate), None),
+          'sample': max(certified, default=None,
+                        key=lambda t: 'repaired' in t.meta),
+          'cost': (metrics.read_json(manifest).get('cost')
+                   if manifest.exists() else None),
           'evolution': evolution(list(_lines(folder / 'rounds.jsonl')))}
 
 
@@ -44,16 +51,16 @@ def _lines(path: pathlib.Path) -> Iterator[Any]:
 
 def funnel(split: Mapping[str, Any]
            ) -> list[tuple[str, int, list[tuple[str, int]]]]:
-  """(worker, drafts that pass it, [(reason, drafts that it rejects)]).
+  """(worker, samples that pass it, [(reason, samples that it rejects)]).
 
-  Only workers that rejected something; all drafts come first.
+  Only workers that rejected something; all samples come first.
   """
   lost: dict[str, list[tuple[str, int]]] = {}
   for name, count in split['rejected'].items():
     worker, _, reason = name.partition(': ')
     lost.setdefault(worker, []).append((reason, count))
   left = split['tried']
-  rows = [('Drafts', left, [])]
+  rows = [('Samples', left, [])]
   for worker in sorted(lost, key=_place):
     left -= sum(count for _, count in lost[worker])
     rows.append((worker, left, lost[worker]))
@@ -61,14 +68,24 @@ def funnel(split: Mapping[str, Any]
 
 
 def nothing_kept(split: Mapping[str, Any]) -> str:
-  """Where most drafts of a split were lost that kept none; else ''."""
+  """Where most samples of a split were lost that kept none; else ''."""
   if split['kept']:
     return ''
   lost = {worker: sum(count for _, count in reasons)
           for worker, _, reasons in funnel(split)[1:]}
   worker = max(lost, key=lost.get)
-  return (f'Nothing was kept. Of {split["tried"]} drafts {lost[worker]} ended '
+  return (f'Nothing was kept. Of {split["tried"]} samples {lost[worker]} ended '
           f'at {worker}.')
+
+
+def headline(splits: Mapping[str, Mapping[str, Any]]) -> str:
+  """How many tasks there are, and how many of them without a certificate."""
+  kept, tried = (sum(s[k] for s in splits.values()) for k in ('kept', 'tried'))
+  bare = sum(s['kept'] for s in splits.values() if not s['mutants']['total'])
+  if kept and bare == kept:
+    return f'{kept} tasks without certificates from {tried} samples'
+  return (f'{kept - bare} certified tasks from {tried} samples'
+          + f', and {bare} without certificates' * bool(bare))
 
 
 def _place(worker: str) -> int:
@@ -81,7 +98,9 @@ def evolution(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   Returns:
     plots: (title, plot) by round, each a mean over streams of which those that
     have ended keep their last value; streams: (name, first audit, last audit,
-    rounds, revisions kept, revisions tried); revisions: a choice, with diffs.
+    rounds, revisions kept, revisions tried, prompts, notes): `prompts` are
+    (role, diff of the first and the last text, revisions with their diffs),
+    `notes` (round, why it had no revision).
   """
   if not rounds:
     return {}
@@ -94,9 +113,19 @@ def evolution(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kept = [r for r in tried if r['accepted']]
     last = kept[-1]['after'] if kept else found[-1]['audit']
     rows.append((name, found[0]['audit']['acceptance'], last['acceptance'],
-                 len(found), len(kept), len(tried)))
-  return {'plots': list(_curves(list(streams.values()))), 'streams': rows,
-          'revisions': _choose([r for r in rounds if 'after' in r])}
+                 len(found), len(kept), len(tried), list(_prompts(tried)),
+                 [(r['round'], r['note']) for r in found if 'note' in r]))
+  return {'plots': list(_curves(list(streams.values()))), 'streams': rows}
+
+
+def _prompts(tried: Sequence[Mapping[str, Any]]
+             ) -> Iterator[tuple[str, list[Any], list[dict[str, Any]]]]:
+  """Of each role: what became of its prompt, and every revision."""
+  for role in dict.fromkeys(r['role'] for r in tried):
+    own = [r for r in tried if r['role'] == role]
+    last = [r['text'] for r in own if r['accepted']]
+    yield (role, _diff(own[0]['before'], last[-1]) if last else [],
+           [{**r, 'diff': _diff(r['before'], r['text'])} for r in own])
 
 
 def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
@@ -109,6 +138,9 @@ def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
       found = [x for x in found if x is not None]
       means.append(sum(found) / len(found) if found else float('nan'))
     return range(most), means
+  # Where nothing has a price, tokens are what counts.
+  unit = 'dollars' if any(
+      r['spent']['dollars'] for s in streams for r in s) else 'tokens'
   def depth(record: Mapping[str, Any]) -> float | None:
     found = [n for n in record['audit']['mutants'] if n is not None]
     return sum(found) / len(found) if found else None
@@ -124,23 +156,15 @@ def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
           {'student': mean(lambda r: r['audit'].get('pass_rate'))}, True)]
         if any('pass_rate' in r['audit'] for s in streams for r in s) else []),
       ('Mutants a task is tested by', {'mutants': mean(depth)}, False),
-      ('Tokens a round and stream',
-       {'tokens': mean(lambda r: r['spent']['tokens'])}, False)):
+      (f'{unit.capitalize()} a round and stream',
+       {unit: mean(lambda r: r['spent'][unit])}, False)):
     yield title, plots.curves(title, series, percent=percent, over='round')
-
-
-def _choose(tried: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """Some revisions, kept and rolled back ones in turn, with their diffs."""
-  kept = [r for r in tried if r['accepted']]
-  rest = [r for r in tried if not r['accepted']]
-  some = [r for pair in zip(kept, rest) for r in pair]
-  some += kept[len(rest):] + rest[len(kept):]
-  return [{**r, 'diff': _diff(r['before'], r['text'])} for r in sorted(
-      some[:SHOWN], key=lambda r: (r['stream'], r['round']))]
 
 
 def _diff(before: str, after: str) -> list[tuple[str, str]]:
   """(sign, line) of what was changed and the lines around it."""
-  lines = difflib.unified_diff(before.splitlines(), after.splitlines(),
-                               n=2, lineterm='')
-  return [(line[:1], line[1:]) for line in list(lines)[3:]]
+  lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(),
+                                    n=2, lineterm=''))[3:]
+  rest = len(lines) - MOST_LINES
+  return [(line[:1], line[1:]) for line in lines[:MOST_LINES]] + [
+      ('', f'and {rest} more lines, see rounds.jsonl')] * (rest > 0)

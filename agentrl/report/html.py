@@ -97,7 +97,7 @@ def template(name: str) -> jinja2.Template:
       lstrip_blocks=True)
   environment.globals |= dict(
       text=text, funnel=data_lib.funnel, outcome_class=outcome_class,
-      nothing_kept=data_lib.nothing_kept)
+      nothing_kept=data_lib.nothing_kept, data_headline=data_lib.headline)
   return environment.get_template(name)
 
 

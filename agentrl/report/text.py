@@ -29,6 +29,17 @@ def seconds(value: float) -> str:
   return f'{value / 60:.1f} min' if value < 6000 else f'{value / 3600:.1f} h'
 
 
+def dollars(value: float) -> str:
+  return f'${value:,.2f}' if value >= 1 else f'${value:.4f}'
+
+
+def price(cost: Mapping[str, Any]) -> str:
+  """Of a task that was kept, in tokens and, where these have one, dollars."""
+  paid = cost['dollars_per_task']
+  return (f'{cost["tokens_per_task"]:,} tokens'
+          + (f', {dollars(paid)}' if paid else ''))
+
+
 def counts(found: Mapping[str, int]) -> str:
   return ', '.join(f'{name}: {count}' for name, count in found.items())
 

@@ -1,5 +1,7 @@
 """A dialogue that did less becomes a task that asks for less."""
 
+import dataclasses
+
 import pytest
 
 from agentrl import types
@@ -8,6 +10,7 @@ from agentrl.eigendata import hindsight
 from agentrl.eigendata import planner
 from agentrl.eigendata import sample as sample_lib
 from agentrl.envs import domain
+from agentrl.llm import llm as llm_lib
 
 
 def demand(family, item, fact='done'):
@@ -61,3 +64,31 @@ def test_users_who_forget_leave_smaller_tasks_behind(config, streams):
     assert env.fault(s.task, s.messages) == ''
     assert s.task.certificate['score'] == 1
     episodes.verify(env, [s.task])
+
+
+class Once:
+  """Words one scenario for each sample; of a second nothing can be made."""
+
+  stage = ''
+
+  def __init__(self, llm):
+    self.llm, self.usage, self.failed = llm, llm.usage, 0
+
+  def complete(self, messages, **kw):
+    if '"role": "intent"' in messages[0].content:
+      if self.worded:
+        self.failed += 1
+        raise llm_lib.Unparsable('It is not JSON.')
+      self.worded = True
+    return self.llm.complete(messages, **kw)
+
+
+def test_hindsight_that_fails_hides_no_reason(config, streams):
+  maker = sample_lib.maker(config(mistakes={'user': 1.0}))
+  maker = dataclasses.replace(maker, llm=Once(maker.llm))
+  stream = next(s for s in streams(maker) if '/2/' in s.plan.id)
+  for i in range(12):
+    maker.llm.worded = False
+    sample = sample_lib.make(maker, stream, 'x', i)
+    assert sample.worker in ('', 'RandomPool', 'TrajectoryValidation')
+  assert maker.llm.failed

@@ -60,6 +60,7 @@ def test_the_agent_fails(gold):
   found = verdict(env, task, silent, success=False, fault='trajectory')
   assert (found.reason, found.fault) == ('agent fails', 'trajectory')
   assert 'set_level' in found.critique
+  assert found.critique.endswith('; because')  # all that there is to mend it by
 
 
 def test_a_right_dialogue_that_the_checker_fails_is_the_fault_of_the_task(
@@ -69,7 +70,7 @@ def test_a_right_dialogue_that_the_checker_fails_is_the_fault_of_the_task(
       task, checker='def check(changes, events):\n  return {"no": False}')
   found = verdict(env, task, moves, fault='task')
   assert (found.reason, found.fault, found.critique) == (
-      'checker disagrees with judge', 'task', 'no')
+      'checker disagrees with judge', 'task', 'no; because')
 
 
 def test_a_checker_that_breaks(gold):
@@ -86,6 +87,25 @@ def test_a_fault_of_the_user_counts_even_if_all_went_well(gold):
   found = verdict(env, task, [*moves[:-1], bye])
   assert (found.reason, found.fault) == ('user fault', 'trajectory')
   assert found.critique == 'The user made up old-vase.'
+
+
+class Unasked:
+  """Must not be asked."""
+
+
+@pytest.mark.parametrize('last, checker, reason', [
+    ('My old-vase? ###STOP###', '', 'user fault'),
+    ('Bye. ###STOP###', 'def check(changes, events):\n  return 1',
+     'checker error')])
+def test_what_can_be_told_for_nothing_is_not_paid_for(
+    gold, last, checker, reason):
+  env, task, moves = gold
+  task = dataclasses.replace(task, checker=checker or task.checker)
+  bye = dataclasses.replace(moves[-1], content=last)
+  played = replay.enact(env, task, [*moves[:-1], bye])
+  author = prompts.Author(Unasked(), prompts.load())
+  assert judge.verdict(author, env, task, played, plan=PLAN,
+                       seed=0).reason == reason
 
 
 def test_the_transcript_shows_results():

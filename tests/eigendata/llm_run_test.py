@@ -115,14 +115,17 @@ def test_the_price_of_a_task_is_the_whole_price(
       num_train=2, num_test=1, plan_pairs=1, databases=1,
       evolve=dict(rounds=1, pilot=4, audit=1, patience=1, target=2.0),
       llm_account=dict(prices=PRICES, cache=str(tmp_path / 'cache')))
-  cold, warm = (corpus(name, **fields)[1]['cost'] for name in ('a', 'b'))
+  first, again = (corpus(name, **fields)[1] for name in ('a', 'b'))
+  assert first['made'] == again['made']  # its rounds, and what each took, too
+  cold, warm = first['cost'], again['cost']
   stages = cold['stages']
   assert {'WorkflowPlanner', 'Critic', 'PromptEngineer', 'UserIntent',
           'DialogSynthesis'} <= set(stages)
   assert sum(s.get('dollars', 0) for s in stages.values()) == pytest.approx(
       cold['paid']['dollars'])
   assert warm['paid'] == {}
-  assert warm['dollars_per_task'] == cold['dollars_per_task'] > 0
+  for unit in ('dollars', 'tokens'):
+    assert warm[f'{unit}_per_task'] == cold[f'{unit}_per_task'] > 0
 
 
 def test_a_run_whose_server_went_away_goes_on_where_it_was(corpus, tmp_path):

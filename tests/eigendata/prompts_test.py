@@ -96,3 +96,30 @@ def test_the_stand_in_needs_the_json(config, streams):
       DialogSynthesis=dict(brief=True))))
   with pytest.raises(ValueError, match='reads the JSON .* brief=True'):
     sample_lib.make(maker, streams(maker)[0], 'train', 0)
+
+
+@pytest.mark.parametrize('text, problem', [
+    ("{{ 'x' * 10**9 }}", 'Mul'), ('{{ style ~ 2**9**9 }}', 'Pow'),
+    ('{% for x in range(9) %}{% endfor %}', 'Call'),
+    ('{{ style.upper() }}', 'Call'), ("{{ '%99999999d' % 1 }}", 'Mod'),
+    ('{% macro f() %}{% endmacro %}', 'Macro'),
+    ('{{ style | center(10000000) }}', 'the filter center'),
+    ('{% for a in style %}{% for b in style %}{% for c in style %}'
+     '{% endfor %}{% endfor %}{% endfor %}', 'too many loops')])
+def test_a_revision_is_a_text_and_no_program(text, problem):
+  with pytest.raises(prompts.Unfit, match=f'uses {problem}'):
+    prompts.load().revised('user', text)
+
+
+@pytest.mark.parametrize('text', [
+    '{% if %}', '{{ style is odder }}', '{{ style | odder }}',
+    '{{ %s }}' % ('9' * 9999), '{{ %sstyle }}' % ('not ' * 9999)])
+def test_whatever_is_no_template_is_unfit(text):
+  with pytest.raises(prompts.Unfit, match='is no template'):
+    prompts.load().revised('user', text)
+
+
+def test_all_first_prompts_could_be_revisions():
+  first = prompts.load()
+  for role, text in first.texts.items():
+    assert first.revised(role, f'{text} ').texts[role] == f'{text} '

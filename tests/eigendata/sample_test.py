@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import random
 
 import pytest
@@ -41,7 +42,8 @@ def test_without_mistakes_all_that_fits_is_kept(maker, make):
   found = make(maker, 40)
   assert {s.reason for s in found} <= {'', 'no caller fits'}
   assert not any(s.repaired for s in found)
-  assert all(s.draft == {'score': 1.0, 'passed': []} for s in found if s.task)
+  assert all(s.first_checker == {'score': 1.0, 'passed': []}
+             for s in found if s.task)
 
 
 def test_what_is_kept_is_whole(maker, make):
@@ -87,14 +89,14 @@ def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
 
 def test_what_a_first_checker_passed_wrongly_is_counted(config, make):
   found = make(sample_lib.maker(config(mistakes={'checker': 1.0})), 40)
-  drafts = [s.draft for s in found if s.draft]
+  drafts = [s.first_checker for s in found if s.first_checker]
   wrong = collections.Counter(kind for d in drafts for kind in d['passed'])
   assert len(wrong) > 1 and 'unwanted' in wrong
   assert all(d['score'] < 1 for d in drafts
              if set(d['passed']) - {'passes to'})
   figures = statistics.describe(found)['mutants']
   assert figures['false_accepts'] == wrong
-  assert (figures['drafts_with_false_accepts'], figures['drafts']) == (
+  assert (figures['first_with_false_accepts'], figures['first_checkers']) == (
       sum(d['passed'] != [] for d in drafts), len(drafts))
 
 
@@ -103,6 +105,36 @@ def test_a_dialogue_that_fails_is_tried_once_more(config, make):
   mended = [s for s in found if s.task and s.repaired]
   assert mended
   assert all(s.repaired[0].startswith('dialogue: ') for s in mended)
+
+
+class Listener(llm_lib.Meter):
+  """Keeps the critiques that sides of a dialogue are told of."""
+
+  def __init__(self, llm):
+    super().__init__(llm)
+    self.told = set()
+
+  def complete(self, messages, **kw):
+    text, _, payload = messages[0].content.rpartition('\n')
+    if (said := json.loads(payload).get('critique')) and not kw.get('schema'):
+      assert said in text
+      self.told.add(said)
+    return super().complete(messages, **kw)
+
+
+def test_what_was_wrong_is_told_and_stays_with_the_task(config, streams):
+  maker = sample_lib.maker(config(mistakes={'agent': 0.5, 'checker': 0.3}))
+  maker = dataclasses.replace(maker, llm=Listener(maker.llm))
+  found = [sample_lib.make(maker, s, 'x', i)
+           for s in streams(maker)[:4] for i in range(9)]
+  kept = [s.task.meta.get('repaired', []) for s in found if s.task]
+  assert [tuple(r['what'] for r in repairs) for repairs in kept] == [
+      s.repaired for s in found if s.task]
+  critiques = {r['what'].partition(':')[0]: r['critique']
+               for repairs in kept for r in repairs}
+  assert set(critiques) == {'dialogue', 'checker'} and all(critiques.values())
+  assert critiques['dialogue'] in {c[:sample_lib.SHOWN]
+                                   for c in maker.llm.told}
 
 
 def test_databases_take_turns(config, streams):

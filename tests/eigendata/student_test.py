@@ -228,9 +228,8 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
   folder, rounds, manifest = made('a', llm_roles=student)
   assert {r['audit']['pass_rate'] for r in rounds} == {1.0}
   assert all(r['audit']['tasks'] > 0 for r in rounds)
-  used = [r['usage']['Student'] for r in rounds if 'Student' in r['usage']]
   stage = manifest['cost']['stages']['Student']
-  assert stage['calls'] == sum(u['calls'] for u in used) > 20
+  assert stage['calls'] > 20
   assert stage['completion_tokens'] == 3 * stage['calls']
   assert 'Pass rate of the student' in html.write_data(folder).read_text()
 
@@ -245,8 +244,7 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
     for found in (record['audit'], record.get('after', {})):
       for name in ('solved', 'pass_rate', 'tasks'):
         found.pop(name, None)
-    priced = {name: plain[name] for name in ('spent', 'usage')}
-    assert record | priced == plain
+    assert record | {'spent': plain['spent']} == plain
     assert set(plain['spent']) == {'calls', 'tokens', 'dollars'}
 
 

@@ -44,7 +44,7 @@ def test_the_second_time_is_free_and_whole(tmp_path):
   assert ask(tmp_path, inner) == REPLY
   found = ask(tmp_path, inner)
   assert inner.calls == 1
-  assert found.usage == llm.Usage(hits=1, saved=0.5)
+  assert found.usage == llm.Usage(hits=1, saved=0.5, saved_tokens=8)
   assert (found.message, found.thinking, found.end, found.problem) == (
       REPLY.message, 'hm', 'truncated', 'too long')
   # The next prompt may show them as text.

@@ -65,7 +65,7 @@ def test_one_whole_file_that_says_it_all(chain):
   said = _text(page)
   for part in (
       'GRPO', 'interval of the paired difference', 'doing nothing',
-      'Train: 100 tasks from 140 drafts', 'missing detail', '&minus;21',
+      'Train: 100 tasks from 140 samples', 'missing detail', '&minus;21',
       'the gold run passes in 3 of 3 wordings', 'Groups without a signal',
       'User model, SFT', 'Agent, SFT', 'Agent, GRPO', 'Checker', 'Certificate',
       'sampled by the user model', '0123456789abcdef'):
@@ -105,7 +105,7 @@ def test_the_funnel_loses_what_was_rejected():
       'Certificate: untold': 2, 'Strangers: odd': 1, 'TaskValidation: x': 3,
       'Certificate: doubled': 1}})
   assert rows == [
-      ('Drafts', 10, []), ('TaskValidation', 7, [('x', 3)]),
+      ('Samples', 10, []), ('TaskValidation', 7, [('x', 3)]),
       ('Certificate', 4, [('untold', 2), ('doubled', 1)]),
       ('Strangers', 3, [('odd', 1)])]
 
@@ -126,24 +126,82 @@ ROUND = {
     'critiques': [{'role': 'checker', 'problem': 'It forgets',
                    'evidence': 'untold: 5 EUR', 'advice': 'Say it'}],
     'after': {'acceptance': 0.75, 'variety': 0.5, 'mutants': [3, 4]},
-    'accepted': True, 'spent': {'calls': 9, 'tokens': 900}}
+    'accepted': True, 'spent': {'calls': 9, 'tokens': 900, 'dollars': 0.0}}
 
 
-def test_a_page_of_the_data_alone_shows_how_prompts_evolved(chain):
-  later = {**ROUND, 'round': 1, 'audit': ROUND['after'], 'accepted': False}
-  metrics.write_lines(chain / 'data' / 'rounds.jsonl',
-                      map(json.dumps, (ROUND, later)))
+def _with_rounds(chain, *rounds):
+  metrics.write_lines(chain / 'data' / 'rounds.jsonl', map(json.dumps, rounds))
   page = report.write_data(chain / 'data').read_text()
   checker = Checker()
   checker.feed(page)
   assert not checker.open and not checker.fetched
+  return page
+
+
+def test_a_page_of_the_data_alone_shows_how_prompts_evolved(chain):
+  later = {**ROUND, 'round': 1, 'audit': ROUND['after'], 'accepted': False}
+  page = _with_rounds(chain, ROUND, later)
   told = _text(page)
-  assert 'kept orders/1/brief, round 0: the prompt of checker, 25.0 %' in told
-  assert 'rolled back orders/1/brief, round 1' in told
-  assert '1 of 2' in told
+  assert 'orders/1/brief: what became of its prompts (1 of 2 revisions' in told
+  assert 'checker, first to last' in told
+  assert 'kept, round 0: 25.0 % &rarr; 75.0 % of the audit' in told
+  assert 'rolled back, round 1' in told
   assert re.search(r'class="no">- Be brief\.<', page)
   assert re.search(r'class="yes">\+ Leave &lt;nothing&gt; out\.<', page)
   assert 'How the prompts evolved' in report.write(chain).read_text()
+
+
+def test_every_revision_is_on_the_page_and_what_became_of_each_prompt(chain):
+  texts = [f'Line {n}.' for n in range(16)]
+  rounds = [{**ROUND, 'round': n, 'before': before, 'text': after,
+             'accepted': n % 2 == 0, 'spent': {**ROUND['spent'], 'dollars': .5}}
+            for n, (before, after) in enumerate(zip(texts, texts[1:]))]
+  note = {k: ROUND[k] for k in ('stream', 'pilot', 'first_try', 'audit',
+                                'accepted', 'spent')}
+  page = _with_rounds(chain, *rounds, {**note, 'round': 15, 'note': 'No <key>'})
+  told = _text(page)
+  assert told.count('- Line 0. + Line 15.') == 1
+  for before, after in zip(texts, texts[1:]):
+    assert f'- {before} + {after}' in told
+  assert 'Round 15 had no revision. No &lt;key&gt;' in told
+  assert 'Dollars a round and stream' in page and len(page) < 2e5
+
+
+def test_what_a_kept_task_took_is_said(chain):
+  path = chain / 'data' / 'manifest.json'
+  cost = {'tokens_per_task': 12345, 'dollars_per_task': None, 'unpriced': []}
+  for dollars, words in ((None, '12,345 tokens, with'),
+                         (0.0123, '12,345 tokens, $0.0123, with')):
+    metrics.write_json(path, {**metrics.read_json(path), 'cost': {
+        **cost, 'dollars_per_task': dollars}})
+    assert f'took {words} all' in _text(
+        report.write_data(path.parent).read_text())
+
+
+def test_without_validation_nothing_is_called_certified(chain):
+  path = chain / 'data' / 'stats.json'
+  stats = metrics.read_json(path)
+  assert data.headline(stats) == '200 certified tasks from 280 samples'
+  stats['train']['mutants'] |= {'total': 0, 'first_checkers': 0}
+  assert data.headline(stats) == ('100 certified tasks from 280 samples, and '
+                                  '100 without certificates')
+  assert data.headline({'train': stats['train']}) == (
+      '100 tasks without certificates from 140 samples')
+  metrics.write_json(path, stats)
+  assert '100 without' in _text(report.write_data(path.parent).read_text())
+
+
+def test_who_made_a_task_and_what_was_sent_back(chain):
+  path = chain / 'data' / 'tasks_test.jsonl'
+  tasks = [json.loads(line) for line in path.read_text().splitlines()]
+  plan = {'id': 'orders/1/brief', 'prompts': 'abc', 'sample': 'train-0/7'}
+  tasks[2]['meta'] |= {'plan': plan, 'repaired': [
+      {'what': 'checker: untold', 'critique': 'it passes <without> 5 EUR'}]}
+  metrics.write_lines(path, map(json.dumps, tasks))
+  told = _text(report.write_data(chain / 'data').read_text())
+  assert f'One of them: {tasks[2]["id"]}' in told
+  assert 'Sample train-0/7 of the plan orders/1/brief' in told
+  assert 'Checker: untold. it passes &lt;without&gt; 5 EUR' in told
 
 
 def test_a_data_stage_that_kept_nothing_says_why(chain):
@@ -153,21 +211,21 @@ def test_a_data_stage_that_kept_nothing_says_why(chain):
   stats = metrics.read_json(path)
   stats['train'] |= {
       'tried': 5, 'kept': 0, 'mutants': {'false_accepts': {}, **dict.fromkeys(
-          ('total', 'killed', 'equivalent', 'score', 'score_of_drafts',
-           'drafts', 'drafts_with_false_accepts'), 0)},
+          ('total', 'killed', 'equivalent', 'score', 'first_score',
+           'first_checkers', 'first_with_false_accepts'), 0)},
       'rejected': {'Certificate: untold': 2, 'DialogSynthesis: no room': 1,
                    'DialogSynthesis: answer too long': 2},
       'examples': {'DialogSynthesis: no room': '9 <tokens>'}}
   metrics.write_json(path, stats)
   page = _text(report.write_data(path.parent).read_text())
-  assert 'Of 5 drafts 3 ended at DialogSynthesis.' in page
+  assert 'Of 5 samples 3 ended at DialogSynthesis.' in page
   assert 'DialogSynthesis: no room 9 &lt;tokens&gt;' in page
   assert 'train: mutants killed no certificate' in page
-  assert page.count('by the first draft of the checkers') == 1  # of test
+  assert page.count('by the first checkers') == 1  # of test
 
 
 def test_a_data_stage_without_rounds_shows_none(chain):
   page = report.write_data(chain / 'data').read_text()
-  assert 'How the prompts evolved' not in page and 'Drafts' in page
+  assert 'How the prompts evolved' not in page and 'Samples' in page
   assert '(unasked: 5, forbidden: 4)' in page
   assert '7 of 104' in ' '.join(page.split())
