@@ -99,12 +99,13 @@ def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
   Raises:
     ValueError: see `plan`; before anybody is asked if no plan can be.
   """
-  splits = [split for split in ('train', 'test') if config[f'num_{split}']]
+  demands = {'train': config.demands_train, 'test': config.demands_test}
+  splits = [split for split in demands if config[f'num_{split}']]
   for split in splits:
-    planner.sizes(_families(maker), split, config[f'demands_{split}'])
+    planner.sizes(_families(maker), split, demands[split])
   maker.llm.usage.clear()
   planned = {
-      split: plan(maker, config[f'demands_{split}'], pairs, split, failures_)
+      split: plan(maker, demands[split], pairs, split, failures_)
       for split, pairs, failures_ in (
           ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
       if split in splits}
