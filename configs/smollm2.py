@@ -6,15 +6,17 @@
     --workdir=runs/smollm2
 
 `domain` telecom, airline, retail (tau2-bench: dialogues for tasks of the train
-split, pass^k on its test split beside the floors) or builtin. For one
-accelerator of 80 GB; stopped and started again it goes on, so GRPO runs for as
-long as there is one. `:tiny` is a smoke test on a CPU. What prompts leave out:
+split, pass^k on its test split beside the floors), builtin, or the import path
+of a package of your own (README, "Your own domain"). For one accelerator of
+80 GB; stopped and started again it goes on, so GRPO runs for as long as there
+is one. `:tiny` is a smoke test on a CPU. What prompts leave out:
 configs/sft/smollm2_tau2.py.
 """
 
 import ml_collections
 
 from configs import common
+from configs import quickstart
 from configs import tau2_telecom
 from configs.eigendata import builtin as data
 from configs.eval import builtin as evaluation
@@ -26,18 +28,17 @@ from configs.sft import smollm2_tau2 as sft_tau2
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   arg = common.parse_arg(arg, domain='telecom', tiny=False, seed=0)
-  common.one_of('domain', arg.domain, ('builtin', *sft_tau2.PROMPTS))
   size = 'tiny=true' if arg.tiny else 'tiny=false'
   c = ml_collections.ConfigDict()
-  if arg.domain == 'builtin':
-    c.synthesize = 'agentrl.eigendata.run:synthesize'
-    c.data = data.get_config()
-    sft, grpo = sft_builtin, grpo_builtin.get_config(size)
-  else:
+  if arg.domain in sft_tau2.PROMPTS:
     size += f',domain={arg.domain}'
     sft, grpo = sft_tau2, grpo_tau2.get_config(size)
     c.synthesize = 'agentrl.eigendata.tau2_writer:synthesize'
     c.data = tau2_telecom.data(grpo.domains)
+  else:
+    sft, grpo = sft_builtin, grpo_builtin.get_config(size)
+    c.synthesize = 'agentrl.eigendata.run:synthesize'
+    c.data = data.get_config()
   c.user_sft = sft.get_config(f'side=user,{size}')
   c.agent_sft = sft.get_config(f'side=assistant,{size}')
   c.eval_sft = _evaluation(grpo)
@@ -48,6 +49,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.expected_on = 'two CPU cores, `tiny`' if arg.tiny else 'one H200, a guess'
   c.expected_s = dict(data=30, user_sft=300, agent_sft=600, eval_sft=300,
                       grpo=3600, eval_grpo=300)
+  if arg.domain not in ('builtin', *sft_tau2.PROMPTS):
+    quickstart.play_in(arg.domain, c)
   if arg.tiny:
     _shrink(c)
   return c

@@ -13,6 +13,7 @@ from agentrl.train import tuning
 
 ROOT = pathlib.Path(__file__).parent.parent
 STAGES = {'eigendata': 'agentrl.eigendata.run:synthesize',
+          'tokenizer': 'agentrl.data.vocabulary:train',
           'sft': 'agentrl.sft.train:train', 'grpo': 'agentrl.rl.train:train',
           'eval': 'agentrl.eval.run:evaluate'}
 # What of a model of their own vocabulary the data decide.
@@ -22,7 +23,8 @@ ONE = [('eigendata/builtin.py', None), ('eigendata/evolving.py', 'rounds=0'),
        ('eigendata/evolving.py', 'student=a'),
        ('eigendata/openai.py', 'model=m,judge=j,student=s'),
        ('eigendata/openai.py', 'model=m,domain=tau2:airline'),
-       ('eigendata/smollm2.py', None),
+       ('eigendata/openai.py', 'model=m,weights=runs/agent'),
+       ('eigendata/smollm2.py', None), ('tokenizer/builtin.py', None),
        ('sft/builtin.py', 'side=user'), ('sft/builtin.py', None),
        ('grpo/builtin.py', None), ('eval/builtin.py', None),
        ('eval/tau2.py', None),
@@ -35,7 +37,7 @@ CHAINS = [('ablation.py', 'variant=few_plans'), ('quickstart.py', None),
           ('quickstart.py', 'domain=lamps,tiny'),
           ('tau2_telecom.py', 'tiny'), ('smollm2.py', None),
           ('smollm2.py', 'domain=builtin,tiny'),
-          ('smollm2.py', 'domain=airline,tiny')]
+          ('smollm2.py', 'domain=airline,tiny'), ('smollm2.py', 'domain=lamps')]
 
 
 @pytest.fixture(scope='module')
@@ -75,6 +77,13 @@ def test_all_files_are_among_these():
 @pytest.mark.parametrize('path, arg', ONE)
 def test_a_stage_takes_its_config(path, arg, scripts):
   assert_taken(load(path, arg), scripts, STAGES[path.split('/')[0]])
+
+
+@pytest.mark.parametrize('path', ['quickstart.py', 'smollm2.py'])
+def test_a_chain_plays_in_a_domain_of_your_own(path):
+  config = load(path, 'domain=my.lamps')
+  assert [config[name].domains for name in config.expected_s] == (
+      [('my.lamps',)] * len(config.expected_s))
 
 
 @pytest.mark.parametrize('path, arg', CHAINS)

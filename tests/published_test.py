@@ -133,7 +133,7 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
 
 
 @pytest.mark.parametrize('fields, words', [
-    (dict(init_from=''), 'set one of them'),
+    (dict(init_from=''), 'set the one to'),
     (dict(init_from='none'), 'is not the folder of a stage'),
     (dict(tokenizer='none'), 'is not the folder of a stage'),
     (dict(model=dict(d_model=16, d_ff=48)), r"{'d_ff': \(32, 48\)}"),

@@ -55,6 +55,9 @@ def test_inputs_must_be_finished_stages(tmp_path):
   runs.start(tmp_path / 'half', 'data', config())
   with pytest.raises(ValueError, match='has not finished'):
     runs.digest(tmp_path / 'half')
+  with pytest.raises(ValueError, match="config.data is ''.*synthesize.py"):
+    runs.start(tmp_path / 's', 'x', config(), {'data': ''})
+  assert not (tmp_path / 's').exists()
 
 
 def test_the_digest_is_of_what_was_made_not_of_how_long_it_took(tmp_path):

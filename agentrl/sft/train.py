@@ -49,7 +49,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
                      'model: set config.init_from to its folder, or the rank '
                      'to 0.')
   inputs = {name: config[name] for name in ('data', 'tokenizer', 'init_from')
-            if config[name]}
+            if config[name] or name == 'data'}
   run = runs.start(workdir, f'{config.side}_sft', config, inputs)
   if run.done:
     return
@@ -114,8 +114,10 @@ def _model(config: ml_collections.ConfigDict
     ValueError: neither is named, or they do not fit together.
   """
   if not config.tokenizer and not config.init_from:
-    raise ValueError("config.tokenizer='' takes the vocabulary of "
-                     "config.init_from, but that is '' too: set one of them.")
+    raise ValueError(
+        "config.tokenizer='' takes the vocabulary of config.init_from, but "
+        "that is '' too: set the one to the folder of the tokenizer stage "
+        f'({runs.MAKERS["tokenizer"]}), or the other to a trained model.')
   if not config.tokenizer:
     return bundle.describe(config.init_from, 'init_from', config.model)
   vocab = vocabulary.load(config.tokenizer)

@@ -13,10 +13,18 @@ its audit tasks this agent solves, and a revision that makes them easier is
 rolled back.
 """
 
+from typing import Any
+
 import ml_collections
 
 from configs import common
 from configs.eigendata import builtin
+
+
+def student(weights: str, *, length: int) -> dict[str, Any]:
+  """A role that an agent of ours plays, in this process."""
+  return dict(llm='agentrl.rollout.local:Local', weights=weights, slots=8,
+              length=length, max_tokens=64, temperature=1.0, dtype='float32')
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -31,8 +39,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       intent=0.5, user=0.5, agent=0.6, checker=0.5, judge=0.02,
       engineer=0.25), heeds=True)
   if arg.student:
-    c.llm_roles = dict(Student=dict(
-        llm='agentrl.rollout.local:Local', weights=arg.student, slots=8,
-        length=640, max_tokens=64, temperature=1.0, dtype='float32'))
+    c.llm_roles = dict(Student=student(arg.student, length=640))
     c.runner = 'agentrl.eigendata.runners:threads'  # one model serves them all
   return c

@@ -14,6 +14,8 @@ from the customers (telecom: from the faults) of its test tasks.
 `judge=<name>` has another model judge. `student=<name>`, with
 `--config.evolve.rounds=16`, has another one play the tasks of each audit by the
 domain's own prompt: which share of them it solves is how hard a round's are.
+`weights=<folder>` in its place is an agent of yours, in this process; sizes:
+--config.llm_roles.Student.length=8192.
 
 Stopped by Ctrl-C, an error or a server that is gone, a run goes on when it is
 started again in its folder; what had been answered is in `llm_account.cache`.
@@ -26,10 +28,12 @@ import ml_collections
 
 from configs import common
 from configs.eigendata import builtin
+from configs.eigendata import evolving
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  arg = common.parse_arg(arg, model='', judge='', student='', domain='')
+  arg = common.parse_arg(arg, model='', judge='', student='', weights='',
+                         domain='')
   c = builtin.get_config()
   c.env.prompt = 'full'
   c.num_train, c.num_test, c.max_tries = 100, 20, 10
@@ -51,6 +55,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       stage: dict(model=model) for stage, model in (
           ('TrajectoryValidation', arg.judge), ('Student', arg.student))
       if model}
+  if arg.student and arg.weights:
+    raise ValueError('There is one student: give student=<name of an LLM>, or '
+                     'weights=<folder>.')
+  if arg.weights:
+    c.llm_roles.Student = evolving.student(arg.weights, length=4096)
   # What your provider takes, in dollars a million tokens (read, written, read
   # from its cache): prices=(('a-model', 1.0, 4.0, 0.1),). With it, dollars=5.0
   # is a hard stop.

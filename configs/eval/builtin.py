@@ -21,7 +21,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   # databases: that folder of the data stage, from which tasks start if the code
   # of their domains has changed since.
   c.env = dict(prompt='brief', databases='')
-  c.data = 'runs/quickstart/data'
+  c.data = ''  # folder of the data stage
   c.split = 'test'
   c.trials = 4
   c.limits = dict(max_steps=60, max_errors=4)
@@ -30,10 +30,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     name = common.one_of('script', arg.script, scripts)
     c.agent = f'agentrl.eval.floors:{name}'
     return c
-  c.agent = 'runs/quickstart/agent_sft'
-  c.user = 'runs/quickstart/user_sft'
+  c.agent = ''  # folder of SFT or GRPO, or published weights
+  c.user = ''  # SFT of the user
   c.model = {}  # fields that shall be others than they were trained with
-  c.mesh = dict(data=2, fsdp=1, tensor=1)
+  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
   c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0,
                    history_thinking='keep')
   c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5,

@@ -36,9 +36,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     return c
   c.trials = 4
   c.env.prompt = 'brief'
-  c.agent, c.user = 'runs/tau2/grpo', 'runs/tau2/user_sft'
+  c.agent = c.user = ''  # folders of GRPO or SFT, and of the user's SFT
   c.model = {}
-  c.mesh = dict(data=2, fsdp=1, tensor=1)
-  c.sampler = dict(slots=64, length=1024, max_new=96, temperature=1.0)
-  c.user_sampler = dict(slots=64, length=1024, max_new=96, temperature=0.5)
+  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
+  c.sampler = dict(slots=64, length=1024, max_new=96, temperature=1.0,
+                   history_thinking='keep')
+  c.user_sampler = dict(slots=64, length=1024, max_new=96, temperature=0.5,
+                        history_thinking='keep')
   return c

@@ -17,15 +17,16 @@ def get_config() -> ml_collections.ConfigDict:
   # databases: that folder of the data stage, from which tasks start if the code
   # of their domains has changed since.
   c.env = dict(prompt='brief', databases='')
-  c.data = 'runs/quickstart/data'
-  c.init_from = 'runs/quickstart/agent_sft'
-  c.user = 'runs/quickstart/user_sft'
-  # Fields that shall be others than they were trained with; remat full or dots
-  # makes activations again, to save memory.
-  c.model = dict(remat='none')
+  c.data = ''  # folder of the data stage
+  c.init_from = ''  # the agent: its SFT, or published weights
+  c.user = ''  # SFT of the user
+  # Fields that may be others than they were trained with; remat full, attention
+  # or dots makes activations again, to save memory.
+  c.model = dict(param_dtype='float32', remat='none', attention='xla')
   c.user_model = {}
-  c.mesh = dict(data=2, fsdp=1, tensor=1)
-  c.sampler_mesh = dict(data=1, fsdp=1, tensor=1)  # an engine on each of `data`
+  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
+  # An engine on each of `data`.
+  c.sampler_mesh = dict(data=1, fsdp=1, tensor=1, expert=1)
   c.total_steps = 100
   c.tasks = 8  # groups of a batch, at least
   c.group = 8  # dialogues of a task

@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.limits = dict(max_steps=200, max_errors=10)
   # As in tau2-bench no earlier thinking is seen: each turn is a sequence.
   c.sampler = dict(slots=8, length=32_768, max_new=8192, temperature=1.0,
+                   width=8, chunks=(32, 128, 512), burst=8,
                    history_thinking='strip')
   c.user_sampler = dict(c.sampler)
   c.loss_kw = dict(clip_low=0.4, clip_high=0.4)

@@ -19,9 +19,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   arg = common.parse_arg(arg, tiny=False)
   c = builtin.get_config()
   c.env.prompt = 'full'
-  c.init_from = 'runs/smol/agent_sft'
-  c.user = 'runs/smol/user_sft'
-  c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full')
+  c.model.update(dtype='bfloat16', remat='full')
   c.user_model = dict(dtype='bfloat16')
   c.mesh.data = 1
   c.group = 16

@@ -23,7 +23,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   domain = common.one_of('domain', arg.domain, tuple(sft.PROMPTS))
   c.domains = (f'tau2:{domain}',)
   c.env = dict(prompt=sft.PROMPTS[domain], databases='')
-  c.data = 'runs/tau2/data'
   c.limits = dict(max_steps=200, max_errors=10)
   c.micro_rows = 2
   for sampler in (c.sampler, c.user_sampler):

@@ -5,7 +5,8 @@
     --config.tokenizer=runs/mine/tokenizer
 
 `side=user` trains the user model on the same dialogues, seen from the other
-side. Figures: LOG.md.
+side. Train it first and let the agent start from it, as the whole chain does:
+--config.init_from=runs/mine/user_sft. Figures: LOG.md.
 """
 
 import ml_collections
@@ -20,15 +21,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.side = common.one_of('side', arg.side, ('assistant', 'user'))
   c.domains = ('orders', 'router')
   c.env = dict(prompt='brief')
-  c.data = 'runs/quickstart/data'
-  c.tokenizer = 'runs/quickstart/tokenizer'  # '': that of init_from
+  c.data = ''  # folder of the data stage
+  c.tokenizer = ''  # folder of the tokenizer stage; '': that of init_from
   c.init_from = ''  # a stage, or published weights; '' starts from scratch
   c.model = dict(
       num_layers=3, d_model=64, num_heads=2, num_kv_heads=1, head_dim=32,
       d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,
       tie_embeddings=True, dtype='float32', param_dtype='float32',
-      scan_layers=False, remat='none', smear=2)
-  c.mesh = dict(data=2, fsdp=1, tensor=1)
+      scan_layers=False, remat='none', attention='xla', smear=2)
+  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
   c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row
   c.micro_rows = 2  # rows of a forward and backward pass

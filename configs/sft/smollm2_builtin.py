@@ -23,7 +23,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.tokenizer = ''
   c.init_from = 'smollm2'
   c.model = dict(dtype='bfloat16', param_dtype='float32', remat='full',
-                 scan_layers=False)
+                 attention='xla', scan_layers=False)
   c.mesh.data = 1
   c.batch_size = 8
   c.length = 8192

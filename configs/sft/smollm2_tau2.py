@@ -28,7 +28,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   domain = common.one_of('domain', arg.domain, tuple(PROMPTS))
   c.domains = (f'tau2:{domain}',)
   c.env = dict(prompt=PROMPTS[domain])
-  c.data = 'runs/tau2/data'
   c.total_steps = c.optimizer.total_steps = 300
   if arg.tiny:
     smollm2_builtin.shrink(c)
