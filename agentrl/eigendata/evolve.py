@@ -161,9 +161,10 @@ def _record(number: int, stream: streams_lib.Stream,
 def first_try(samples: Sequence[sample_lib.Sample]) -> float | None:
   """Share of dialogues that passed when first played: how hard the tasks are
   for the agent that plays them. None without a dialogue."""
-  played = [s for s in samples if s.task or s.worker == 'TrajectoryValidation']
-  passed = sum(not any(r.startswith('dialogue') for r in s.repaired)
-               for s in played if s.task)
+  def again(sample: sample_lib.Sample) -> bool:
+    return any(what.startswith('dialogue') for what in sample.repaired)
+  played = [s for s in samples if s.task or again(s)]
+  passed = sum(not again(s) for s in played)
   return passed / len(played) if played else None
 
 

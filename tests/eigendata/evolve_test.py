@@ -218,6 +218,17 @@ def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
   assert seen == {role: set(prompts.FIELDS[role]) for role in with_drafts}
 
 
+def test_who_fails_a_second_certificate_has_failed_a_dialogue():
+  def sample(task, worker='', *repaired):
+    return sample_lib.Sample(task, worker=worker, repaired=repaired)
+  failed = 'dialogue: agent fails'
+  assert evolve.first_try([sample(None, 'UserIntent')]) is None
+  assert evolve.first_try([
+      sample('kept'), sample('kept', '', 'checker: untold'),
+      sample('kept', '', failed), sample(None, 'Certificate', failed),
+      sample(None, 'TrajectoryValidation', failed)]) == 2 / 5
+
+
 def test_easier_tasks_are_no_improvement():
   hard = evolve.Audit(0.5, 0.5, (10, None, 20, None))
   assert evolve.Audit(0.6, 0.5, (9, 1, None, 1)).beats(hard)
