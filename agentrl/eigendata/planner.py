@@ -194,6 +194,13 @@ def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
               tuple(record['failures']), round(overlap, 4))
 
 
+def overlaps(plans: Sequence[Plan]) -> dict[str, float]:
+  """How many `pairs` of plans there are, and the mean `overlap` that they came
+  with; what remains of them has none."""
+  return {'pairs': len(plans), 'overlap': round(
+      sum(p.overlap for p in plans) / max(1, len(plans)), 4)}
+
+
 def _sets(names: Sequence[str], number: int, split: str
           ) -> list[tuple[str, ...]]:
   """Combinations of so many families that may be in a split."""

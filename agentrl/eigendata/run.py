@@ -95,7 +95,9 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   finally:
     sample_lib.maker.cache_clear()
   _finish(run, config, maker, found, stopped=ledger.stopped,
-          evolution_stopped=cut, feedback=failures)
+          evolution_stopped=cut, feedback=failures,
+          plans={split: planner.overlaps([s.plan for s in planned])
+                 for split, planned in streams.items()})
 
 
 def _runner(config: ml_collections.ConfigDict, ledger: budget.Ledger

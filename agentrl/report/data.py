@@ -27,7 +27,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   Returns:
     splits: the figures of each; sample: a task with its certificate, one that
     was mended if there is any, or None; cost: see `eigendata.statistics.cost`,
-    None if nobody counted; evolution: see `evolution`, {} without rounds.
+    None if nobody counted; plans: split -> see `eigendata.planner.overlaps`;
+    evolution: see `evolution`, {} without rounds.
   """
   if not (folder / 'stats.json').exists():
     return {}
@@ -35,12 +36,12 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
       _lines(folder / f'tasks_{split}.jsonl') for split in ('train', 'test')))
   certified = list(itertools.islice((t for t in tasks if t.certificate), FIRST))
   manifest = folder / 'manifest.json'
+  facts = metrics.read_json(manifest) if manifest.exists() else {}
   return {'splits': {split: found for split, found in metrics.read_json(
               folder / 'stats.json').items() if found['tried']},
           'sample': max(certified, default=None,
                         key=lambda t: 'repaired' in t.meta),
-          'cost': (metrics.read_json(manifest).get('cost')
-                   if manifest.exists() else None),
+          'cost': facts.get('cost'), 'plans': facts.get('plans', {}),
           'evolution': evolution(list(_lines(folder / 'rounds.jsonl')))}
 
 

@@ -86,6 +86,7 @@ def test_what_an_earlier_plan_has_is_counted_and_taken_out():
   llm = Scripted(record(), record(families=list('cdef')))
   first, second = sorted(write((1,), llm=llm), key=lambda p: p.overlap)
   assert first.overlap == 0 and second.overlap == 0.25
+  assert planner.overlaps([first, second]) == {'pairs': 2, 'overlap': 0.125}
   assert second.combinations == (('d',), ('e',), ('f',))
   assert first.id == 'router/1/brief' and second.id == 'router/1/brief/2'
 

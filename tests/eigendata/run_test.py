@@ -39,6 +39,7 @@ def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
       t.id for t in episodes.tasks(tmp_path, 'train')]
   manifest = metrics.read_json(tmp_path / 'manifest.json')
   assert manifest['train']['rejected'] == found['train']['rejected']
+  assert manifest['plans']['train']['pairs'] > 1
   assert set(manifest['made']) == {
       'episodes', 'stats.json', 'planned.json', 'streams.json', 'rounds.jsonl',
       'tasks_test.jsonl', 'tasks_train.jsonl', 'tau2_tasks_test.json',

@@ -178,6 +178,14 @@ def test_what_a_kept_task_took_is_said(chain):
         report.write_data(path.parent).read_text())
 
 
+def test_the_overlap_of_plans_is_said(chain):
+  path = chain / 'data' / 'manifest.json'
+  metrics.write_json(path, {**metrics.read_json(path), 'plans': {
+      'train': {'pairs': 24, 'overlap': 0.125}}})
+  told = _text(report.write_data(path.parent).read_text())
+  assert '24 pairs of plans for train' in told and '12.5 % stood in' in told
+
+
 def test_without_validation_nothing_is_called_certified(chain):
   path = chain / 'data' / 'stats.json'
   stats = metrics.read_json(path)
