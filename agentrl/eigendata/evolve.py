@@ -244,7 +244,6 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
   failures = list(dict.fromkeys((*stream.plan.failures, *watch)))
   facts: dict[str, Any] = {}
   try:
-    m.llm.stage = 'Critic'
     critiques = author.write('critic', {
         'plan': {**dataclasses.asdict(stream.plan), 'failures': failures},
         'rejected': rejections(samples), 'examples': _examples(samples),
@@ -257,7 +256,6 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
                  else c for c in critiques]
     role = critiques[0]['role']
     own = [c for c in critiques if c['role'] == role]
-    m.llm.stage = 'PromptEngineer'
     before = stream.prompts.texts[role]
     answer = author.write('engineer', {
         'prompted': role, 'text': before, 'variables': prompts.FIELDS[role],

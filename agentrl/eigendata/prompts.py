@@ -186,11 +186,21 @@ class Unrenderable(llm_lib.Rejected):
   reason = 'prompt fails'
 
 
+# Of each role: whose work its calls are counted as, and which model it may have
+# of its own (config.llm_roles).
+STAGES = {
+    'planner': 'WorkflowPlanner', 'intent': 'UserIntent', 'goal': 'UserIntent',
+    'review': 'TaskValidation', 'checker': 'ValidationFunction',
+    'agent': 'DialogSynthesis', 'user': 'DialogSynthesis',
+    'judge': 'TrajectoryValidation', 'critic': 'Critic',
+    'engineer': 'PromptEngineer'}
+
+
 @dataclasses.dataclass(frozen=True)
 class Author:
-  """An LLM, and the prompts it works by."""
+  """An LLM whose work is metered by stage, and the prompts it works by."""
 
-  llm: llm_lib.LLM
+  llm: llm_lib.Meter
   prompts: Prompts
 
   @property
@@ -198,11 +208,12 @@ class Author:
     return getattr(self.llm, 'brief', False)
 
   def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
-    """`Prompts.system`.
+    """`Prompts.system`; the LLM is in the stage of this role from now on.
 
     Raises:
       Unrenderable: the template fails on this payload.
     """
+    self.llm.stage = STAGES[role]
     try:
       return self.prompts.system(role, payload, brief=self.brief)
     except Exception as e:  # a revision may be any program: whatever it raises

@@ -155,7 +155,6 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
     ValueError: no plan was fit, or could be paid.
   """
   author = prompts.Author(maker.llm, prompts.load())
-  maker.llm.stage = 'WorkflowPlanner'
   try:
     plans = planner.write(
         author, _families(maker), split, weights, pairs=pairs,

@@ -33,9 +33,7 @@ from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
 
 # Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
-STAGES = ('WorkflowPlanner', 'UserIntent', 'TaskValidation',
-          'ValidationFunction', 'DialogSynthesis', 'TrajectoryValidation',
-          'Critic', 'PromptEngineer', 'Student')
+STAGES = (*dict.fromkeys(prompts.STAGES.values()), 'Student')
 REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 SHOWN = 300  # characters of a critique that a task keeps
 
@@ -211,10 +209,8 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
   if job.plan.split == 'test':
     return task, ()
   for attempt in range(REPAIRS + 1):
-    job.author.llm.stage = 'DialogSynthesis'
     played = talks.synthesize(job.author, job.env, task, intent, seeds,
                               seed=job.seed('dialogue', attempt))
-    job.author.llm.stage = 'TrajectoryValidation'
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', attempt))
     if not verdict.reason:
@@ -242,7 +238,6 @@ def _drafted(job: _Job, seeds: workers.Seeds, name: str, purpose: str
   Raises:
     workers.Rejected: by UserIntent or TaskValidation.
   """
-  job.author.llm.stage = 'UserIntent'
   if seeds.wish:
     return _thought_of(job, seeds, name)
   intent = workers.user_intent(job.author, seeds, job.seed(purpose))
@@ -261,13 +256,11 @@ def _thought_of(job: _Job, seeds: workers.Seeds, name: str
   critique = ''
   for attempt in range(REPAIRS + 1):
     try:
-      job.author.llm.stage = 'UserIntent'
       begun, intent = goals.think(job.author, job.env, seeds,
                                   critique=critique,
                                   seed=job.seed('goal', attempt))
       task = workers.validate_task(job.env, begun, intent, name=name,
                                    seed=job.seed('gold'))
-      job.author.llm.stage = 'TaskValidation'
       goals.review(job.author, job.env, task, job.seed('review', attempt))
       job.drafted = intent, begun
       return intent, task
@@ -282,10 +275,8 @@ def _write_anything(job: _Job, seeds: workers.Seeds, name: str
                     ) -> tuple[types.Task, tuple[types.Message, ...]]:
   """As `_write`, with the first checker and the first dialogue, unseen."""
   intent, task = _drafted(job, seeds, name, 'intent')
-  job.author.llm.stage = 'ValidationFunction'
   task = workers.write_checker(job.author, job.env, task, intent, critique='',
                                seed=job.seed('checker', 0, ''))
-  job.author.llm.stage = 'DialogSynthesis'
   _, end = talks.synthesize(job.author, job.env, task, intent, seeds,
                             seed=job.seed('dialogue', 0))
   return task, end.messages
@@ -299,7 +290,6 @@ def _relabelled(job: _Job, seeds: workers.Seeds, name: str,
   try:
     intent, task = _drafted(job, seeds, name, 'hindsight')
     task = _certified(job, task, intent, '')
-    job.author.llm.stage = 'TrajectoryValidation'
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', 'hindsight'))
   except (workers.Rejected, llm_lib.Rejected):
@@ -315,7 +305,6 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
     workers.Rejected: it did not, and mending it did not help.
   """
   for attempt in range(REPAIRS + 1):
-    job.author.llm.stage = 'ValidationFunction'
     task = workers.write_checker(
         job.author, job.env, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))

@@ -49,7 +49,6 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
       raise llm_lib.Rejected(reply.problem)
     return reply.message
   try:
-    user.llm.stage = 'DialogSynthesis'  # whose model may want brief prompts
     prompt = talks.instructed(user, env, task, intent, seeds)
     prompt['assistant'] = env.prompt('assistant', task)
     world, end = talks.talk(env, task, prompt, say)
