@@ -88,7 +88,7 @@ def test_sampler_and_trainer_agree(fields, history):
   """At f32 within 1e-4, for both sides, over several turns and chunks; one
   side is sampled at another temperature."""
   config, vocab = testing.tiny_model(**fields), testing.ByteVocab()
-  sides, params, temperature = {}, {}, {'agent': 1.0, 'user': 0.7}
+  sides, params, temperature = {}, {}, {'agent': 1.0, 'user': 1.3}
   for seed, side in enumerate(('agent', 'user')):
     params[side] = testing.chatty_params(config, stop=0.15, seed=seed)
     engine = engine_lib.Engine(
@@ -110,5 +110,5 @@ def test_sampler_and_trainer_agree(fields, history):
         config, params[side], *(batch[f'{name}_BT'] for name in (
             'ids', 'positions', 'segments', 'target')),
         temperature=temperature[side])
-    assert batch['target_BT'].sum() > 30
+    assert batch['target_BT'].sum() > 50
     np.testing.assert_allclose(logp_BT, batch['logp_old_BT'], atol=1e-4)
