@@ -26,7 +26,7 @@ from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 
-WORDINGS = 3  # of the gold run
+GOLDS = 4  # wordings of the gold run; other orders of it follow
 UNTRIED = 'no wrong run fails: there is nothing to tell right from wrong'
 Moves = replay.Moves
 
@@ -49,8 +49,9 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
     the task, in words; fingerprint: of the environment it holds for.
   """
   rng = random.Random(seed)
-  golds = [replay.render(script, rng) for _ in range(WORDINGS)]
-  golds.append(_reworded(script, golds[0]))
+  golds = [replay.render(script, rng)]
+  golds += [_worded(script, golds[0], which) for which in (0, -1)]
+  golds.append(list(map(types.message_from_json, task.meta['gold'])))
   orders = _reordered(env, task, script, golds[0])
   floors = _floors(env, task, golds[0])
   changed = list(mutants.make(env, task, golds[0], rng))
@@ -80,15 +81,13 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
           'fingerprint': fingerprint(env)}
 
 
-def _reworded(script: Sequence[replay.Beat], gold: Moves) -> Moves:
-  """The gold run without any wording of `gold` that has an alternative, so
-  that no checker passes which asks for one of them to the letter."""
-  found = []
-  for beat, move in zip(script, gold, strict=True):
-    others = [text for text in beat['say'] or () if text != move.content]
-    found.append(dataclasses.replace(move, content=others[0])
-                 if others and not beat['call'] else move)
-  return found
+def _worded(script: Sequence[replay.Beat], gold: Moves, which: int) -> Moves:
+  """The gold run with the same wording of every beat, the first or the last: a
+  wording that has an alternative is missing from one of the two, so that no
+  checker passes which asks for it to the letter."""
+  return [move if beat['call'] else
+          dataclasses.replace(move, content=beat['say'][which])
+          for beat, move in zip(script, gold, strict=True)]
 
 
 def _reordered(env: domain.Domain, task: types.Task,
@@ -143,7 +142,7 @@ def _problems(env: domain.Domain, task: types.Task, gold: Sequence[bool],
   if not env.drafts and kinds <= {'transfer', 'refuse'}:
     # An end state cannot tell a refusal from the rest, unless words must.
     allowed = set() if task.criteria.communicate_info else set(floors)
-  return ([f'the gold run fails in wording {i}' if i <= WORDINGS else
+  return ([f'the gold run fails in wording {i}' if i < GOLDS else
            'the gold run fails with its demands in another order'
            for i, passed in enumerate(gold) if not passed]
           + [f'it passes to {name}' for name, passed in floors.items()

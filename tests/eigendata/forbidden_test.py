@@ -188,3 +188,16 @@ def test_two_calls_that_both_bring_something_of_their_own(drafted):
   account = agreed[0][1]
   assert agreed[:2] == [('cancel_visit', account), ('pause_service', account)]
   assert agreed[2][0] == 'pause_service' and agreed[2][1].isdigit()
+
+
+@pytest.mark.parametrize('family', ['slow', 'connection'])
+def test_a_wording_that_has_another_is_missing_from_a_gold_run(
+    drafted, family):
+  """Even one that a long exchange has in several places."""
+  _, _, script = drafted('router', family, 'do')
+  gold = replay.render(script, random.Random(0))
+  first, last = ({m.content for m in certify._worded(script, gold, which)}
+                 for which in (0, -1))
+  texts = {text for beat in script if not beat['call']
+           and len(set(beat['say'])) > 1 for text in beat['say']}
+  assert texts and not texts & first & last
