@@ -29,8 +29,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.eval_grpo = evaluation.get_config()
   for name in ('data', 'user_sft', 'agent_sft', 'grpo'):
     c[name].seed = arg.seed
-  c.expected_s = dict(data=80, tokenizer=5, user_sft=170, agent_sft=160,
-                      eval_sft=50, grpo=300, eval_grpo=20)
+  c.expected_s = dict(data=150, tokenizer=5, user_sft=190, agent_sft=190,
+                      eval_sft=70, grpo=360, eval_grpo=30)
   if arg.domain:
     play_in(arg.domain, c)
   if arg.tiny:
