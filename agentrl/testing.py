@@ -18,8 +18,8 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
-from agentrl.llm import openai_format
 from agentrl.llm import strict
+from agentrl.llm.openai import wire as openai_format
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.tokenizer import hf

@@ -26,13 +26,13 @@ from absl import app
 from absl import flags
 
 from agentrl import metrics
-from agentrl import runs
+from agentrl.stage import run as runs
 from agentrl import types
-from agentrl.data import replay
+from agentrl.envs import replay
 from agentrl.envs import dialogue
-from agentrl.envs import tau2
-from agentrl.envs import tau2_bench
-from agentrl.envs import tau2_score
+from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import score as tau2_score
 from agentrl.eval import floors
 
 OUT = flags.DEFINE_string('out', '', 'Where to write the figures as JSON.')

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl import metrics
-from agentrl import runs
+from agentrl.stage import run as runs
 from agentrl import sharding
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config

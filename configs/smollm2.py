@@ -33,7 +33,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   if arg.domain in sft_tau2.PROMPTS:
     size += f',domain={arg.domain}'
     sft, grpo = sft_tau2, grpo_tau2.get_config(size)
-    c.synthesize = 'agentrl.eigendata.tau2_writer:synthesize'
+    c.synthesize = 'agentrl.eigendata.tau2.stage:synthesize'
     c.data = tau2_telecom.data(grpo.domains)
   else:
     sft, grpo = sft_builtin, grpo_builtin.get_config(size)

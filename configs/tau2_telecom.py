@@ -30,7 +30,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   if not arg.tiny:
     raise ValueError('configs/tau2_telecom.py has the size `tiny` only.')
   c = quickstart.get_config(f'seed={arg.seed}')
-  c.synthesize = 'agentrl.eigendata.tau2_writer:synthesize'
+  c.synthesize = 'agentrl.eigendata.tau2.stage:synthesize'
   c.data = data(DOMAINS)
   c.data.seed = arg.seed
   c.expected_s = dict(data=10, tokenizer=5, user_sft=180, agent_sft=180,

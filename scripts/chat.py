@@ -21,13 +21,13 @@ from absl import logging
 import jax
 import numpy as np
 
-from agentrl import bundle
 from agentrl import sharding
-from agentrl import sources
 from agentrl import types
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.rollout import steps
+from agentrl.stage import bundle
+from agentrl.stage import source as sources
 from agentrl.tokenizer import formats
 
 WEIGHTS = flags.DEFINE_string(

@@ -25,15 +25,15 @@ from absl import logging
 import jax
 import ml_collections
 
-from agentrl import bundle
 from agentrl import metrics
 from agentrl import resolve
-from agentrl import runs
 from agentrl import sharding
-from agentrl import sources
 from agentrl.models import config as model_config
 from agentrl.models import families
 from agentrl.models import weights
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
+from agentrl.stage import source as sources
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm

@@ -2,7 +2,7 @@
 
 import common
 
-from agentrl.eigendata import published
+from agentrl.eigendata.published import stage as published
 
 if __name__ == '__main__':
   common.run(published.synthesize)

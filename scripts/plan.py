@@ -22,10 +22,10 @@ from absl import flags  # noqa: E402
 import common  # noqa: E402
 
 from agentrl import metrics  # noqa: E402
-from agentrl.plan import chips  # noqa: E402
-from agentrl.plan import measure  # noqa: E402
-from agentrl.plan import programs  # noqa: E402
-from agentrl.plan import text  # noqa: E402
+from agentrl.capacity import chips  # noqa: E402
+from agentrl.capacity import measure  # noqa: E402
+from agentrl.capacity import programs  # noqa: E402
+from agentrl.capacity import text  # noqa: E402
 
 _TOPOLOGY = flags.DEFINE_string('topology', None, 'As v5p:4x4x4.')
 _JSON = flags.DEFINE_string('json', '', 'File for all that was found.')

@@ -23,17 +23,17 @@ import common
 import ml_collections
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import outcomes
-from agentrl.envs import tau2_export
-from agentrl.envs import tau2_results
+from agentrl.envs.tau2 import results_read as tau2_results
+from agentrl.envs.tau2 import results_write as tau2_export
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run as eval_run
+from agentrl.stage import run as runs
 
 EXPORT = flags.DEFINE_string(
     'export', None, 'File to write; one for each domain if there are several.')

@@ -14,15 +14,15 @@ import time
 import numpy as np
 import pytest
 
-from agentrl import bundle
 from agentrl import metrics
-from agentrl import runs
 from agentrl import sharding
 from agentrl.data import episodes as data
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.rollout import play
 from agentrl.rollout import policy
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.slow

@@ -9,13 +9,13 @@ import ml_collections
 import numpy as np
 import pytest
 
-from agentrl import bundle
 from agentrl import checkpoint
 from agentrl import metrics
-from agentrl import runs
 from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import transformer
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
 from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import optimizer
 from agentrl.train import update as update_lib

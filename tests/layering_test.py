@@ -8,11 +8,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent / 'agentrl'
 ROWS = (
-    ('types', 'resolve', 'shapes'), ('metrics',), ('sources',),
-    ('runs',),
+    ('types', 'resolve', 'shapes'), ('metrics',), ('stage',),
     ('tokenizer', 'models', 'checkpoint', 'llm', 'envs'), ('sharding',),
-    ('train', 'bundle'), ('data',), ('rollout',), ('eigendata', 'eval'),
-    ('sft', 'rl'), ('report', 'plan'), ('testing',))
+    ('train',), ('data',), ('rollout',), ('eigendata', 'eval'),
+    ('sft', 'rl'), ('report', 'capacity'), ('testing',))
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 FILES = sorted(p for p in ROOT.rglob('*.py') if p.name != '__init__.py')
 

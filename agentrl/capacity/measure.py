@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 
-from agentrl.plan import chips
-from agentrl.plan import hlo
-from agentrl.plan import programs
+from agentrl.capacity import chips
+from agentrl.capacity import hlo
+from agentrl.capacity import programs
 
 # Share of the peak that a Pallas kernel is taken to reach: the compiler has no
 # estimate for what is inside of it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from agentrl.plan import chips
-from agentrl.plan import measure
+from agentrl.capacity import chips
+from agentrl.capacity import measure
 
 _GB = 1e9
 

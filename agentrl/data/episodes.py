@@ -19,10 +19,10 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from agentrl import resolve
-from agentrl import runs
 from agentrl import types
-from agentrl.data import replay
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
+from agentrl.stage import run as runs
 
 FOLDER = 'episodes'
 Record = Mapping[str, Any]

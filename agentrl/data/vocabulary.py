@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import ml_collections
 
-from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.envs import env as env_lib
+from agentrl.stage import run as runs
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 

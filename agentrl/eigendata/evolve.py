@@ -22,7 +22,7 @@ from typing import Any
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import streams as streams_lib
+from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.llm import llm as llm_lib
 
 EXAMPLES = 3  # of each way to be turned down, shown to the critic

@@ -26,23 +26,23 @@ import tqdm
 
 from agentrl import metrics
 from agentrl import resolve
-from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.eigendata import certify
-from agentrl.eigendata import feedback
-from agentrl.eigendata import guards
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.eigendata import runners
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import shards as shards_lib
-from agentrl.eigendata import statistics
-from agentrl.eigendata import streams as streams_lib
+from agentrl.eigendata.check import certify
+from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.plan import feedback
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.plan import streams as streams_lib
+from agentrl.eigendata.scale import runners
+from agentrl.eigendata.scale import shards as shards_lib
+from agentrl.eigendata.scale import statistics
 from agentrl.envs import databases
-from agentrl.envs import tau2_form
+from agentrl.envs.tau2 import task_format as tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
+from agentrl.stage import run as runs
 
 # What the plans took, and what was paid in all, until the run is over.
 PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'
@@ -114,7 +114,7 @@ def _runner(config: ml_collections.ConfigDict, ledger: budget.Ledger
         f'config.runner={config.runner!r} is for an LLM that computes: '
         f'{", ".join(sorted(ledger.models))} has limits and a budget, '
         'which hold within one process. Set config.runner to '
-        'agentrl.eigendata.runners:threads.')
+        'agentrl.eigendata.scale.runners:threads.')
   return resolve.call(runner, {'workers': config.workers, **config.runner_kw})
 
 

@@ -15,16 +15,16 @@ from typing import Any
 
 from agentrl import resolve
 from agentrl import types
-from agentrl.eigendata import certify
-from agentrl.eigendata import goals
-from agentrl.eigendata import hindsight
-from agentrl.eigendata import judge
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.eigendata import streams as streams_lib
-from agentrl.eigendata import student as student_lib
-from agentrl.eigendata import talks
-from agentrl.eigendata import workers
+from agentrl.eigendata.check import certify
+from agentrl.eigendata.check import judge
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.plan import streams as streams_lib
+from agentrl.eigendata.write import dialogues as talks
+from agentrl.eigendata.write import hindsight
+from agentrl.eigendata.write import invent as goals
+from agentrl.eigendata.write import student as student_lib
+from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
@@ -121,7 +121,7 @@ def _env(name: str, c: Mapping[str, Any]) -> domain.Domain:
   if not name.startswith('tau2:'):
     return env_lib.load(name, c['env'])
   # Imported here: the benchmark is an extra and takes half a second to load.
-  from agentrl.eigendata import tau2_domain  # pylint: disable=g-import-not-at-top
+  from agentrl.eigendata.tau2 import domain as tau2_domain  # pylint: disable=g-import-not-at-top
   if c['num_test']:
     raise ValueError(f'{name} brings its own test tasks, by which models are '
                      f'compared: set config.num_test=0, got {c["num_test"]}.')

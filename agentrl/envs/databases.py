@@ -14,7 +14,7 @@ import pathlib
 from typing import Any
 
 from agentrl import metrics
-from agentrl import runs
+from agentrl.stage import run as runs
 
 FOLDER = 'databases'  # of a data stage
 

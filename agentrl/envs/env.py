@@ -104,7 +104,7 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Env:
   options = dict(options or {})
   # Imported here: the benchmark is an extra and takes half a second to load.
   if name.startswith('tau2:'):
-    from agentrl.envs import tau2  # pylint: disable=g-import-not-at-top
+    from agentrl.envs.tau2 import env as tau2  # pylint: disable=g-import-not-at-top
     return resolve.call(tau2.Tau2, dict(domain=name[5:], **options))
   from agentrl.envs import domain  # pylint: disable=g-import-not-at-top
   path = f'agentrl.envs.domains.{name}' if name in BUILT_IN else name

@@ -12,10 +12,8 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from agentrl import bundle
 from agentrl import metrics
 from agentrl import resolve
-from agentrl import runs
 from agentrl import sharding
 from agentrl import types
 from agentrl.data import episodes as data_lib
@@ -26,6 +24,8 @@ from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.rollout import play as play_lib
 from agentrl.rollout import policy as policy_lib
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
 
 # Raise it when a change here or in envs/ gives a number another meaning.
 EVALUATOR = 1

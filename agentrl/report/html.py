@@ -12,7 +12,6 @@ import jinja2
 import markupsafe
 
 from agentrl import metrics
-from agentrl import runs as runs_lib
 from agentrl import types
 from agentrl.eval import results
 from agentrl.report import data as data_lib
@@ -20,6 +19,7 @@ from agentrl.report import plots
 from agentrl.report import summary as summary_lib
 from agentrl.report import text
 from agentrl.report import viewer
+from agentrl.stage import run as runs_lib
 from agentrl.tokenizer import vocab as vocab_lib
 
 CURVES = {

@@ -12,11 +12,9 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from agentrl import bundle
 from agentrl import checkpoint
 from agentrl import metrics
 from agentrl import resolve
-from agentrl import runs
 from agentrl import sharding
 from agentrl import types
 from agentrl.data import episodes as data_lib
@@ -31,6 +29,8 @@ from agentrl.rl import losses
 from agentrl.rollout import play
 from agentrl.rollout import policy
 from agentrl.rollout import trajectory
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
 from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import loop
 from agentrl.train import optimizer

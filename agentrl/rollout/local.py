@@ -16,13 +16,13 @@ import json
 import threading
 from typing import Any
 
-from agentrl import bundle
 from agentrl import sharding
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm import openai_format
+from agentrl.llm.openai import wire as openai_format
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import slot as slot_lib
+from agentrl.stage import bundle
 from agentrl.tokenizer import formats
 
 

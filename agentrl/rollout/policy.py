@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from agentrl import bundle as bundle_lib
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import pool
+from agentrl.stage import bundle as bundle_lib
 from agentrl.tokenizer import formats
 
 # What a policy may fail by without being wrong: its service is away. Anything

@@ -12,10 +12,8 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from agentrl import bundle
 from agentrl import checkpoint
 from agentrl import metrics
-from agentrl import runs
 from agentrl import sharding
 from agentrl import types
 from agentrl.data import batches
@@ -28,6 +26,8 @@ from agentrl.models import config as model_config
 from agentrl.models import kernels
 from agentrl.models import transformer
 from agentrl.sft import loss as sft_loss
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
 from agentrl.tokenizer import formats
 from agentrl.train import loop
 from agentrl.train import optimizer

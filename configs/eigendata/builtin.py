@@ -34,10 +34,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.monitor = dict(window=40, floor=0.5)
   c.shard_size = 100  # tasks; a stage that goes on makes whole shards
   # Who makes shards: `processes`, `threads` (an LLM from elsewhere) or `beam`.
-  c.runner = 'agentrl.eigendata.runners:processes'
+  c.runner = 'agentrl.eigendata.scale.runners:processes'
   c.runner_kw = {}  # beam: `options`
   c.workers = 2
-  c.llm = 'agentrl.llm.procedural:Procedural'
+  c.llm = 'agentrl.llm.stand_in.procedural:Procedural'
   c.llm_kw = dict(mistakes=dict(
       intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02,
       engineer=0.0), heeds=False)

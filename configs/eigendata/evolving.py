@@ -40,5 +40,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       engineer=0.25), heeds=True)
   if arg.student:
     c.llm_roles = dict(Student=student(arg.student, length=640))
-    c.runner = 'agentrl.eigendata.runners:threads'  # one model serves them all
+    # One model serves them all.
+    c.runner = 'agentrl.eigendata.scale.runners:threads'
   return c

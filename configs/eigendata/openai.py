@@ -41,10 +41,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c.domains = (arg.domain,)
   if arg.domain.startswith('tau2:'):
     c.env.judged_on, c.num_test = 'test', 0  # the benchmark has its own tests
-  c.runner, c.workers = 'agentrl.eigendata.runners:threads', 16
+  c.runner, c.workers = 'agentrl.eigendata.scale.runners:threads', 16
   c.shard_size = 5
   c.monitor = dict(window=20, floor=0.25)  # a shard makes 50 samples at most
-  c.llm = 'agentrl.llm.openai_chat:OpenAIChat'
+  c.llm = 'agentrl.llm.openai.chat:OpenAIChat'
   c.llm_kw = dict(
       model=arg.model, key='OPENAI_API_KEY', url='OPENAI_BASE_URL',
       sampling=dict(max_tokens=2048, temperature=1.0, form='json_schema',

@@ -20,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.num_train, c.num_test, c.max_tries, c.if_short = 50, 0, 1, 'keep'
   c.demands_train = (1.0,)
   c.shard_size = 1
-  c.runner, c.workers = 'agentrl.eigendata.runners:threads', 8
+  c.runner, c.workers = 'agentrl.eigendata.scale.runners:threads', 8
   c.llm_roles = dict(DialogSynthesis=dict(
       llm='agentrl.rollout.local:Local', weights='smollm2', slots=24,
       length=1024, max_tokens=64, temperature=0.7, dtype='float32',

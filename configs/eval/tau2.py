@@ -23,7 +23,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = (f'tau2:{arg.domain}',)
-  # agentrl.llm.openai_judge:Judge decides on what v1.0.1 leaves to words.
+  # agentrl.llm.openai.judge:Judge decides on what v1.0.1 leaves to words.
   c.env = dict(prompt='full', grading=arg.grading, judge='',
                judge_kw=dict(model=''), databases='')
   c.data = ''  # the benchmark's own tasks

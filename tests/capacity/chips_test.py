@@ -2,8 +2,8 @@
 
 import pytest
 
-from agentrl.plan import chips
-from agentrl.plan import measure
+from agentrl.capacity import chips
+from agentrl.capacity import measure
 
 
 @pytest.mark.parametrize('topology', [

@@ -1,6 +1,6 @@
 """Costs of a program, by hand."""
 
-from agentrl.plan import hlo
+from agentrl.capacity import hlo
 
 TEXT = '''
 HloModule example

@@ -1,7 +1,7 @@
 """A plan says what would make it fit, what saves most first."""
 
-from agentrl.plan import measure
-from agentrl.plan import text
+from agentrl.capacity import measure
+from agentrl.capacity import text
 
 CONFIG = dict(
     model=dict(num_layers=10, remat='none'), micro_rows=4,

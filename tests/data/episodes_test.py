@@ -7,10 +7,10 @@ import ml_collections
 import pytest
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.stage import run as runs
 
 CALL = types.ToolCall('echo', {'text': 'Grüße', 'n': [1, None]}, id='1.0')
 DIALOGUES = [

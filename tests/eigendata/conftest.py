@@ -11,7 +11,7 @@ import pytest
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import procedural
 
 ROLES = procedural.MISTAKEN
 
@@ -19,7 +19,9 @@ ROLES = procedural.MISTAKEN
 @pytest.fixture
 def config(monkeypatch):
   """`config(**fields)`: JSON of a config on the shop, free of mistakes."""
-  monkeypatch.syspath_prepend(pathlib.Path(__file__).parent)
+  folder = pathlib.Path(__file__).parent
+  for path in (folder, folder / 'write'):  # the shop; an LLM of a test
+    monkeypatch.syspath_prepend(path)
   def make(**fields):
     wrong = fields.pop('mistakes', {})
     return json.dumps({
@@ -32,9 +34,9 @@ def config(monkeypatch):
         'monitor': {'window': 40, 'floor': 0.5},
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
                    'target': 0.95},
-        'runner': 'agentrl.eigendata.runners:processes', 'runner_kw': {},
+        'runner': 'agentrl.eigendata.scale.runners:processes', 'runner_kw': {},
         'workers': 1, 'shard_size': 3, 'llm_roles': {}, 'llm_account': {},
-        'llm': 'agentrl.llm.procedural:Procedural',
+        'llm': 'agentrl.llm.stand_in.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields})
   return make

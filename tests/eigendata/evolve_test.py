@@ -9,16 +9,16 @@ import pytest
 from agentrl import metrics
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import streams as streams_lib
-from agentrl.llm import actor
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.llm import cache
-from agentrl.llm import habits
 from agentrl.llm import llm as llm_lib
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import actor
+from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import procedural
 
 MISTAKES = dict(intent=0.5, checker=0.5, agent=0.6, user=0.5)
 OPTIONS = dict(rounds=8, pilot=6, audit=12, patience=3, target=0.95)

@@ -19,7 +19,7 @@ from agentrl.data import episodes
 from agentrl.eigendata import evolve
 from agentrl.eigendata import run
 from agentrl.llm import llm as llm_lib
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import procedural
 
 pytest.importorskip('openai', reason='needs pip install -e .[llm]')
 KEY = testing.ChatServer.key
@@ -33,12 +33,12 @@ def corpus(config, monkeypatch, tmp_path, capfd):
   (folder, manifest, server)."""
   monkeypatch.setenv('OPENAI_API_KEY', KEY)
   monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-  monkeypatch.setattr('agentrl.llm.openai_chat.BACKOFF_S', (0.001, 0.01))
+  monkeypatch.setattr('agentrl.llm.openai.chat.BACKOFF_S', (0.001, 0.01))
   def make(name, fault=lambda body: '', **fields):
     settings = json.loads(config(**{**dict(
         domains=['orders'], num_train=8, num_test=2, workers=4, shard_size=2,
-        runner='agentrl.eigendata.runners:threads',
-        llm='agentrl.llm.openai_chat:OpenAIChat',
+        runner='agentrl.eigendata.scale.runners:threads',
+        llm='agentrl.llm.openai.chat:OpenAIChat',
         llm_kw=dict(model='a-model', limits=LIMITS)), **fields}))
     behind = testing.answer_by(procedural.Procedural(MISTAKES))
     with testing.ChatServer(behind, fault) as server:
@@ -68,7 +68,7 @@ def at_random(share):
 def test_a_fifth_of_faults_leaves_the_corpus_as_it_is(corpus):
   calm = corpus('calm')[1]
   rough, server = corpus('rough', at_random(0.2), workers=3)[1:]
-  offline = corpus('offline', llm='agentrl.llm.procedural:Procedural',
+  offline = corpus('offline', llm='agentrl.llm.stand_in.procedural:Procedural',
                    llm_kw=dict(mistakes=MISTAKES), workers=1)[1]
   names = ('tasks_train.jsonl', 'tasks_test.jsonl', 'episodes')
   made = [{name: m['made'][name] for name in names}
@@ -137,8 +137,8 @@ def test_a_run_whose_server_went_away_goes_on_where_it_was(corpus, tmp_path):
     corpus('a', lambda body: 'broken' if next(calls) > 40 else '', **fields)
   made, server = corpus('a', **fields)[1:]
   assert made['cost']['stages']['UserIntent']['hits'] >= 3
-  offline = corpus('b', llm='agentrl.llm.procedural:Procedural', num_train=4,
-                   num_test=0, llm_kw=dict(mistakes=MISTAKES))[1]
+  offline = corpus('b', llm='agentrl.llm.stand_in.procedural:Procedural',
+                   num_train=4, num_test=0, llm_kw=dict(mistakes=MISTAKES))[1]
   assert made['made']['episodes'] == offline['made']['episodes']
 
 
@@ -223,9 +223,9 @@ def test_a_judge_of_its_own(corpus):
 
 
 @pytest.mark.parametrize('fields, text', [
-    (dict(runner='agentrl.eigendata.runners:processes'),
+    (dict(runner='agentrl.eigendata.scale.runners:processes'),
      'a-model has limits and a budget'),
-    (dict(runner='agentrl.eigendata.runners:beam', workers=1),
+    (dict(runner='agentrl.eigendata.scale.runners:beam', workers=1),
      'a-model has limits and a budget'),
     (dict(llm_account=dict(evolve_share=0)), 'evolve_share is a share'),
     (dict(llm_roles=dict(TrajectoryValidator={})), "mean 'TrajectoryValidati"),
@@ -246,7 +246,7 @@ def test_wrong_fields_are_refused_before_anything_is_asked(
 
 def test_a_server_that_is_gone_ends_the_run_at_once(corpus, monkeypatch):
   def gone(body):
-    monkeypatch.setattr('agentrl.llm.openai_chat.STRANGER_S', 0.2)
+    monkeypatch.setattr('agentrl.llm.openai.chat.STRANGER_S', 0.2)
     return 'broken'
   with pytest.raises(llm_lib.Unavailable, match='a-model at 127.0.0.1:.* 500'):
     corpus('gone', gone, llm_kw=dict(

@@ -9,7 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import talks
+from agentrl.eigendata.write import dialogues as talks
 from agentrl.llm import llm as llm_lib
 
 SCRIPT = [

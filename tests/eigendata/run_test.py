@@ -9,11 +9,11 @@ import ml_collections
 import pytest
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
+from agentrl.stage import run as runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)

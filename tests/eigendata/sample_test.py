@@ -8,10 +8,10 @@ import random
 import pytest
 
 from agentrl.data import episodes
-from agentrl.data import replay
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import statistics
+from agentrl.eigendata.scale import statistics
 from agentrl.envs import dialogue
+from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
 
 
@@ -159,7 +159,7 @@ def test_usage_is_counted_by_worker(maker, make):
 
 def test_no_llm_of_that_name(config):
   with pytest.raises(ValueError, match="Did you mean 'Procedural'"):
-    sample_lib.maker(config(llm='agentrl.llm.procedural:Procedure'))
+    sample_lib.maker(config(llm='agentrl.llm.stand_in.procedural:Procedure'))
 
 
 def test_kinds_are_mixed_as_asked(config, make):

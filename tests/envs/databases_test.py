@@ -2,8 +2,8 @@
 
 import pytest
 
-from agentrl import runs
 from agentrl.envs import databases
+from agentrl.stage import run as runs
 
 TABLES = {'lamps': {'b': {'level': 1, 'of': ['Zoë', None]}, 'a': {}}}
 

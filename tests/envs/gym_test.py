@@ -15,13 +15,14 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import gym as gym_lib
 from agentrl.eval import floors
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import procedural
 
 O = types.Outcome
 NEVER = dict.fromkeys(procedural.MISTAKEN, 0.0)
 MAKER = json.dumps(dict(
     seed=0, domains=['orders'], env={}, databases=4, other_share=0.5,
-    llm='agentrl.llm.procedural:Procedural', llm_kw=dict(mistakes=NEVER),
+    llm='agentrl.llm.stand_in.procedural:Procedural',
+    llm_kw=dict(mistakes=NEVER),
     llm_roles={}, llm_account={}))
 LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
 

@@ -6,7 +6,7 @@ import pytest
 
 from agentrl import testing
 from agentrl import types
-from agentrl.data import replay
+from agentrl.envs import replay
 
 ENV = testing.EchoEnv()
 TASK = testing.echo_task()

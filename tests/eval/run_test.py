@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl import types
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run
+from agentrl.stage import run as runs
 from configs.eval import builtin
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.eval import results
+from agentrl.stage import run as runs
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 

@@ -9,10 +9,8 @@ import pytest
 
 pytest.importorskip('tokenizers')
 
-from agentrl import bundle  # noqa: E402
 from agentrl import checkpoint  # noqa: E402
 from agentrl import metrics  # noqa: E402
-from agentrl import runs  # noqa: E402
 from agentrl import testing  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
 from agentrl.envs import env as env_lib  # noqa: E402
@@ -20,6 +18,8 @@ from agentrl.models import transformer  # noqa: E402
 from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
 from agentrl.rollout import policy  # noqa: E402
+from agentrl.stage import bundle  # noqa: E402
+from agentrl.stage import run as runs  # noqa: E402
 from configs.grpo import builtin  # noqa: E402
 
 # No other array of this process is of its embedding's shape.

@@ -5,11 +5,11 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-from agentrl import bundle
 from agentrl import testing
 from agentrl import types
 from agentrl.rollout import local as local_lib
 from agentrl.rollout import slot as slot_lib
+from agentrl.stage import bundle
 
 VOCAB = testing.ByteVocab()
 CONFIG = testing.tiny_model()

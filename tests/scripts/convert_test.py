@@ -10,14 +10,14 @@ import pytest
 pytest.importorskip('safetensors')
 pytest.importorskip('tokenizers')
 
-from agentrl import bundle  # noqa: E402
 from agentrl import metrics  # noqa: E402
-from agentrl import runs  # noqa: E402
 from agentrl import sharding  # noqa: E402
 from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.models import weights  # noqa: E402
+from agentrl.stage import bundle  # noqa: E402
+from agentrl.stage import run as runs  # noqa: E402
 from agentrl.tokenizer import formats  # noqa: E402
 from scripts import convert  # noqa: E402
 

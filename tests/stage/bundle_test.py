@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl import bundle
 from agentrl import metrics
-from agentrl import runs
 from agentrl import sharding
-from agentrl import sources
 from agentrl import testing
 from agentrl.eigendata import run as eigendata
 from agentrl.eval import run as evaluation
 from agentrl.models import weights
 from agentrl.rl import train as rl
 from agentrl.sft import train as sft
+from agentrl.stage import bundle
+from agentrl.stage import run as runs
+from agentrl.stage import source as sources
 from configs.eigendata import builtin as data_config
 from configs.eval import builtin as eval_config
 from configs.grpo import builtin as grpo_config

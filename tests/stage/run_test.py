@@ -4,7 +4,7 @@ import ml_collections
 import pytest
 
 from agentrl import metrics
-from agentrl import runs
+from agentrl.stage import run as runs
 
 
 def config(**fields):

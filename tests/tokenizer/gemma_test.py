@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from agentrl import bundle
 from agentrl import types
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.stage import bundle
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import gemma
 from agentrl.tokenizer import hf

@@ -19,12 +19,12 @@ import random
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import mutants
+from agentrl.eigendata.check import mutants
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 
 GOLDS = 4  # wordings of the gold run; other orders of it follow
 UNTRIED = 'no wrong run fails: there is nothing to tell right from wrong'

@@ -23,12 +23,12 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import mutants
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import tau2_held
+from agentrl.eigendata.check import mutants
+from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
+from agentrl.envs.tau2 import env as tau2
 
 # Words in a row that two texts do not share by chance: Brown et al.,
 # arXiv:2005.14165, appendix C.

@@ -11,9 +11,9 @@ import dataclasses
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import mutants
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
+from agentrl.eigendata.check import mutants
+from agentrl.eigendata.plan import planner
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import reward

@@ -22,9 +22,9 @@ import random
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
 from agentrl.envs import checkers
 from agentrl.envs import domain
+from agentrl.envs import replay
 
 CANDIDATES = 30  # other values of an argument, the likeliest first
 TRIED = 6  # of them, until a write with the value is accepted

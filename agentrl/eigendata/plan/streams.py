@@ -8,8 +8,8 @@ import pathlib
 from typing import Any
 
 from agentrl import metrics
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
+from agentrl.eigendata.plan import planner
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import workers
+from agentrl.eigendata.write import workers
 
 Row = Mapping[str, Any]
 

@@ -25,15 +25,15 @@ import ml_collections
 import tqdm
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl import types
-from agentrl.eigendata import published_rows as rows_lib
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import tau2_writer
-from agentrl.eigendata import workers
+from agentrl.eigendata.published import rows as rows_lib
+from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.write import workers
 from agentrl.envs import databases as databases_lib
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
+from agentrl.envs.tau2 import env as tau2
+from agentrl.stage import run as runs
 
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',

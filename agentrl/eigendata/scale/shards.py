@@ -21,7 +21,7 @@ from agentrl import metrics
 from agentrl import types
 from agentrl.eigendata import evolve
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import streams as streams_lib
+from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.envs import databases
 from agentrl.envs import domain
 

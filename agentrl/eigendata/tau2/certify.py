@@ -18,12 +18,12 @@ import random
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import workers
+from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
 
 TRIES = 3  # values for an argument, until the tool takes one
 # Columns that are not in the database, or not in full: name -> values.

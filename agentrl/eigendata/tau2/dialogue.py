@@ -12,9 +12,9 @@ import random
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
 from agentrl.envs import dialogue
-from agentrl.envs import tau2
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
 
 
 class Talk:

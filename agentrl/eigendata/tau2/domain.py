@@ -15,13 +15,13 @@ import json
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import tau2_held
+from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import checkers
 from agentrl.envs import env as env_lib
 from agentrl.envs import state as state_lib
-from agentrl.envs import tau2
-from agentrl.envs import tau2_bench
-from agentrl.envs import tau2_state
+from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import state as tau2_state
 
 State = Mapping[str, Any]
 

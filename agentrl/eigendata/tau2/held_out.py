@@ -14,8 +14,8 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import tau2_tasks_certify
-from agentrl.envs import tau2
+from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
+from agentrl.envs.tau2 import env as tau2
 
 
 def clash(env: tau2.Tau2, task: types.Task, judged_on: str = 'test') -> str:

@@ -19,18 +19,18 @@ import tqdm
 
 from agentrl import metrics
 from agentrl import resolve
-from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.data import replay
-from agentrl.eigendata import guards
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import statistics
-from agentrl.eigendata import tau2_tasks
+from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.scale import statistics
+from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
-from agentrl.envs import tau2_form
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import task_format as tau2_form
+from agentrl.stage import run as runs
 
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})
@@ -199,7 +199,7 @@ def write(env: tau2.Tau2, tasks: Sequence[types.Task], seed: int,
 
 
 def _write(env: tau2.Tau2, task: types.Task, seed: int) -> sample_lib.Sample:
-  writer = f'agentrl.eigendata.tau2_{env.domain}'
+  writer = f'agentrl.eigendata.tau2.{env.domain}.dialogue'
   talk = resolve.name(f'{writer}:Talk')(env, task, random.Random(seed))
   try:
     end = resolve.name(f'{writer}:solve')(talk)

@@ -22,10 +22,10 @@ from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import tau2_held
-from agentrl.eigendata import tau2_tasks_certify
-from agentrl.eigendata import workers
-from agentrl.envs import tau2
+from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
+from agentrl.eigendata.tau2 import held_out as tau2_held
+from agentrl.eigendata.write import workers
+from agentrl.envs.tau2 import env as tau2
 
 DOMAINS = ('airline', 'retail')
 SIZES = {1: 4, 2: 4, 3: 2}  # demands of a task -> weight
@@ -241,7 +241,7 @@ def draft(env: tau2.Tau2, seed: int, number: int,
     workers.Rejected: no customer was found whom the first demand suits.
   """
   rng = random.Random(sample_lib.seed_of(env.domain, seed, number))
-  shop = importlib.import_module(f'agentrl.eigendata.tau2_tasks_{env.domain}')
+  shop = importlib.import_module(f'agentrl.eigendata.tau2.{env.domain}.tasks')
   desk = _desk(env, shop.FAMILIES, rng, judged_on)
   # What ends with a human comes last: the dialogue ends there.
   desk.demands.sort(key=lambda d: bool(d.transfer))

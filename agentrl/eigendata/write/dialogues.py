@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata import mutants
 from agentrl.eigendata import prompts
-from agentrl.eigendata import workers
+from agentrl.eigendata.check import mutants
+from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.llm import llm as llm_lib

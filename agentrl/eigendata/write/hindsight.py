@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentrl import types
-from agentrl.eigendata import planner
+from agentrl.eigendata.plan import planner
 from agentrl.envs import domain
 
 

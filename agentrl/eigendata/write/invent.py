@@ -16,13 +16,13 @@ import random
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import judge
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.eigendata import workers
+from agentrl.eigendata.check import judge
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.write import workers
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 
 HOPS = 2  # from the caller to a record that is shown
 MOST_RECORDS = 6  # of a table

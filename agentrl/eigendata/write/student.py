@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from agentrl import types
 from agentrl.eigendata import prompts
-from agentrl.eigendata import talks
-from agentrl.eigendata import workers
+from agentrl.eigendata.write import dialogues as talks
+from agentrl.eigendata.write import workers
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.envs import outcomes

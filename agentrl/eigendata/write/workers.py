@@ -16,12 +16,12 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import mutants
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
+from agentrl.eigendata.check import mutants
+from agentrl.eigendata.plan import planner
 from agentrl.envs import dialogue
 from agentrl.envs import domain
+from agentrl.envs import replay
 
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {

@@ -25,9 +25,9 @@ from agentrl import types
 from agentrl.envs import databases as databases_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2_bench
-from agentrl.envs import tau2_faults
-from agentrl.envs import tau2_score
+from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import score as tau2_score
+from agentrl.envs.tau2 import user_faults as tau2_faults
 
 DOMAINS = tau2_bench.DOMAINS
 BRIEF = 'You are a {} support agent.'

@@ -24,7 +24,7 @@ import warnings
 
 from agentrl import resolve
 from agentrl.envs import dialogue
-from agentrl.envs import tau2_state
+from agentrl.envs.tau2 import state as tau2_state
 
 DOMAINS = ('telecom', 'airline', 'retail')
 GRADINGS = ('v0.2.1', 'v1.0.1')

@@ -14,10 +14,10 @@ import uuid
 
 from agentrl import types
 from agentrl.envs import outcomes
-from agentrl.envs import tau2
-from agentrl.envs import tau2_bench
-from agentrl.envs import tau2_results
-from agentrl.envs import tau2_score
+from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import results_read as tau2_results
+from agentrl.envs.tau2 import score as tau2_score
 
 
 def to_json(env: tau2.Tau2, tasks: Sequence[types.Task],

@@ -18,8 +18,8 @@ from typing import Any
 
 from agentrl import types
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2_bench
-from agentrl.envs import tau2_state
+from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import state as tau2_state
 
 # (assertions, messages) -> is it so, for each assertion.
 Judge = Callable[[Sequence[str], Sequence[types.Message]], Sequence[bool]]

@@ -64,7 +64,7 @@ class Rows(dict):
     raise env_lib.ToolBroken(
         'A tool of the benchmark changes a table in a way that it did not in '
         '0.2.1 and 1.0.1, and would change shared rows: teach it to '
-        'agentrl.envs.tau2_state.Rows.')
+        'agentrl.envs.tau2.state.Rows.')
 
   pop = popitem = setdefault = update = clear = _refuse
   __ior__ = _refuse

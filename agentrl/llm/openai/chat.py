@@ -1,6 +1,6 @@
 """A model behind an OpenAI-compatible server (extra `llm`).
 
-    --config.llm=agentrl.llm.openai_chat:OpenAIChat --config.llm_kw.model=<name>
+    --config.llm=agentrl.llm.openai.chat:OpenAIChat --config.llm_kw.model=<name>
 
 `complete` blocks, so who calls it stays a plain function; many threads call at
 once, and one event loop in the background serves them all. Key and address are
@@ -29,8 +29,8 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.llm import budget
 from agentrl.llm import llm
-from agentrl.llm import openai_format
-from agentrl.llm import pace
+from agentrl.llm.openai import pace
+from agentrl.llm.openai import wire as openai_format
 
 # Waits between tries grow from the first of these seconds to the second.
 BACKOFF_S = 0.5, 60.0

@@ -1,6 +1,6 @@
 """Judges what only words can tell, by an OpenAI-compatible LLM (extra `llm`).
 
-    --config.env.judge=agentrl.llm.openai_judge:Judge \
+    --config.env.judge=agentrl.llm.openai.judge:Judge \
     --config.env.judge_kw.model=<name>
 
 The server is that of OPENAI_BASE_URL and OPENAI_API_KEY. The prompt is ours,
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm import openai_chat
 from agentrl.llm import strict
+from agentrl.llm.openai import chat as openai_chat
 
 PROMPT = (
     'You are given a conversation between a customer and a support agent, and '

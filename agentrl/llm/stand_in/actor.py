@@ -17,7 +17,7 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.llm import habits
+from agentrl.llm.stand_in import mistakes as habits
 
 Beat = dict[str, Any]
 Script = list[Beat]

@@ -21,9 +21,9 @@ from typing import Any
 
 from agentrl import resolve
 from agentrl import types
-from agentrl.llm import actor
-from agentrl.llm import habits
 from agentrl.llm import llm
+from agentrl.llm.stand_in import actor
+from agentrl.llm.stand_in import mistakes as habits
 
 Payload = Mapping[str, Any]
 Value = dict[str, Any]

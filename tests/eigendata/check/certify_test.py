@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from agentrl.data import replay
-from agentrl.eigendata import certify
-from agentrl.eigendata import mutants
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.eigendata import workers
+from agentrl.eigendata.check import certify
+from agentrl.eigendata.check import mutants
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.write import workers
+from agentrl.envs import replay
 
 
 def drafted(maker, *families, kind='do', split='train'):

@@ -6,14 +6,14 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import certify
-from agentrl.eigendata import mutants
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import workers
+from agentrl.eigendata.check import certify
+from agentrl.eigendata.check import mutants
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.write import workers
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from agentrl import metrics
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.eigendata import guards
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import tau2_held
-from agentrl.eigendata import tau2_writer
+from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.tau2 import held_out as tau2_held
+from agentrl.eigendata.tau2 import stage as tau2_writer
 from agentrl.envs import env as env_lib
 
 WORDS = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split()

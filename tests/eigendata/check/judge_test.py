@@ -6,11 +6,11 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import judge
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
-from agentrl.eigendata import workers
+from agentrl.eigendata.check import judge
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.write import workers
+from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
 
 PLAN = planner.Plan('x', 'lamp_shop', 'train', (('dim',),), 'brief')

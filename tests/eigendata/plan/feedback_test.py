@@ -6,15 +6,15 @@ import ml_collections
 import pytest
 
 from agentrl import metrics
-from agentrl import runs
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.eigendata import feedback
-from agentrl.eigendata import planner
 from agentrl.eigendata import run
-from agentrl.eigendata import streams as streams_lib
-from agentrl.eigendata import workers
+from agentrl.eigendata.plan import feedback
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.plan import streams as streams_lib
+from agentrl.eigendata.write import workers
 from agentrl.envs import env as env_lib
+from agentrl.stage import run as runs
 
 O = types.Outcome
 

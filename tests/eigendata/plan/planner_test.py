@@ -6,11 +6,11 @@ import types as types_lib
 
 import pytest
 
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
+from agentrl.eigendata.plan import planner
 from agentrl.envs import env as env_lib
-from agentrl.llm import actor
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import actor
+from agentrl.llm.stand_in import procedural
 
 FAMILIES = {'orders': [f'f{i}' for i in range(12)], 'router': list('abcdef')}
 RULES = procedural.Procedural(dict.fromkeys(procedural.MISTAKEN, 0.0))

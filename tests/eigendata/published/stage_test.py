@@ -10,8 +10,8 @@ from agentrl import metrics
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import vocabulary
-from agentrl.eigendata import published
-from agentrl.eigendata import tau2_writer
+from agentrl.eigendata.published import stage as published
+from agentrl.eigendata.tau2 import stage as tau2_writer
 from agentrl.envs import databases
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib

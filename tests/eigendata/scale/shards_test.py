@@ -11,10 +11,10 @@ import pytest
 from agentrl import metrics
 from agentrl import types
 from agentrl.eigendata import run
-from agentrl.eigendata import runners
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import shards
-from agentrl.eigendata import streams as streams_lib
+from agentrl.eigendata.plan import streams as streams_lib
+from agentrl.eigendata.scale import runners
+from agentrl.eigendata.scale import shards
 
 
 def quotas(weights, wanted, size):
@@ -157,11 +157,13 @@ def test_whoever_makes_the_shards_the_corpus_is_the_same(
     config, tmp_path, monkeypatch, runner, workers):
   if runner == 'beam':
     pytest.importorskip('apache_beam')
-    paths = [str(pathlib.Path(__file__).parent), os.environ.get('PYTHONPATH')]
+    paths = [str(pathlib.Path(__file__).parents[1]),
+             os.environ.get('PYTHONPATH')]
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(filter(None, paths)))
   made = []
   for name, fields in (('alone', {}), ('many', {
-      'runner': f'agentrl.eigendata.runners:{runner}', 'workers': workers})):
+      'runner': f'agentrl.eigendata.scale.runners:{runner}',
+      'workers': workers})):
     run.synthesize(ml_collections.ConfigDict(json.loads(config(**fields))),
                    tmp_path / name)
     made.append(metrics.read_json(tmp_path / name / 'manifest.json')['made'])

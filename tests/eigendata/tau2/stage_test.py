@@ -8,11 +8,11 @@ import pytest
 
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.data import replay
-from agentrl.eigendata import tau2_telecom
-from agentrl.eigendata import tau2_writer
+from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2.telecom import dialogue as tau2_telecom
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 
 pytest.importorskip(
     'tau2.domains.telecom',

@@ -7,11 +7,11 @@ import re
 import pytest
 
 from agentrl import types
-from agentrl.eigendata import tau2_held
-from agentrl.eigendata import tau2_tasks
-from agentrl.eigendata import tau2_tasks_certify
-from agentrl.eigendata import tau2_trips
-from agentrl.eigendata import workers
+from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
+from agentrl.eigendata.tau2 import held_out as tau2_held
+from agentrl.eigendata.tau2 import tasks as tau2_tasks
+from agentrl.eigendata.tau2.airline import trips as tau2_trips
+from agentrl.eigendata.write import workers
 from agentrl.envs import env as env_lib
 
 pytest.importorskip(

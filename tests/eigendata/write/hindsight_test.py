@@ -6,9 +6,9 @@ import pytest
 
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.eigendata import hindsight
-from agentrl.eigendata import planner
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.write import hindsight
 from agentrl.envs import domain
 from agentrl.llm import llm as llm_lib
 

@@ -13,18 +13,18 @@ import pytest
 from agentrl import metrics
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.data import replay
-from agentrl.eigendata import goals
-from agentrl.eigendata import planner
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import workers
+from agentrl.eigendata.plan import planner
+from agentrl.eigendata.write import invent as goals
+from agentrl.eigendata.write import workers
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import procedural
 
-SHOP = pathlib.Path(__file__).parent / 'lamp_shop'
+SHOP = pathlib.Path(__file__).parents[1] / 'lamp_shop'
 
 
 class Thinker:

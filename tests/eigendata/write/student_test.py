@@ -13,11 +13,11 @@ from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata import student as student_lib
-from agentrl.eigendata import workers
-from agentrl.llm import habits
+from agentrl.eigendata.write import student as student_lib
+from agentrl.eigendata.write import workers
 from agentrl.llm import llm as llm_lib
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import procedural
 from agentrl.report import html
 
 OPTIONS = dict(rounds=2, pilot=4, audit=10, patience=2, target=0.99)
@@ -234,7 +234,7 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
   assert 'Pass rate of the student' in html.write_data(folder).read_text()
 
   _, again, same = made('b', llm_roles=student, workers=2,
-                          runner='agentrl.eigendata.runners:threads')
+                          runner='agentrl.eigendata.scale.runners:threads')
   assert again == rounds and same['made'] == manifest['made']
 
   folder, without, manifest = made('c')

@@ -7,8 +7,8 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
-from agentrl.envs import tau2_bench
+from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import package as tau2_bench
 
 pytest.importorskip(
     'tau2.domains.telecom',

@@ -14,8 +14,8 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import reward
-from agentrl.envs import tau2_export
-from agentrl.envs import tau2_results
+from agentrl.envs.tau2 import results_read as tau2_results
+from agentrl.envs.tau2 import results_write as tau2_export
 from agentrl.eval import results
 from agentrl.report import summary
 
@@ -25,7 +25,7 @@ pytest.importorskip(
 SETUP = tau2_results.Setup(
     agent='mine', user='theirs', trials=2, limits=dialogue.Limits(30, 4),
     seed=5, when='2025-11-21T10:00:00')
-ROOT = pathlib.Path(__file__).parent.parent.parent
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def say(text):

@@ -9,8 +9,8 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2
-from agentrl.envs import tau2_state
+from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import state as tau2_state
 
 pytest.importorskip(
     'tau2.domains.retail',

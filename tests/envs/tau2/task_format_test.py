@@ -9,7 +9,7 @@ import pytest
 from agentrl import metrics
 from agentrl import types
 from agentrl.envs import env as env_lib
-from agentrl.envs import tau2_form
+from agentrl.envs.tau2 import task_format as tau2_form
 
 TASK = types.Task(
     'orders-train-00000', 'orders', 'You are Ada.\n\nCancel tinyKoala.',

@@ -4,7 +4,7 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import tau2_faults
+from agentrl.envs.tau2 import user_faults as tau2_faults
 
 TASK = types.Task(
     'x', 'tau2:telecom', 'You are John with phone number 555-123-2002.',

@@ -11,7 +11,7 @@ import pytest
 from agentrl import testing
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm import openai_chat
+from agentrl.llm.openai import chat as openai_chat
 
 pytest.importorskip('openai', reason='needs pip install -e .[llm]')
 KEY = testing.ChatServer.key

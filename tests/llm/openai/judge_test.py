@@ -3,7 +3,7 @@
 import pytest
 
 from agentrl import types
-from agentrl.llm import openai_judge
+from agentrl.llm.openai import judge as openai_judge
 
 pytest.importorskip('openai', reason='needs pip install -e .[llm]')
 TALK = [types.Message('assistant', 'Hi! How can I help you today?'),

@@ -1,6 +1,6 @@
 """Calls start evenly, and never more of them in a minute than is allowed."""
 
-from agentrl.llm import pace
+from agentrl.llm.openai import pace
 
 
 def test_calls_come_evenly():

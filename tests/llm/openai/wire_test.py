@@ -6,7 +6,7 @@ import pytest
 
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm import openai_format
+from agentrl.llm.openai import wire as openai_format
 
 MOST = llm.Usage(1000, 500, 1)
 SYSTEM = types.Message('system', 'Do.')

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.llm import actor
-from agentrl.llm import habits
+from agentrl.llm.stand_in import actor
+from agentrl.llm.stand_in import mistakes as habits
 
 
 def beat(by, say='', demand=0, call='', opens=False, **arguments):

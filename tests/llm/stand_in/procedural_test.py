@@ -6,7 +6,7 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import checkers
-from agentrl.llm import procedural
+from agentrl.llm.stand_in import procedural
 
 ROLES = procedural.MISTAKEN
 SCHEMA = {'type': 'object'}

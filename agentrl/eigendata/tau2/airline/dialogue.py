@@ -14,11 +14,11 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import tau2_airline_words as words
-from agentrl.eigendata import tau2_talk
+from agentrl.eigendata.tau2 import dialogue as tau2_talk
+from agentrl.eigendata.tau2.airline import words
 from agentrl.envs import dialogue
-from agentrl.envs import tau2
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
 
 DIRECT, STOPS = 'search_direct_flight', 'search_onestop_flight'
 EACH, KEEP = 'flight by flight', 'not at all'  # how else a way is looked up

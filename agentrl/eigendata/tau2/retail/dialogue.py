@@ -17,12 +17,12 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import tau2_retail_user as user_lib
-from agentrl.eigendata import tau2_retail_words as words
-from agentrl.eigendata import tau2_talk
+from agentrl.eigendata.tau2 import dialogue as tau2_talk
+from agentrl.eigendata.tau2.retail import user as user_lib
+from agentrl.eigendata.tau2.retail import words
 from agentrl.envs import dialogue
-from agentrl.envs import tau2
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
 
 STREET = ('address1', 'address2', 'city', 'state', 'country', 'zip')
 ARGUMENTS = ('order_id', 'user_id', 'item_ids', 'new_item_ids', 'reason',

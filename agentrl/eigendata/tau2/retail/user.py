@@ -15,9 +15,9 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import tau2_retail_words as words
-from agentrl.envs import tau2
+from agentrl.eigendata.tau2.retail import words
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
 
 CANCEL, RETURN = 'cancel_pending_order', 'return_delivered_order_items'
 EXCHANGE = 'exchange_delivered_order_items'

@@ -16,11 +16,11 @@ import re
 from typing import Any
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import tau2_phone
-from agentrl.eigendata import tau2_talk
+from agentrl.eigendata.tau2 import dialogue as tau2_talk
+from agentrl.eigendata.tau2.telecom import phone as tau2_phone
 from agentrl.envs import dialogue
-from agentrl.envs import tau2
+from agentrl.envs import replay
+from agentrl.envs.tau2 import env as tau2
 
 TODAY = '2025-02-25'  # of the policy
 MOST_GB = 2.0  # that may be refuelled

@@ -8,11 +8,11 @@ import re
 import pytest
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import tau2_airline
-from agentrl.eigendata import tau2_airline_words as words
+from agentrl.eigendata.tau2.airline import dialogue as tau2_airline
+from agentrl.eigendata.tau2.airline import words
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 
 pytest.importorskip(
     'tau2.domains.airline',

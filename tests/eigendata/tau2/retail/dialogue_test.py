@@ -7,12 +7,12 @@ import re
 import pytest
 
 from agentrl import types
-from agentrl.data import replay
-from agentrl.eigendata import tau2_retail
-from agentrl.eigendata import tau2_retail_user
-from agentrl.eigendata import tau2_retail_words as words
+from agentrl.eigendata.tau2.retail import dialogue as tau2_retail
+from agentrl.eigendata.tau2.retail import user as tau2_retail_user
+from agentrl.eigendata.tau2.retail import words
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import replay
 
 pytest.importorskip(
     'tau2.domains.retail',
