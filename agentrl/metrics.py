@@ -1,59 +1,14 @@
-"""Files that are never half-written: JSON, and metrics as JSON lines."""
+"""Metrics of a training run: JSON lines in `metrics.jsonl`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 import json
 import math
-import os
 import pathlib
 from typing import Any
-import uuid
 
-Path = str | os.PathLike
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-  """Writes under a temporary name of its own, then renames."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'{path.name}.{uuid.uuid4().hex[:8]}.tmp')
-  try:
-    temporary.write_bytes(data)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-  write_bytes(path, text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-  """Writes JSON for people and programs: indented, keys as given."""
-  write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + '\n')
-
-
-def write_lines(path: Path, records: Iterable[str]) -> None:
-  """Writes one record a line."""
-  write_text(path, ''.join(record + '\n' for record in records))
-
-
-def read_json(path: Path) -> Any:
-  """Reads JSON.
-
-  Raises:
-    ValueError: the file is absent or broken.
-  """
-  path = pathlib.Path(path)
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError as e:
-    raise ValueError(f'There is no {path}: has the stage that writes it '
-                     'finished?') from e
-  except (UnicodeDecodeError, ValueError) as e:
-    raise ValueError(f'{path} is not JSON ({e}): get it again, or delete it '
-                     'and run its stage again.') from e
+from agentrl import files
 
 
 class Writer:
@@ -63,10 +18,10 @@ class Writer:
   as if it had never been stopped.
   """
 
-  def __init__(self, folder: Path, step: int = 0):
+  def __init__(self, folder: files.Path, step: int = 0):
     self._path = pathlib.Path(folder) / 'metrics.jsonl'
     kept = [r for r in read(folder) if r['step'] < step]
-    write_lines(self._path, map(json.dumps, kept))
+    files.write_lines(self._path, map(json.dumps, kept))
     self._file = self._path.open('a')
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
@@ -86,7 +41,7 @@ def _plain(value: Any) -> Any:
   return number if math.isfinite(number) else None
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read(folder: files.Path) -> list[dict[str, Any]]:
   """The records of `metrics.jsonl`; a last line cut off by a kill is left out.
 
   Raises:

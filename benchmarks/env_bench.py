@@ -25,15 +25,15 @@ from typing import Any
 from absl import app
 from absl import flags
 
-from agentrl import metrics
-from agentrl.stage import run as runs
+from agentrl import files
 from agentrl import types
-from agentrl.envs import replay
 from agentrl.envs import dialogue
+from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import package as tau2_bench
 from agentrl.envs.tau2 import score as tau2_score
 from agentrl.eval import floors
+from agentrl.stage import run as runs
 
 OUT = flags.DEFINE_string('out', '', 'Where to write the figures as JSON.')
 EPISODES = flags.DEFINE_integer('episodes', 10_000, 'For the memory test.')
@@ -177,7 +177,7 @@ def main(argv: Sequence[str]) -> None:
     print(f'  {EPISODES.value} more episodes: {memory["before_mib"]:.0f} -> '
           f'{memory["after_mib"]:.0f} MiB', flush=True)
   if OUT.value:
-    metrics.write_json(OUT.value, json.loads(json.dumps(found)))
+    files.write_json(OUT.value, json.loads(json.dumps(found)))
 
 
 if __name__ == '__main__':

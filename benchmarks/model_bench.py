@@ -35,8 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agentrl import metrics
-from agentrl.stage import run as runs
+from agentrl import files
 from agentrl import sharding
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
@@ -45,6 +44,7 @@ from agentrl.models import transformer
 from agentrl.models import weights
 from agentrl.rollout import steps
 from agentrl.sft import loss as sft_loss
+from agentrl.stage import run as runs
 from agentrl.train import loop
 from agentrl.train import optimizer
 
@@ -280,7 +280,7 @@ def main(argv: Sequence[str]) -> None:
       found['torch'] = show('torch', theirs(pathlib.Path(folder) / 'model'),
                             needed, peak)
   if OUT.value:
-    metrics.write_json(OUT.value, found)
+    files.write_json(OUT.value, found)
 
 
 if __name__ == '__main__':

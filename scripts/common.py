@@ -90,7 +90,7 @@ def check_fields(stage: Stage, config: ml_collections.ConfigDict) -> None:
     ValueError: such a field; names the near ones that are read.
   """
   folder = pathlib.Path(inspect.getfile(stage)).parent
-  code = '\n'.join(file.read_text() for file in folder.glob('*.py'))
+  code = '\n'.join(file.read_text() for file in folder.rglob('*.py'))
   read = set(re.findall(r"\b(?:config\.|c\[')(\w+)", code))
   for field in config:
     if field not in read:

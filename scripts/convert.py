@@ -25,7 +25,7 @@ from absl import logging
 import jax
 import ml_collections
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
 from agentrl import sharding
 from agentrl.models import config as model_config
@@ -96,7 +96,7 @@ def _dtype(path: pathlib.Path) -> str | None:
   decides."""
   if path.is_file() or not sources.published(path):
     return None
-  fields = metrics.read_json(path / 'config.json')
+  fields = files.read_json(path / 'config.json')
   found = fields.get('dtype') or fields.get('torch_dtype')
   return found if found in model_config.DTYPES else None
 
@@ -118,13 +118,13 @@ def _safetensors(folder: pathlib.Path, found: bundle.Bundle,
     own['bos_token_id'] = vocab.marks[spm.BOS]
   tokens = dict(own)
   if source.is_dir() and sources.published(source):
-    about = metrics.read_json(source / 'config.json')
+    about = files.read_json(source / 'config.json')
     tokens |= {k: about[k] for k in _TOKENS if about.get(k) is not None}
   weights.write(folder, found.model, found.params, fields=tokens)
   file, kind = _TOKENIZERS[type(vocab)]
   vocab.save(folder / file)
-  metrics.write_json(folder / 'generation_config.json', tokens)
-  metrics.write_json(folder / 'tokenizer_config.json', {
+  files.write_json(folder / 'generation_config.json', tokens)
+  files.write_json(folder / 'tokenizer_config.json', {
       'tokenizer_class': kind, 'mask_token': None,
       **{name.removesuffix('_id'): vocab.piece(i)
          for name, i in own.items()},

@@ -21,7 +21,7 @@ os.environ.update(
 from absl import flags  # noqa: E402
 import common  # noqa: E402
 
-from agentrl import metrics  # noqa: E402
+from agentrl import files
 from agentrl.capacity import chips  # noqa: E402
 from agentrl.capacity import measure  # noqa: E402
 from agentrl.capacity import programs  # noqa: E402
@@ -46,7 +46,7 @@ def plan(config, workdir: str | None) -> None:
   print(f'\n{_TOPOLOGY.value}, {len(devices)} devices')
   print('\n'.join(text.lines(found, fit, chip, config)))
   if _JSON.value:
-    metrics.write_json(_JSON.value, measure.as_json(found, fit, chip))
+    files.write_json(_JSON.value, measure.as_json(found, fit, chip))
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@
 
 import common
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.report import html
 from agentrl.report import text
 
@@ -14,7 +14,7 @@ def report(config: None, workdir: str) -> None:
   """Writes both, and prints the numbers."""
   del config
   path = html.write(workdir)
-  print(text.table(metrics.read_json(path.with_name('summary.json'))))
+  print(text.table(files.read_json(path.with_name('summary.json'))))
   print(path)
 
 

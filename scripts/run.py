@@ -17,7 +17,7 @@ import common
 import jax
 import ml_collections
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
 from agentrl.report import html
 from agentrl.report import text
@@ -66,9 +66,9 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
     stages[name](config[name], str(root / name))
     print(f'{name} took {time.monotonic() - began:.0f} s', flush=True)
   page = html.write(root)
-  print(text.table(metrics.read_json(root / 'summary.json')))
+  print(text.table(files.read_json(root / 'summary.json')))
   for name in stages:
-    if why := metrics.read_json(root / name / 'manifest.json').get('stopped'):
+    if why := files.read_json(root / name / 'manifest.json').get('stopped'):
       print(f'{name} ended early: {why}')
   print(page)
 

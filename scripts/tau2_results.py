@@ -22,7 +22,7 @@ from absl import flags
 import common
 import ml_collections
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
@@ -69,7 +69,7 @@ def write(workdir: str, out: str) -> None:
   if manifest['stage'] != 'eval':
     raise ValueError(f'{folder} is of the stage {manifest["stage"]!r}: give '
                      'the folder of an evaluation.')
-  config = metrics.read_json(folder / 'config.json')['config']
+  config = files.read_json(folder / 'config.json')['config']
   by_domain = collections.defaultdict(list)
   for name, episode in results.read_transcripts(folder):
     by_domain[name.removesuffix(f'/{episode.task_id}')].append(episode)
@@ -85,7 +85,7 @@ def write(workdir: str, out: str) -> None:
     env = env_lib.load(domain, {**config['env'], 'judge': ''})
     found = tau2_export.to_json(env, _tasks(config, env, episodes), episodes,
                                 setup)
-    metrics.write_json(path, found)
+    files.write_json(path, found)
     _say(path, f'{len(found["simulations"])} simulations of '
          f'{len(found["tasks"])} tasks', 'left out', episodes)
 
@@ -141,7 +141,7 @@ def read(workdir: str, path: str, *, rescore: bool,
       user=setup.user, trials=len(episodes) // len(tasks),
       limits=dict(max_steps=setup.limits.max_steps,
                   max_errors=setup.limits.max_errors),
-      file=str(path), file_digest=runs.file_digest(path), rescore=rescore))
+      file=str(path), file_digest=files.file_digest(path), rescore=rescore))
   run = runs.start(workdir, 'eval', config)
   if not run.done:
     parts = eval_run.measurement(many, tasks, user=setup.user, protocol=dict(
@@ -151,7 +151,7 @@ def read(workdir: str, path: str, *, rescore: bool,
         **results.summarize(
             tasks, episodes, seed=config.seed,
             scripts=floors.measure(many, tasks, limits=setup.limits)),
-        'measurement': runs.hash_text(json.dumps(parts)),
+        'measurement': files.hash_text(json.dumps(parts)),
         'measurement_parts': parts, 'seed': config.seed,
         'versions': runs.versions()})
     run.finish(num_tasks=len(tasks), num_trials=config.trials)

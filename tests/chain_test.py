@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 
+from agentrl import files
 from agentrl import metrics
 from agentrl import sharding
 from agentrl.data import episodes as data
@@ -39,7 +40,7 @@ def root(tmp_path_factory):
       f'lamps/{name}' for name in ('policy.md', 'state.py', 'tools.py',
                                    'tasks.py')}
   for name, text in parts:
-    metrics.write_text(folder / name, text)
+    files.write_text(folder / name, text)
   return folder
 
 
@@ -74,7 +75,7 @@ def test_the_models_have_learned_the_domain(whole):
 
 def test_the_chain_ends_in_a_report_and_a_summary(whole):
   assert (whole / 'report.html').stat().st_size > 10_000
-  summary = metrics.read_json(whole / 'summary.json')
+  summary = files.read_json(whole / 'summary.json')
   for name in ('sft', 'grpo'):
     assert {'pass^1', 'pass^4', 'pass^1_interval'} <= set(summary[name])
   for name in ('seconds', 'peak_memory_gib', 'floors', 'delta',
@@ -193,7 +194,7 @@ def unsure(whole, folder):
   manifest = runs.manifest(folder)
   manifest['made'] |= bundle.save(folder, found.model, found.vocab,
                                   found.params)
-  metrics.write_json(folder / 'manifest.json', manifest)
+  files.write_json(folder / 'manifest.json', manifest)
 
 
 def test_grpo_raises_the_reward_of_an_agent_made_unsure(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agentrl import checkpoint
-from agentrl import metrics
+from agentrl import files
 from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import transformer
@@ -91,7 +91,7 @@ def test_a_bundle_is_a_folder_that_checks_itself(tmp_path):
   assert found.model == MODEL and found.vocab.digest == vocab.digest
   same(found.params, params)
   # Older ones say of remat whether it was on.
-  metrics.write_json(tmp_path / 's/model.json', {
+  files.write_json(tmp_path / 's/model.json', {
       **dataclasses.asdict(MODEL), 'remat': False})
   assert bundle.load(tmp_path / 's', mesh(), 'agent').model == MODEL
   checkpoint.save_params(tmp_path / 's/params', jax.tree.map(

@@ -8,9 +8,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent / 'agentrl'
 ROWS = (
-    ('types', 'resolve', 'shapes'), ('metrics',), ('stage',),
+    ('types', 'resolve', 'shapes', 'files', 'seeds'), ('metrics',),
     ('tokenizer', 'models', 'checkpoint', 'llm', 'envs'), ('sharding',),
-    ('train',), ('data',), ('rollout',), ('eigendata', 'eval'),
+    ('train', 'stage'), ('data',), ('rollout',), ('eigendata', 'eval'),
     ('sft', 'rl'), ('report', 'capacity'), ('testing',))
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 FILES = sorted(p for p in ROOT.rglob('*.py') if p.name != '__init__.py')

@@ -7,23 +7,24 @@ import math
 import numpy as np
 import pytest
 
+from agentrl import files
 from agentrl import metrics
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):
   path = tmp_path / 'deep' / 'a.json'
-  metrics.write_json(path, {'a': 1})
+  files.write_json(path, {'a': 1})
   with pytest.raises(TypeError):
-    metrics.write_json(path, {'a': object()})
-  assert metrics.read_json(path) == {'a': 1}
+    files.write_json(path, {'a': object()})
+  assert files.read_json(path) == {'a': 1}
   assert [p.name for p in path.parent.iterdir()] == ['a.json']
 
 
 def test_threads_may_write_the_same_file(tmp_path):
-  write = lambda n: metrics.write_json(tmp_path / 'a.json', [n])
+  write = lambda n: files.write_json(tmp_path / 'a.json', [n])
   with futures.ThreadPoolExecutor(8) as pool:
     list(pool.map(write, range(400)))
-  assert metrics.read_json(tmp_path / 'a.json')[0] in range(400)
+  assert files.read_json(tmp_path / 'a.json')[0] in range(400)
   assert [p.name for p in tmp_path.iterdir()] == ['a.json']
 
 
@@ -34,7 +35,7 @@ def test_absent_or_broken_json_is_an_error(tmp_path, text, problem):
   if text is not None:
     path.write_text(text)
   with pytest.raises(ValueError, match=problem):
-    metrics.read_json(path)
+    files.read_json(path)
 
 
 def test_steps_are_lines_of_json(tmp_path):
@@ -77,5 +78,5 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path):
 
 def test_no_metrics_yet(tmp_path):
   assert metrics.read(tmp_path) == []
-  metrics.write_lines(tmp_path / 'a.jsonl', map(json.dumps, ({}, [])))
+  files.write_lines(tmp_path / 'a.jsonl', map(json.dumps, ({}, [])))
   assert (tmp_path / 'a.jsonl').read_text() == '{}\n[]\n'

@@ -18,6 +18,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from agentrl import files
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
@@ -82,7 +83,7 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
   pathlib.Path(builder.data_path).rename(target)
   shutil.rmtree(temporary)
   return content.hexdigest()[:16], {
-      f'{FOLDER}/{p.name}': runs.file_digest(p)
+      f'{FOLDER}/{p.name}': files.file_digest(p)
       for p in sorted(target.iterdir())}
 
 
@@ -156,11 +157,11 @@ def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
 
 def check(folder: str | os.PathLike, field: str = 'data') -> None:
   """Raises ValueError unless the files of the dialogues are as written."""
-  files = runs.manifest(folder, field).get('files')
-  if not files:
+  digests = runs.manifest(folder, field).get('files')
+  if not digests:
     raise ValueError(f'config.{field}={str(folder)!r} holds no dialogues: give '
                      'the folder of a data stage.')
-  for name, digest in files.items():
+  for name, digest in digests.items():
     _same(pathlib.Path(folder) / name, digest)
 
 
@@ -169,7 +170,7 @@ def _same(path: pathlib.Path, digest: str) -> None:
   if not path.is_file():
     raise ValueError(f'{path} is gone: run the data stage again in a new '
                      'folder.')
-  if runs.file_digest(path) != digest:
+  if files.file_digest(path) != digest:
     raise ValueError(f'{path} is corrupt: its hash is not the one in '
                      'manifest.json. Copy it again, or run the data stage '
                      'again in a new folder.')

@@ -19,6 +19,7 @@ import itertools
 import math
 from typing import Any
 
+from agentrl import seeds
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
@@ -118,7 +119,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
       record |= _price(spent)
       break
     change = _revise(m, stream, samples, tried, watch,
-                     seed=sample_lib.seed_of(m.seed, stream.plan.id, number))
+                     seed=seeds.seed_of(m.seed, stream.plan.id, number))
     spent.append(change.usage)
     record |= change.facts
     if change.stream:

@@ -24,8 +24,9 @@ from typing import Any
 import ml_collections
 import tqdm
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
+from agentrl import seeds
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import prompts
@@ -136,8 +137,8 @@ def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
       for split, pairs, failures_ in (
           ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
       if split in weights}
-  metrics.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
-  metrics.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
+  files.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
+  files.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
 
 def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
@@ -159,7 +160,7 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
     plans = planner.write(
         author, _families(maker), split, weights, pairs=pairs,
         known={name: planner.about(env) for name, env in maker.envs.items()},
-        seed=sample_lib.seed_of(maker.seed, split, 'planner'))
+        seed=seeds.seed_of(maker.seed, split, 'planner'))
   except llm_lib.OverBudget as e:
     raise ValueError(f'Not even the plans could be paid: {e}. {MORE}') from e
   plans = feedback.weigh(plans, failures) if failures else plans
@@ -186,15 +187,15 @@ def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
     with tqdm.tqdm(total=len(numbers), unit='stream', desc='evolution') as bar:
       run_all(functools.partial(shards_lib.evolve_stream, folder), numbers,
               bar.update)
-    evolved = [metrics.read_json(run.folder / 'evolved' / f'{i:03d}.json')
+    evolved = [files.read_json(run.folder / 'evolved' / f'{i:03d}.json')
                for i in numbers]
     streams['train'] = [stream for e in evolved for stream in
                         streams_lib.from_json(e['streams'])['train']]
     history = [record for e in evolved for record in e['rounds']]
     cut = {stream.plan.id: e['stopped']
            for stream, e in zip(streams['train'], evolved) if e['stopped']}
-  metrics.write_lines(run.folder / 'rounds.jsonl', map(json.dumps, history))
-  metrics.write_json(run.folder / 'streams.json', streams_lib.to_json(streams))
+  files.write_lines(run.folder / 'rounds.jsonl', map(json.dumps, history))
+  files.write_json(run.folder / 'streams.json', streams_lib.to_json(streams))
   return streams, cut
 
 
@@ -276,7 +277,7 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
           for name, env in maker.envs.items()}
   found['train'], flagged = guards.guard(
       found['train'], held, maker.envs, drop_flagged=config.drop_flagged)
-  digest, files = _write(run.folder, found)
+  digest, shards = _write(run.folder, found)
   snapshots = sorted({s.task.meta['database'] for samples in found.values()
                       for s in samples
                       if s.task and 'database' in s.task.meta})
@@ -288,9 +289,9 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
     stopped = stopped or f'fewer than wanted ({"; ".join(short)})'
   stats = {split: statistics.describe(samples)
            for split, samples in found.items()}
-  metrics.write_json(run.folder / 'stats.json', stats)
+  files.write_json(run.folder / 'stats.json', stats)
   run.finish(
-      {episodes.FOLDER: digest}, files=files, prompts=prompts.load().version,
+      {episodes.FOLDER: digest}, files=shards, prompts=prompts.load().version,
       seed=config.seed, flagged=flagged, stopped=stopped,
       cost=statistics.cost(found, maker.ledger, _before(run)), **facts,
       databases=snapshots,
@@ -305,10 +306,10 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
 
 def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
   """What planning and each round of evolution took, by stage."""
-  evolved = map(metrics.read_json,
+  evolved = map(files.read_json,
                 sorted((run.folder / 'evolved').glob('[0-9]*.json')))
   return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}
-          for record in (metrics.read_json(run.folder / PLANNING),
+          for record in (files.read_json(run.folder / PLANNING),
                          *(use for e in evolved for use in e['usage']))]
 
 
@@ -318,7 +319,7 @@ def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
   set; see `episodes.write`."""
   for split, samples in found.items():
     tasks = [s.task for s in samples if s.task]
-    metrics.write_lines(folder / f'tasks_{split}.jsonl',
+    files.write_lines(folder / f'tasks_{split}.jsonl',
                         map(types.dumps, tasks))
     tau2_form.write(folder, split, tasks)
   records = [episodes.record(s.task, s.messages, {'repaired': s.repaired})

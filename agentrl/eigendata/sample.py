@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import hashlib
 import json
 from typing import Any
 
 from agentrl import resolve
+from agentrl import seeds
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata.check import certify
@@ -128,12 +128,6 @@ def _env(name: str, c: Mapping[str, Any]) -> domain.Domain:
   return resolve.call(tau2_domain.Tau2Domain, {'domain': name[5:], **c['env']})
 
 
-def seed_of(*parts: Any) -> int:
-  """A seed that is a function of all parts."""
-  text = '/'.join(map(str, parts))
-  return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big')
-
-
 def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
          validate: bool = True, user: prompts.Prompts | None = None
          ) -> Sample:
@@ -145,20 +139,20 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   """
   m.llm.usage.clear()
   plan = stream.plan
-  seed = functools.partial(seed_of, m.seed, plan.id, purpose, i)
+  seed = functools.partial(seeds.seed_of, m.seed, plan.id, purpose, i)
   job = _Job(prompts.Author(m.llm, stream.prompts), m.envs[plan.domain], plan,
              seed)
   # Many databases: where each customer had the same orders in every dialogue,
   # a small model would learn these by heart instead of reading them.
-  first = seed_of(plan.id, purpose)
+  first = seeds.seed_of(plan.id, purpose)
   database = m.seed * m.databases + (first + i) % m.databases
   task, messages, solved, why = None, (), None, {}
   try:
     pool = workers.random_pool if job.env.drafts else goals.pool
-    seeds = pool(job.env, plan, seed('pool'), database=database,
+    drawn = pool(job.env, plan, seed('pool'), database=database,
                  other_share=m.other_share)
     write = _write if validate else _write_anything
-    task, messages = write(job, seeds, f'{purpose}-{i:05d}')
+    task, messages = write(job, drawn, f'{purpose}-{i:05d}')
     task.meta['plan'] |= {'prompts': stream.prompts.version,
                           'sample': f'{purpose}/{i}'}
     if job.repaired:
@@ -197,19 +191,19 @@ class _Job:
   drafted: tuple[workers.Intent, workers.Seeds] | None = None  # the last
 
 
-def _write(job: _Job, seeds: workers.Seeds, name: str
+def _write(job: _Job, drawn: workers.Seeds, name: str
            ) -> tuple[types.Task, tuple[types.Message, ...]]:
   """From seeds to a task and, in `train`, its dialogue.
 
   Raises:
     workers.Rejected: by any of the workers.
   """
-  intent, task = _drafted(job, seeds, name, 'intent')
+  intent, task = _drafted(job, drawn, name, 'intent')
   task = _certified(job, task, intent, '')
   if job.plan.split == 'test':
     return task, ()
   for attempt in range(REPAIRS + 1):
-    played = talks.synthesize(job.author, job.env, task, intent, seeds,
+    played = talks.synthesize(job.author, job.env, task, intent, drawn,
                               seed=job.seed('dialogue', attempt))
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', attempt))
@@ -223,30 +217,30 @@ def _write(job: _Job, seeds: workers.Seeds, name: str
         intent = dataclasses.replace(intent, critique=verdict.critique)
   drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
   # How a task begins that was thought of is for all of its demands together.
-  if drafts and not seeds.wish and (task := _relabelled(
-      job, dataclasses.replace(seeds, drafts=drafts), name, played)):
+  if drafts and not drawn.wish and (task := _relabelled(
+      job, dataclasses.replace(drawn, drafts=drafts), name, played)):
     job.repaired.append(('dialogue: relabelled', verdict.critique))
     return task, played[1].messages
   raise workers.Rejected('TrajectoryValidation', verdict.reason,
                          verdict.critique)
 
 
-def _drafted(job: _Job, seeds: workers.Seeds, name: str, purpose: str
+def _drafted(job: _Job, drawn: workers.Seeds, name: str, purpose: str
              ) -> tuple[workers.Intent, types.Task]:
   """Intent and task of seeds; `purpose` names the seed of the words.
 
   Raises:
     workers.Rejected: by UserIntent or TaskValidation.
   """
-  if seeds.wish:
-    return _thought_of(job, seeds, name)
-  intent = workers.user_intent(job.author, seeds, job.seed(purpose))
-  job.drafted = intent, seeds
-  return intent, workers.validate_task(job.env, seeds, intent, name=name,
+  if drawn.wish:
+    return _thought_of(job, drawn, name)
+  intent = workers.user_intent(job.author, drawn, job.seed(purpose))
+  job.drafted = intent, drawn
+  return intent, workers.validate_task(job.env, drawn, intent, name=name,
                                        seed=job.seed('gold'))
 
 
-def _thought_of(job: _Job, seeds: workers.Seeds, name: str
+def _thought_of(job: _Job, drawn: workers.Seeds, name: str
                 ) -> tuple[workers.Intent, types.Task]:
   """Intent and task of a wish, mended once.
 
@@ -256,7 +250,7 @@ def _thought_of(job: _Job, seeds: workers.Seeds, name: str
   critique = ''
   for attempt in range(REPAIRS + 1):
     try:
-      begun, intent = goals.think(job.author, job.env, seeds,
+      begun, intent = goals.think(job.author, job.env, drawn,
                                   critique=critique,
                                   seed=job.seed('goal', attempt))
       task = workers.validate_task(job.env, begun, intent, name=name,
@@ -271,24 +265,24 @@ def _thought_of(job: _Job, seeds: workers.Seeds, name: str
   raise why
 
 
-def _write_anything(job: _Job, seeds: workers.Seeds, name: str
+def _write_anything(job: _Job, drawn: workers.Seeds, name: str
                     ) -> tuple[types.Task, tuple[types.Message, ...]]:
   """As `_write`, with the first checker and the first dialogue, unseen."""
-  intent, task = _drafted(job, seeds, name, 'intent')
+  intent, task = _drafted(job, drawn, name, 'intent')
   task = workers.write_checker(job.author, job.env, task, intent, critique='',
                                seed=job.seed('checker', 0, ''))
-  _, end = talks.synthesize(job.author, job.env, task, intent, seeds,
+  _, end = talks.synthesize(job.author, job.env, task, intent, drawn,
                             seed=job.seed('dialogue', 0))
   return task, end.messages
 
 
-def _relabelled(job: _Job, seeds: workers.Seeds, name: str,
+def _relabelled(job: _Job, drawn: workers.Seeds, name: str,
                 played: tuple[domain.World, dialogue.End]
                 ) -> types.Task | None:
   """The task of the demands that a dialogue met; None if it is no sound one,
   or the dialogue does not fit it."""
   try:
-    intent, task = _drafted(job, seeds, name, 'hindsight')
+    intent, task = _drafted(job, drawn, name, 'hindsight')
     task = _certified(job, task, intent, '')
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', 'hindsight'))

@@ -13,8 +13,7 @@ import json
 import pathlib
 from typing import Any
 
-from agentrl import metrics
-from agentrl.stage import run as runs
+from agentrl import files
 
 FOLDER = 'databases'  # of a data stage
 
@@ -34,7 +33,7 @@ def digest(tables: Mapping[str, Any]) -> str:
     raise ValueError('A database must be plain JSON, but from its file this '
                      'one would come back changed: let it have lists in place '
                      'of tuples, texts as keys, and no NaN.')
-  return runs.hash_text(text)
+  return files.hash_text(text)
 
 
 def _text(tables: Mapping[str, Any]) -> str:
@@ -46,7 +45,7 @@ def write(folder: pathlib.Path, name: str, tables: Mapping[str, Any]) -> None:
   """Writes a database under its digest, unless it is there."""
   path = folder / f'{name}.json'
   if not path.exists():
-    metrics.write_text(path, _text(tables))
+    files.write_text(path, _text(tables))
 
 
 @functools.lru_cache(maxsize=256)
@@ -63,7 +62,7 @@ def find(folder: str, name: str) -> pathlib.Path:
         f'A task starts from the database {name}, which is not in {folder!r}: '
         'set config.env.databases to the folder `databases` of the data stage '
         'that brought the task.')
-  if runs.file_digest(path) != name:
+  if files.file_digest(path) != name:
     raise ValueError(f'{path} is corrupt: its hash is not its name. Copy it '
                      'again.')
   return path
@@ -76,7 +75,7 @@ def read(folder: str, name: str) -> Mapping[str, Any]:
   Raises:
     ValueError: see `find`.
   """
-  return metrics.read_json(find(folder, name))
+  return files.read_json(find(folder, name))
 
 
 def prune(folder: pathlib.Path, names: Collection[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.envs import outcomes
 from agentrl.eval import passk
@@ -138,11 +138,11 @@ def write(folder: pathlib.Path, tasks: Sequence[types.Task],
           episodes: Sequence[types.Episode], found: Mapping[str, Any]) -> None:
   """Writes the files of an evaluation; arguments as for `summarize`."""
   trials = len(episodes) // len(tasks)
-  metrics.write_lines(folder / 'transcripts.jsonl', (
+  files.write_lines(folder / 'transcripts.jsonl', (
       types.dumps({'domain': tasks[i // trials].domain,
                    **types.to_json(episode)})
       for i, episode in enumerate(episodes)))
-  metrics.write_json(folder / 'metrics.json', found)
+  files.write_json(folder / 'metrics.json', found)
 
 
 def read_transcripts(folder: str | os.PathLike
@@ -163,7 +163,7 @@ def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
   Raises:
     ValueError: they did not measure the same thing, or are not finished.
   """
-  a, b = (metrics.read_json(pathlib.Path(folder) / 'metrics.json')
+  a, b = (files.read_json(pathlib.Path(folder) / 'metrics.json')
           for folder in (folder_a, folder_b))
   stats.check_comparable(a, b)
   return {

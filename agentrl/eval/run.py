@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
 from agentrl import sharding
 from agentrl import types
@@ -87,7 +87,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
           scripts=floors.measure(env, tasks, limits=limits)),
       'grading': env.grading,
       'db_asked': any('DB' in t.criteria.reward_basis for t in tasks),
-      'measurement': runs.hash_text(json.dumps(parts)),
+      'measurement': files.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
       'versions': runs.versions()}
   results.write(run.folder, tasks, episodes, found)
@@ -102,7 +102,7 @@ def is_script(agent: str) -> bool:
 
 
 def _say(folder: pathlib.Path) -> None:
-  found = metrics.read_json(folder / 'metrics.json')
+  found = files.read_json(folder / 'metrics.json')
   share = lambda x: 'unknown' if x is None else f'{100 * x:.1f} %'
   known = {n: x for n, x in found['floors'].items() if x is not None}
   best = max(known, key=known.get, default='noop')
@@ -153,8 +153,8 @@ def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
   return {
       'evaluator': str(EVALUATOR),
       'environment': env.fingerprint(),
-      'tasks': runs.hash_text('\n'.join(map(types.dumps, tasks))),
-      'prompts': runs.hash_text(json.dumps(prompts)),
-      'protocol': runs.hash_text(json.dumps(protocol, sort_keys=True)),
+      'tasks': files.hash_text('\n'.join(map(types.dumps, tasks))),
+      'prompts': files.hash_text(json.dumps(prompts)),
+      'protocol': files.hash_text(json.dumps(protocol, sort_keys=True)),
       'user': user,
   }

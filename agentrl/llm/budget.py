@@ -10,7 +10,7 @@ import pathlib
 import threading
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.llm import llm
 
@@ -78,7 +78,7 @@ class Ledger:
     after each call: a process that is killed forgets what was under way."""
     self._file = file
     if file.exists():
-      self.spent = llm.Usage(**metrics.read_json(file))
+      self.spent = llm.Usage(**files.read_json(file))
 
   def reserve(self, most: llm.Usage) -> None:
     """Puts aside what a call may cost; waits while calls that are under way
@@ -112,7 +112,7 @@ class Ledger:
       self.spent += usage
       self._changed.notify_all()
       if self._file and usage != llm.Usage():
-        metrics.write_json(self._file, types.to_json(self.spent))
+        files.write_json(self._file, types.to_json(self.spent))
 
   @contextlib.contextmanager
   def evolving(self) -> Iterator[None]:

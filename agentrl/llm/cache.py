@@ -12,7 +12,7 @@ import pathlib
 import threading
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.llm import llm
 
@@ -63,7 +63,7 @@ class Cache:
       # Unsorted: the next prompts show arguments in the order they came in.
       # A server that had no room, for nothing, may be started with more.
       if reply.end != 'no room' or reply.usage.tokens:
-        metrics.write_text(path, json.dumps(types.to_json(reply),
+        files.write_text(path, json.dumps(types.to_json(reply),
                                             ensure_ascii=False))
       answer.set_result(reply)
       return reply

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
 from agentrl.models import config as model_config
 from agentrl.models import families
@@ -186,7 +186,7 @@ class _Folder:
       'of another shape': 'correct the sizes in config.json.'}
 
   def __init__(self, folder: pathlib.Path):
-    self.fields = metrics.read_json(folder / 'config.json')
+    self.fields = files.read_json(folder / 'config.json')
     self.shapes, self._file, types = {}, {}, {}
     for path in _files(folder):
       file = _safetensors(path)
@@ -205,7 +205,7 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
   if not (folder / _INDEX).exists():
     paths = [folder / 'model.safetensors']
   else:
-    index = metrics.read_json(folder / _INDEX)
+    index = files.read_json(folder / _INDEX)
     if not isinstance(index, dict) or not isinstance(
         index.get('weight_map'), dict):
       raise ValueError(f'{folder / _INDEX} has no weight_map, which says what '
@@ -330,9 +330,9 @@ def write(folder: str | os.PathLike, config: model_config.ModelConfig,
         _write_file(temporary / name, config, group, leaves), name))
   if len(groups) > 1:
     total = sum(x.nbytes for x in leaves.values())
-    metrics.write_json(temporary / _INDEX, {
+    files.write_json(temporary / _INDEX, {
         'metadata': {'total_size': total}, 'weight_map': where})
-  metrics.write_json(temporary / 'config.json', about)
+  files.write_json(temporary / 'config.json', about)
   temporary.rename(folder)
 
 

@@ -9,7 +9,7 @@ import json
 import pathlib
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.report import plots
 
@@ -36,8 +36,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
       _lines(folder / f'tasks_{split}.jsonl') for split in ('train', 'test')))
   certified = list(itertools.islice((t for t in tasks if t.certificate), FIRST))
   manifest = folder / 'manifest.json'
-  facts = metrics.read_json(manifest) if manifest.exists() else {}
-  return {'splits': {split: found for split, found in metrics.read_json(
+  facts = files.read_json(manifest) if manifest.exists() else {}
+  return {'splits': {split: found for split, found in files.read_json(
               folder / 'stats.json').items() if found['tried']},
           'sample': max(certified, default=None,
                         key=lambda t: 'repaired' in t.meta),

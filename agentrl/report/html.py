@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from agentrl import files
 from agentrl import metrics
 from agentrl import types
 from agentrl.eval import results
@@ -65,7 +66,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
                      f'({", ".join(summary_lib.STAGES)}): give the folder '
                      'that they lie in.')
   path = workdir / 'report.html'
-  metrics.write_text(path, render(workdir, summary_lib.write(workdir)))
+  files.write_text(path, render(workdir, summary_lib.write(workdir)))
   return path
 
 
@@ -110,7 +111,7 @@ def write_data(folder: str | os.PathLike) -> pathlib.Path:
   folder = pathlib.Path(folder)
   facts = runs_lib.manifest(folder)
   path = folder / 'report.html'
-  metrics.write_text(path, template('data_page.html.j2').render(
+  files.write_text(path, template('data_page.html.j2').render(
       name=folder.resolve().name, facts=facts, data=data_lib.read(folder)))
   return path
 

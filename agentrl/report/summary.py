@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.eval import results
 
 STAGES = ('data', 'tokenizer', 'user_sft', 'agent_sft', 'eval_sft', 'grpo',
@@ -18,14 +18,14 @@ EVALUATIONS = {'sft': 'eval_sft', 'grpo': 'eval_grpo'}
 def finished(workdir: str | os.PathLike) -> dict[str, dict[str, Any]]:
   """Manifest of each stage that has one."""
   folder = pathlib.Path(workdir)
-  return {stage: metrics.read_json(folder / stage / 'manifest.json')
+  return {stage: files.read_json(folder / stage / 'manifest.json')
           for stage in STAGES if (folder / stage / 'manifest.json').exists()}
 
 
 def evaluations(workdir: str | os.PathLike) -> dict[str, dict[str, Any]]:
   """`metrics.json` of each evaluation that is finished, `sft` before `grpo`."""
   stages = finished(workdir)
-  return {name: metrics.read_json(pathlib.Path(workdir, stage, 'metrics.json'))
+  return {name: files.read_json(pathlib.Path(workdir, stage, 'metrics.json'))
           for name, stage in EVALUATIONS.items() if stage in stages}
 
 
@@ -78,5 +78,5 @@ def _delta(workdir: str | os.PathLike,
 def write(workdir: str | os.PathLike) -> dict[str, Any]:
   """Writes `summary.json` into the workdir and returns what it says."""
   found = summarize(workdir)
-  metrics.write_json(pathlib.Path(workdir) / 'summary.json', found)
+  files.write_json(pathlib.Path(workdir) / 'summary.json', found)
   return found

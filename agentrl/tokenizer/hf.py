@@ -16,7 +16,7 @@ import pathlib
 import re
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
 from agentrl.tokenizer import spm
 
@@ -140,7 +140,7 @@ class Vocab:
     return int(i) in self._mark_of
 
   def save(self, path: str | os.PathLike) -> None:
-    metrics.write_bytes(path, self.proto)
+    files.write_bytes(path, self.proto)
 
 
 def _is_mark(token: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as pb
 from sentencepiece import sentencepiece_pb2 as pb_text
 
-from agentrl import metrics
+from agentrl import files
 
 BOS, START, END = '<bos>', '<start_of_turn>', '<end_of_turn>'
 PAD = '<pad>'
@@ -103,7 +103,7 @@ class Vocab:
     return int(i) in self._markup
 
   def save(self, path: str | os.PathLike) -> None:
-    metrics.write_bytes(path, self.proto)
+    files.write_bytes(path, self.proto)
 
 
 def _is_mark(piece: pb.ModelProto.SentencePiece) -> bool:

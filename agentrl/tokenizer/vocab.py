@@ -10,7 +10,7 @@ import pathlib
 
 import sentencepiece
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
 
@@ -82,7 +82,7 @@ class Vocab:
     return int(i) in self._markup
 
   def save(self, path: str | os.PathLike) -> None:
-    metrics.write_bytes(path, self.proto)
+    files.write_bytes(path, self.proto)
 
 
 AnyVocab = Vocab | hf.Vocab | spm.Vocab

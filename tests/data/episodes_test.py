@@ -6,7 +6,7 @@ import os
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
@@ -24,11 +24,11 @@ DIALOGUES = [
 def stage(folder, dialogues=DIALOGUES):
   """A finished data stage of the dialogues."""
   run = runs.start(folder, 'data', ml_collections.ConfigDict({'seed': 0}))
-  metrics.write_lines(run.folder / 'tasks_train.jsonl',
+  files.write_lines(run.folder / 'tasks_train.jsonl',
                       (types.dumps(t) for t, _ in dialogues))
-  digest, files = episodes.write(
+  digest, shards = episodes.write(
       run.folder, (episodes.record(t, m, {'n': 1}) for t, m in dialogues))
-  run.finish({'episodes': digest}, files=files)
+  run.finish({'episodes': digest}, files=shards)
   return run.folder
 
 

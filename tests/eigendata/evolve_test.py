@@ -6,7 +6,7 @@ import json
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
@@ -263,7 +263,7 @@ def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
   for name, workers in (('a', 1), ('b', 2)):
     run.synthesize(ml_collections.ConfigDict(json.loads(
         config(workers=workers, **fields))), tmp_path / name)
-  made = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
+  made = [files.read_json(tmp_path / n / 'manifest.json')['made']
           for n in 'ab']
   assert made[0] == made[1]
   streams = streams_lib.read(str(tmp_path / 'a'), 'streams.json')

@@ -12,7 +12,7 @@ import threading
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
@@ -44,7 +44,7 @@ def corpus(config, monkeypatch, tmp_path, capfd):
     with testing.ChatServer(behind, fault) as server:
       monkeypatch.setenv('OPENAI_BASE_URL', server.url)
       run.synthesize(ml_collections.ConfigDict(settings), tmp_path / name)
-    manifest = metrics.read_json(tmp_path / name / 'manifest.json')
+    manifest = files.read_json(tmp_path / name / 'manifest.json')
     return tmp_path / name, manifest, server
   yield make
   assert KEY not in ''.join(capfd.readouterr())

@@ -8,12 +8,11 @@ import shutil
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
-from agentrl.stage import run as runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
@@ -27,7 +26,7 @@ def settings(config):
 
 def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
   run.synthesize(settings(), tmp_path)
-  found = metrics.read_json(tmp_path / 'stats.json')
+  found = files.read_json(tmp_path / 'stats.json')
   for split, wanted in (('train', 12), ('test', 4)):
     figures = found[split]
     assert figures['kept'] == wanted == len(episodes.tasks(tmp_path, split))
@@ -37,7 +36,7 @@ def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
   read = list(episodes.read(tmp_path))
   assert [t.id for t, _ in read] == [
       t.id for t in episodes.tasks(tmp_path, 'train')]
-  manifest = metrics.read_json(tmp_path / 'manifest.json')
+  manifest = files.read_json(tmp_path / 'manifest.json')
   assert manifest['train']['rejected'] == found['train']['rejected']
   assert manifest['plans']['train']['pairs'] > 1
   assert set(manifest['made']) == {
@@ -67,10 +66,10 @@ def test_databases_of_kept_tasks_and_no_others_are_kept(settings, tmp_path):
   env = env_lib.load('lamp_shop', {
       'prompt': 'brief', 'databases': str(tmp_path / 'databases')})
   entries = {e['id']: e for s in ('train', 'test')
-             for e in metrics.read_json(tmp_path / f'tau2_tasks_{s}.json')}
+             for e in files.read_json(tmp_path / f'tau2_tasks_{s}.json')}
   for task in tasks:
     path = tmp_path / entries[task.id]['db_path']
-    assert path.stem == task.meta['database'] == runs.file_digest(path)
+    assert path.stem == task.meta['database'] == files.file_digest(path)
     assert env.start(task).state._base == env.tables(**task.initial_state)
     assert entries[task.id]['agentrl']['checker'] == task.checker
 
@@ -145,7 +144,7 @@ def test_a_run_that_may_be_short_says_so(settings, tmp_path):
   config = settings(if_short='keep', num_test=0)
   config.llm_kw.mistakes.update(intent=1.0, checker=1.0, agent=1.0)
   run.synthesize(config, tmp_path)
-  said = metrics.read_json(tmp_path / 'manifest.json')
+  said = files.read_json(tmp_path / 'manifest.json')
   assert said['stopped'] == 'fewer than wanted (train: 0 of 12)'
   assert sum(said['train']['rejected'].values()) == said['train']['tried'] > 0
   assert episodes.tasks(tmp_path, 'train') == []

@@ -2,8 +2,8 @@
 
 import pytest
 
+from agentrl import files
 from agentrl.envs import databases
-from agentrl.stage import run as runs
 
 TABLES = {'lamps': {'b': {'level': 1, 'of': ['Zoë', None]}, 'a': {}}}
 
@@ -11,7 +11,7 @@ TABLES = {'lamps': {'b': {'level': 1, 'of': ['Zoë', None]}, 'a': {}}}
 def test_what_is_written_is_read_in_the_same_order(tmp_path):
   name = databases.digest(TABLES)
   databases.write(tmp_path, name, TABLES)
-  assert runs.file_digest(databases.find(str(tmp_path), name)) == name
+  assert files.file_digest(databases.find(str(tmp_path), name)) == name
   read = databases.read(str(tmp_path), name)
   assert read == TABLES and list(read['lamps']) == ['b', 'a']
   turned = {'lamps': dict(reversed(TABLES['lamps'].items()))}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.eval import results
@@ -93,7 +93,7 @@ def test_every_task_needs_a_name_and_its_trials(tasks):
 
 
 def _folder(path, found, measurement='m'):
-  metrics.write_json(path / 'metrics.json', {
+  files.write_json(path / 'metrics.json', {
       **found, 'seed': 0, 'measurement': measurement,
       'measurement_parts': {'tasks': measurement}})
   return path

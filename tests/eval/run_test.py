@@ -4,12 +4,11 @@ import dataclasses
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run
-from agentrl.stage import run as runs
 from configs.eval import builtin
 
 
@@ -39,9 +38,9 @@ def config(desk, tasks, tmp_path):
   """Of a scripted evaluation on a data folder with the five tasks."""
   data = tmp_path / 'data'
   lines = data / 'tasks_test.jsonl'
-  metrics.write_lines(lines, map(types.dumps, tasks))
-  metrics.write_json(data / 'manifest.json', {
-      'stage': 'data', 'made': {lines.name: runs.file_digest(lines)}})
+  files.write_lines(lines, map(types.dumps, tasks))
+  files.write_json(data / 'manifest.json', {
+      'stage': 'data', 'made': {lines.name: files.file_digest(lines)}})
   config = builtin.get_config('script=gold')
   config.domains, config.env, config.data = ('desk',), {}, str(data)
   config.trials = 2
@@ -52,7 +51,7 @@ def test_an_evaluation_is_written_whole_and_not_repeated(
     config, tasks, tmp_path):
   folder = tmp_path / 'eval'
   run.evaluate(config, str(folder))
-  found = metrics.read_json(folder / 'metrics.json')
+  found = files.read_json(folder / 'metrics.json')
   assert found['pass^2'] == 1 and found['gold'] == 1
   assert found['measurement'] and found['versions']['python']
   episodes = list(results.read_transcripts(folder))
@@ -68,7 +67,7 @@ def test_scripts_measure_as_their_floors_say(config, tmp_path):
   for script in ('noop', 'refuse'):
     config.agent = f'agentrl.eval.floors:{script}'
     run.evaluate(config, str(tmp_path / script))
-    found[script] = metrics.read_json(tmp_path / script / 'metrics.json')
+    found[script] = files.read_json(tmp_path / script / 'metrics.json')
   for script, values in found.items():
     assert values['pass^1'] == values['floors'][script]
   with pytest.raises(ValueError, match='different: user'):

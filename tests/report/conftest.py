@@ -13,6 +13,7 @@ import shutil
 import numpy as np
 import pytest
 
+from agentrl import files
 from agentrl import metrics
 from agentrl import types
 from agentrl.envs import checkers
@@ -50,7 +51,7 @@ def read_dialogues(path: pathlib.Path) -> list[Dialogue]:
 
 
 def _manifest(folder: pathlib.Path, **facts) -> None:
-  metrics.write_json(folder / 'manifest.json', {
+  files.write_json(folder / 'manifest.json', {
       'stage': folder.name, 'made': {}, 'seconds': 61.5, **facts})
 
 
@@ -132,9 +133,9 @@ def make_chain(folder: pathlib.Path, dialogues: Sequence[Dialogue],
       [m.content for _, messages in dialogues for m in messages if m.content]
       + [t.scenario for t, _ in dialogues], 700)
   _manifest(folder / 'tokenizer', size=vocab.size)
-  metrics.write_lines(folder / 'data' / 'tasks_test.jsonl',
+  files.write_lines(folder / 'data' / 'tasks_test.jsonl',
                       (types.dumps(task) for task, _ in dialogues))
-  metrics.write_json(folder / 'data' / 'stats.json',
+  files.write_json(folder / 'data' / 'stats.json',
                      stats or {'train': SPLIT, 'test': SPLIT})
   _manifest(folder / 'data')
   for stage in ('user_sft', 'agent_sft'):

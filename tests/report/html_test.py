@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.report import data
 from agentrl.report import html as report
 from agentrl.report import summary
@@ -113,7 +113,7 @@ def test_the_funnel_loses_what_was_rejected():
 def test_a_run_that_goes_on_shows_its_curves(chain):
   (chain / 'grpo' / 'manifest.json').unlink()
   assert 'Mean reward' in _only(chain, 'data', 'grpo')
-  metrics.write_text(chain / 'grpo' / 'metrics.jsonl', '')
+  files.write_text(chain / 'grpo' / 'metrics.jsonl', '')
   assert 'Mean reward' not in report.write(chain).read_text()
 
 
@@ -130,7 +130,7 @@ ROUND = {
 
 
 def _with_rounds(chain, *rounds):
-  metrics.write_lines(chain / 'data' / 'rounds.jsonl', map(json.dumps, rounds))
+  files.write_lines(chain / 'data' / 'rounds.jsonl', map(json.dumps, rounds))
   page = report.write_data(chain / 'data').read_text()
   checker = Checker()
   checker.feed(page)
@@ -172,7 +172,7 @@ def test_what_a_kept_task_took_is_said(chain):
   cost = {'tokens_per_task': 12345, 'dollars_per_task': None, 'unpriced': []}
   for dollars, words in ((None, '12,345 tokens, with'),
                          (0.0123, '12,345 tokens, $0.0123, with')):
-    metrics.write_json(path, {**metrics.read_json(path), 'cost': {
+    files.write_json(path, {**files.read_json(path), 'cost': {
         **cost, 'dollars_per_task': dollars}})
     assert f'took {words} all' in _text(
         report.write_data(path.parent).read_text())
@@ -180,7 +180,7 @@ def test_what_a_kept_task_took_is_said(chain):
 
 def test_the_overlap_of_plans_is_said(chain):
   path = chain / 'data' / 'manifest.json'
-  metrics.write_json(path, {**metrics.read_json(path), 'plans': {
+  files.write_json(path, {**files.read_json(path), 'plans': {
       'train': {'pairs': 24, 'overlap': 0.125}}})
   told = _text(report.write_data(path.parent).read_text())
   assert '24 pairs of plans for train' in told and '12.5 % stood in' in told
@@ -188,14 +188,14 @@ def test_the_overlap_of_plans_is_said(chain):
 
 def test_without_validation_nothing_is_called_certified(chain):
   path = chain / 'data' / 'stats.json'
-  stats = metrics.read_json(path)
+  stats = files.read_json(path)
   assert data.headline(stats) == '200 certified tasks from 280 samples'
   stats['train']['mutants'] |= {'total': 0, 'first_checkers': 0}
   assert data.headline(stats) == ('100 certified tasks from 280 samples, and '
                                   '100 without certificates')
   assert data.headline({'train': stats['train']}) == (
       '100 tasks without certificates from 140 samples')
-  metrics.write_json(path, stats)
+  files.write_json(path, stats)
   assert '100 without' in _text(report.write_data(path.parent).read_text())
 
 
@@ -205,7 +205,7 @@ def test_who_made_a_task_and_what_was_sent_back(chain):
   plan = {'id': 'orders/1/brief', 'prompts': 'abc', 'sample': 'train-0/7'}
   tasks[2]['meta'] |= {'plan': plan, 'repaired': [
       {'what': 'checker: untold', 'critique': 'it passes <without> 5 EUR'}]}
-  metrics.write_lines(path, map(json.dumps, tasks))
+  files.write_lines(path, map(json.dumps, tasks))
   told = _text(report.write_data(chain / 'data').read_text())
   assert f'One of them: {tasks[2]["id"]}' in told
   assert 'Sample train-0/7 of the plan orders/1/brief' in told
@@ -216,7 +216,7 @@ def test_a_data_stage_that_kept_nothing_says_why(chain):
   path = chain / 'data' / 'stats.json'
   assert 'Nothing was kept' not in _text(
       report.write_data(path.parent).read_text())
-  stats = metrics.read_json(path)
+  stats = files.read_json(path)
   stats['train'] |= {
       'tried': 5, 'kept': 0, 'mutants': {'false_accepts': {}, **dict.fromkeys(
           ('total', 'killed', 'equivalent', 'score', 'first_score',
@@ -224,7 +224,7 @@ def test_a_data_stage_that_kept_nothing_says_why(chain):
       'rejected': {'Certificate: untold': 2, 'DialogSynthesis: no room': 1,
                    'DialogSynthesis: answer too long': 2},
       'examples': {'DialogSynthesis: no room': '9 <tokens>'}}
-  metrics.write_json(path, stats)
+  files.write_json(path, stats)
   page = _text(report.write_data(path.parent).read_text())
   assert 'Of 5 samples 3 ended at DialogSynthesis.' in page
   assert 'DialogSynthesis: no room 9 &lt;tokens&gt;' in page

@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.report import plots
 
 
 @pytest.fixture
 def evaluation(chain):
-  return metrics.read_json(chain / 'eval_sft' / 'metrics.json')
+  return files.read_json(chain / 'eval_sft' / 'metrics.json')
 
 
 def _plots(evaluation):

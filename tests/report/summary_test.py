@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.report import summary
 from agentrl.report import text
 
 
 def test_a_whole_chain(chain):
   found = summary.write(chain)
-  assert found == metrics.read_json(chain / 'summary.json')
+  assert found == files.read_json(chain / 'summary.json')
   assert set(found['seconds']) == set(summary.STAGES)
   assert found['seconds']['grpo'] == 61.5 and found['peak_memory_gib'] == 2.75
   for name in ('sft', 'grpo'):
@@ -38,7 +38,7 @@ def test_what_is_missing_is_none_and_says_why(chain):
 
 def test_other_measurements_have_no_difference(chain):
   path = chain / 'eval_grpo' / 'metrics.json'
-  metrics.write_json(path, metrics.read_json(path) | {
+  files.write_json(path, files.read_json(path) | {
       'measurement': 'x', 'measurement_parts': {'user': 'v'}})
   found = summary.summarize(chain)
   assert found['delta'] is None

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('tokenizers')
 
 from agentrl import checkpoint  # noqa: E402
-from agentrl import metrics  # noqa: E402
+from agentrl import files
 from agentrl import testing  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
 from agentrl.envs import env as env_lib  # noqa: E402
@@ -126,6 +126,6 @@ def test_a_run_without_groups_left_ends_with_what_it_has(
     return
   train.train(config, str(folder))
   why = 'after 1 of 100 steps: Too easy: stop here.'
-  assert metrics.read_json(folder / 'manifest.json')['stopped'] == why
+  assert files.read_json(folder / 'manifest.json')['stopped'] == why
   assert why in capsys.readouterr().err
   assert bundle.describe(folder, 'init_from')[0].d_model == MODEL.d_model

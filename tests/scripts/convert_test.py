@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('safetensors')
 pytest.importorskip('tokenizers')
 
-from agentrl import metrics  # noqa: E402
+from agentrl import files
 from agentrl import sharding  # noqa: E402
 from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
@@ -70,7 +70,7 @@ def test_what_no_library_knows_is_refused_before_it_is_read(
       ('b', CONFIG, None, 'no tokenizer of transformers knows')):
     run = runs.start(tmp_path / folder, 'sft', ml_collections.ConfigDict())
     run.finish({'params': 'x'})
-    metrics.write_json(run.folder / 'model.json', dataclasses.asdict(config))
+    files.write_json(run.folder / 'model.json', dataclasses.asdict(config))
     monkeypatch.setattr(
         bundle.vocab_lib, 'load',
         lambda path, vocab=vocab: vocab or testing.ByteVocab())
@@ -84,10 +84,10 @@ def test_what_the_source_says_of_itself_is_kept(tmp_path):
   weights.write(tmp_path / 'x', config, transformer.init(
       config, jax.random.key(0)), fields=dict(eos_token_id=[1, 0]))
   testing.chatml_vocab().save(tmp_path / 'x/tokenizer.json')
-  metrics.write_json(tmp_path / 'x/tokenizer_config.json', {'mine': True})
+  files.write_json(tmp_path / 'x/tokenizer_config.json', {'mine': True})
   convert.convert(str(tmp_path / 'x'), tmp_path / 'y', 'safetensors',
                   dtype='bfloat16')
-  read = lambda name: metrics.read_json(tmp_path / 'y' / name)
+  read = lambda name: files.read_json(tmp_path / 'y' / name)
   assert read('config.json')['eos_token_id'] == [1, 0]
   assert read('config.json')['torch_dtype'] == 'bfloat16'
   assert read('generation_config.json')['eos_token_id'] == [1, 0]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl import files
 from agentrl import metrics
 from agentrl import sharding
 from agentrl import testing
@@ -118,7 +119,7 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
   assert found['train/episodes'] >= 4
   assert found['train/target_tokens'] > 5
   assert found['train/logp_gap_max'] < 1e-4
-  inputs = metrics.read_json(tmp_path / 'grpo/config.json')['inputs']
+  inputs = files.read_json(tmp_path / 'grpo/config.json')['inputs']
   assert inputs['init_from'] == sources.digest(sources.locate(folder))
 
   c = eval_config.get_config()
@@ -127,7 +128,7 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
   with c.unlocked():
     c.sampler = c.user_sampler = SAMPLER
   evaluation.evaluate(c, str(tmp_path / 'eval'))
-  assert metrics.read_json(tmp_path / 'eval/metrics.json')['num_tasks'] == 2
+  assert files.read_json(tmp_path / 'eval/metrics.json')['num_tasks'] == 2
   assert (runs.manifest(tmp_path / 'eval')['inputs']['user']
           == inputs['init_from'])
 
@@ -170,5 +171,5 @@ def test_other_weights_have_another_digest(folder, tmp_path):
   found = sources.digest(tmp_path / 'x')
   assert found != sources.digest(sources.locate(folder))
   config = json.loads((tmp_path / 'x/config.json').read_text())
-  metrics.write_json(tmp_path / 'x/config.json', config | {'rope_theta': 7.0})
+  files.write_json(tmp_path / 'x/config.json', config | {'rope_theta': 7.0})
   assert sources.digest(tmp_path / 'x') != found

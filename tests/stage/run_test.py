@@ -3,6 +3,7 @@
 import ml_collections
 import pytest
 
+from agentrl import files
 from agentrl import metrics
 from agentrl.stage import run as runs
 
@@ -13,7 +14,7 @@ def config(**fields):
 
 def finished(folder, stage='data', text='x'):
   run = runs.start(folder, stage, config())
-  metrics.write_text(run.folder / 'out.txt', text)
+  files.write_text(run.folder / 'out.txt', text)
   run.finish(made={'params': 'abc'}, count=3)
   return folder
 
@@ -45,7 +46,7 @@ def test_another_config_or_other_inputs_are_refused(tmp_path):
 def test_a_stage_that_failed_at_once_takes_a_mended_config(tmp_path):
   runs.start(tmp_path, 'data', config())
   runs.start(tmp_path, 'data', config(deep={'b': (3,)}))
-  found = metrics.read_json(tmp_path / 'config.json')
+  found = files.read_json(tmp_path / 'config.json')
   assert found['config']['deep']['b'] == [3]
 
 
@@ -84,12 +85,12 @@ def test_metrics_go_on_as_if_never_stopped(tmp_path):
 
 
 def test_nothing_is_half_written(tmp_path):
-  metrics.write_json(tmp_path / 'x.json', {'a': 1})
+  files.write_json(tmp_path / 'x.json', {'a': 1})
   with pytest.raises(TypeError):
-    metrics.write_json(tmp_path / 'x.json', {'a': object()})
-  assert metrics.read_json(tmp_path / 'x.json') == {'a': 1}
+    files.write_json(tmp_path / 'x.json', {'a': object()})
+  assert files.read_json(tmp_path / 'x.json') == {'a': 1}
   with pytest.raises(ValueError, match='There is no'):
-    metrics.read_json(tmp_path / 'y.json')
+    files.read_json(tmp_path / 'y.json')
   (tmp_path / 'x.json').write_text('{')
   with pytest.raises(ValueError, match='is not JSON'):
-    metrics.read_json(tmp_path / 'x.json')
+    files.read_json(tmp_path / 'x.json')

@@ -16,7 +16,7 @@ import pathlib
 import re
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.plan import planner
@@ -46,7 +46,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
   if facts['stage'] != 'eval':
     raise ValueError(f'config.feedback={str(folder)!r} is a stage '
                      f'{facts["stage"]!r}: give the folder of an evaluation.')
-  config = metrics.read_json(folder / 'config.json')['config']
+  config = files.read_json(folder / 'config.json')['config']
   split = config['split']
   judged = (episodes.tasks(config['data'], split, 'feedback')
             if config['data'] else

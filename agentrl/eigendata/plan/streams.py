@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl.eigendata import prompts
 from agentrl.eigendata.plan import planner
 
@@ -49,4 +49,4 @@ def from_json(record: Mapping[str, Any]) -> Streams:
 
 def read(folder: str, name: str) -> Streams:
   """The streams that a file of a data stage holds."""
-  return from_json(metrics.read_json(pathlib.Path(folder, name)))
+  return from_json(files.read_json(pathlib.Path(folder, name)))

@@ -24,7 +24,7 @@ from typing import Any
 import ml_collections
 import tqdm
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.published import rows as rows_lib
@@ -49,12 +49,12 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or a file that is missing.
   """
   tau2_writer.check_config(config)
-  files = {name: pathlib.Path(config[name]) for name in ('dialogues', 'tasks')
+  corpus = {name: pathlib.Path(config[name]) for name in ('dialogues', 'tasks')
            if config[name]}
-  for name, path in files.items():
+  for name, path in corpus.items():
     if not path.is_file():
       raise ValueError(f'config.{name}={str(path)!r} is not a file.')
-  if not files:
+  if not corpus:
     raise ValueError('Nothing to import: set config.dialogues or config.tasks '
                      'to a file of JSON lines.')
   stage = runs.start(workdir, 'data', config)
@@ -65,19 +65,19 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   envs = {env.domain: env for env in (
       env_lib.load(name, options) for name in config.domains)}
   train = []
-  if 'dialogues' in files:
-    train += dialogues(files['dialogues'], envs,
+  if 'dialogues' in corpus:
+    train += dialogues(corpus['dialogues'], envs,
                        drop_failures=config.drop_failures,
                        thinking=config.thinking)
-  if 'tasks' in files:
-    train += tasks(files['tasks'], envs, folder,
+  if 'tasks' in corpus:
+    train += tasks(corpus['tasks'], envs, folder,
                    drop_failures=config.drop_failures)
   found = {'train': once(train), 'test': [
       sample_lib.Sample(tau2_writer.certified(env, task))
       for env in envs.values() for task in env.tasks(config.judged_on)]}
   tau2_writer.finish(
       stage, config, list(envs.values()), found,
-      sources={name: runs.file_digest(path) for name, path in files.items()},
+      sources={name: files.file_digest(path) for name, path in corpus.items()},
       databases=sorted(p.stem for p in folder.glob('*')))
 
 
@@ -226,8 +226,8 @@ def _stored(root: pathlib.Path, name: str, folder: pathlib.Path) -> str:
   if not path.is_relative_to(root.resolve()) or not path.is_file():
     raise ValueError(f'db_path={name!r} is no file below {root}: the databases '
                      'of a corpus lie beside its tasks. Copy them there.')
-  digest = runs.file_digest(path)
-  metrics.write_bytes(folder / f'{digest}{path.suffix}', path.read_bytes())
+  digest = files.file_digest(path)
+  files.write_bytes(folder / f'{digest}{path.suffix}', path.read_bytes())
   return digest
 
 
@@ -274,7 +274,7 @@ def once(samples: Iterable[sample_lib.Sample]) -> list[sample_lib.Sample]:
   found, seen, names = [], set(), set()
   for s in samples:
     if s.task:
-      asked = runs.hash_text(types.dumps(
+      asked = files.hash_text(types.dumps(
           s.messages or dataclasses.replace(s.task, id='')))
       if asked in seen:
         s = _rejected('Duplicates', 'seen before', s.task.id)

@@ -17,7 +17,7 @@ import math
 import pathlib
 from typing import Any
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.eigendata import evolve
 from agentrl.eigendata import sample as sample_lib
@@ -78,7 +78,7 @@ def evolve_stream(folder: str, number: int) -> None:
                                  **_config(folder)['evolve'])
   # Apart: what was paid depends on the cache, the rounds shall not.
   usage = [record.pop('usage') for record in rounds]
-  metrics.write_json(target, {
+  files.write_json(target, {
       'streams': streams_lib.to_json({'train': [stream]}), 'rounds': rounds,
       'usage': usage, 'stopped': m.ledger.stopped})
 
@@ -104,7 +104,7 @@ def make(folder: str, shard: Shard) -> None:
     if isinstance(env, domain.Domain):  # others bring their databases along
       databases.write(pathlib.Path(folder, databases.FOLDER),
                       task.meta['database'], env.tables(**task.initial_state))
-  metrics.write_lines(target, map(types.dumps, samples))
+  files.write_lines(target, map(types.dumps, samples))
 
 
 def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
@@ -188,7 +188,7 @@ def _path(folder: str, shard: Shard) -> pathlib.Path:
 
 
 def _config(folder: str) -> dict[str, Any]:
-  return metrics.read_json(pathlib.Path(folder, 'config.json'))['config']
+  return files.read_json(pathlib.Path(folder, 'config.json'))['config']
 
 
 def maker(folder: str) -> sample_lib.Maker:

@@ -17,8 +17,8 @@ import functools
 import random
 from typing import Any
 
+from agentrl import seeds
 from agentrl import types
-from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
@@ -118,7 +118,7 @@ class _Trial:
 
   def __init__(self, env: tau2.Tau2, task: types.Task):
     self._env, self._task = env, task
-    self._rng = random.Random(sample_lib.seed_of(task.id))
+    self._rng = random.Random(seeds.seed_of(task.id))
     self.writes = [types.ToolCall(a.name, a.arguments)
                    for a in task.criteria.actions
                    if a.name in write_names(env)]

@@ -17,8 +17,9 @@ from typing import Any
 import ml_collections
 import tqdm
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import resolve
+from agentrl import seeds
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import sample as sample_lib
@@ -112,17 +113,17 @@ def finish(stage: runs.Run, config: ml_collections.ConfigDict,
     # A task stands there once, however many dialogues it has.
     kept = {(s.task.domain, s.task.id): s.task for s in samples
             if s.task and s.task.certificate}
-    metrics.write_lines(stage.folder / f'tasks_{split}.jsonl',
+    files.write_lines(stage.folder / f'tasks_{split}.jsonl',
                         map(types.dumps, kept.values()))
     tau2_form.write(stage.folder, split, kept.values())
-  made, files = {}, {}
+  made, shards = {}, {}
   if any(s.messages for s in train):
-    made[episodes.FOLDER], files = episodes.write(stage.folder, (
+    made[episodes.FOLDER], shards = episodes.write(stage.folder, (
         episodes.record(s.task, s.messages, {'repaired': ()})
         for s in train if s.messages))
-  metrics.write_json(stage.folder / 'stats.json', stats)
+  files.write_json(stage.folder / 'stats.json', stats)
   stage.finish(
-      made, files=files, seed=config.seed,
+      made, files=shards, seed=config.seed,
       flagged=flagged, **facts,
       environments={env.name: env.fingerprint() for env in envs},
       **{split: {k: figures[k] for k in
@@ -189,7 +190,7 @@ def write(env: tau2.Tau2, tasks: Sequence[types.Task], seed: int,
   for task in tasks:
     seen = set()
     for i in range(per_task):
-      sample = _write(env, task, sample_lib.seed_of(seed, task.id, i))
+      sample = _write(env, task, seeds.seed_of(seed, task.id, i))
       text = types.dumps(sample.messages)
       if sample.task and text in seen:
         sample = sample_lib.Sample(worker='Duplicates', reason='seen before',

@@ -20,6 +20,7 @@ import json
 import random
 from typing import Any
 
+from agentrl import seeds
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
@@ -240,7 +241,7 @@ def draft(env: tau2.Tau2, seed: int, number: int,
   Raises:
     workers.Rejected: no customer was found whom the first demand suits.
   """
-  rng = random.Random(sample_lib.seed_of(env.domain, seed, number))
+  rng = random.Random(seeds.seed_of(env.domain, seed, number))
   shop = importlib.import_module(f'agentrl.eigendata.tau2.{env.domain}.tasks')
   desk = _desk(env, shop.FAMILIES, rng, judged_on)
   # What ends with a human comes last: the dialogue ends there.

@@ -15,7 +15,7 @@ import json
 import pathlib
 import re
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.envs import databases
 
@@ -38,11 +38,11 @@ _SCENARIO = re.compile(
 def write(folder: pathlib.Path, split: str,
           tasks: Iterable[types.Task]) -> None:
   """Writes `tau2_tasks_<split>.json` of a data stage."""
-  files = {p.stem: f'{databases.FOLDER}/{p.name}'
+  paths = {p.stem: f'{databases.FOLDER}/{p.name}'
            for p in (folder / databases.FOLDER).glob('*')}
-  entries = (json.dumps(entry(task, files.get(task.meta.get('database'), '')),
+  entries = (json.dumps(entry(task, paths.get(task.meta.get('database'), '')),
                         ensure_ascii=False) for task in tasks)
-  metrics.write_text(folder / f'tau2_tasks_{split}.json',
+  files.write_text(folder / f'tau2_tasks_{split}.json',
                      '[\n' + ',\n'.join(entries) + '\n]\n')
 
 

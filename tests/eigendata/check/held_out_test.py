@@ -8,7 +8,7 @@ import json
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
@@ -126,7 +126,7 @@ def test_the_stage_of_built_in_domains_has_the_gate(
   settings = ml_collections.ConfigDict(json.loads(config(
       num_train=18, num_test=12, databases=8, max_tries=10)))
   run.synthesize(settings, tmp_path)
-  manifest = metrics.read_json(tmp_path / 'manifest.json')
+  manifest = files.read_json(tmp_path / 'manifest.json')
   reasons = manifest['train']['rejected']
   dropped = reasons[
       'Contamination: the entities of a task that is judged on']

@@ -5,7 +5,7 @@ import json
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import run
@@ -35,7 +35,7 @@ def evaluate(data, tmp_path):
                        ml_collections.ConfigDict(fields))
     tasks = (episodes.tasks(data, split) if fields['data'] else
              env_lib.load_many(config['domains'], config['env']).tasks(split))
-    metrics.write_lines(stage.folder / 'transcripts.jsonl', (
+    files.write_lines(stage.folder / 'transcripts.jsonl', (
         types.dumps({'domain': t.domain, **types.to_json(types.Episode(
             t.id, 0, (), 'user_stop', outcome(t),
             types.Score(0.0, clauses=clauses or {}), 3))})
@@ -116,7 +116,7 @@ def test_the_next_corpus_is_planned_by_what_failed(
     for combination, weight in weights.items():
       if bad in combination:
         assert weight == max(weights.values())
-  said = metrics.read_json(tmp_path / 'next/manifest.json')
+  said = files.read_json(tmp_path / 'next/manifest.json')
   assert said['feedback']['families'] and 'feedback' in said['inputs']
 
 

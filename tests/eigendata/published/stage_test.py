@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import vocabulary
@@ -71,7 +71,7 @@ def task_row(env, task_id, **fields):
 
 
 def write(path, rows):
-  metrics.write_lines(path, (r if isinstance(r, str) else json.dumps(r)
+  files.write_lines(path, (r if isinstance(r, str) else json.dumps(r)
                              for r in rows))
   return path
 
@@ -246,7 +246,7 @@ def test_the_stage_gates_certifies_and_says_what_it_dropped(
   tasks = episodes.tasks(tmp_path / 'data', 'train')
   assert [t.id for t in tasks] == [f'new_{telecom}']
   assert tasks[0].certificate['gold'] == [True]
-  manifest = metrics.read_json(tmp_path / 'data' / 'manifest.json')
+  manifest = files.read_json(tmp_path / 'data' / 'manifest.json')
   assert manifest['train']['rejected'] == {
       'Contamination: the entities of a task that is judged on': 3,
       'Read: not of the form of a task in config.domains': 1,

@@ -8,7 +8,7 @@ import pathlib
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
@@ -89,7 +89,7 @@ def test_samples_survive_their_file(config, streams, tmp_path):
   maker = sample_lib.maker(config(mistakes={'intent': 0.5}))
   made = [sample_lib.make(maker, streams(maker)[0], 'x', i) for i in range(9)]
   shard = shards.Shard('train', 0, 0, 0, 9)
-  metrics.write_lines(tmp_path / 'shards' / f'{shard.name}.jsonl',
+  files.write_lines(tmp_path / 'shards' / f'{shard.name}.jsonl',
                       map(types.dumps, made))
   found = shards.read(str(tmp_path), [shard])[0]
   assert list(map(types.dumps, found)) == list(map(types.dumps, made))
@@ -106,7 +106,7 @@ def test_what_the_budget_cut_off_is_gone_on_with(
   (tmp_path / 'config.json').write_text(json.dumps({
       'config': json.loads(config())}))
   maker = shards.maker(str(tmp_path))
-  metrics.write_json(tmp_path / 'streams.json', streams_lib.to_json(
+  files.write_json(tmp_path / 'streams.json', streams_lib.to_json(
       {'train': streams(maker)[:1]}))
   plain, left, made = sample_lib.make, [2], []
   def make(m, stream, purpose, i, **kw):
@@ -144,7 +144,7 @@ def test_a_stage_that_was_stopped_makes_only_what_is_missing(
   allowed = 10**6
   run.synthesize(settings, tmp_path / 'parts')
   assert len(set(made)) == len(made) > 3
-  found = [metrics.read_json(tmp_path / n / 'manifest.json')['made']
+  found = [files.read_json(tmp_path / n / 'manifest.json')['made']
            for n in ('whole', 'parts')]
   assert found[0] == found[1]
   assert not (tmp_path / 'parts/shards').exists()
@@ -166,7 +166,7 @@ def test_whoever_makes_the_shards_the_corpus_is_the_same(
       'workers': workers})):
     run.synthesize(ml_collections.ConfigDict(json.loads(config(**fields))),
                    tmp_path / name)
-    made.append(metrics.read_json(tmp_path / name / 'manifest.json')['made'])
+    made.append(files.read_json(tmp_path / name / 'manifest.json')['made'])
   assert made[0] == made[1]
 
 

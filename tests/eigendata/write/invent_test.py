@@ -10,7 +10,7 @@ import shutil
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import prompts
@@ -367,7 +367,7 @@ def test_a_corpus_of_the_benchmark(thinker, tmp_path):
       other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'}))
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
   task, = episodes.tasks(tmp_path / 'data', 'train')
-  record, = metrics.read_json(tmp_path / 'data' / 'tau2_tasks_train.json')
+  record, = files.read_json(tmp_path / 'data' / 'tau2_tasks_train.json')
   again = env_lib.load('tau2:telecom', {'prompt': 'brief'}).task(record)
   assert (again.scenario, again.criteria, again.initial_state) == (
       task.scenario, task.criteria, task.initial_state)
@@ -388,7 +388,7 @@ def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
       think, domains=['tau2:telecom'], num_train=1, plan_pairs=1, max_tries=2,
       other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'}))
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
-  stats = metrics.read_json(tmp_path / 'data' / 'stats.json')['train']
+  stats = files.read_json(tmp_path / 'data' / 'stats.json')['train']
   assert stats['kept'] == 0
   assert any(r.startswith('Contamination') for r in stats['rejected']), stats
 

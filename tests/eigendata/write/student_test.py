@@ -7,7 +7,7 @@ import re
 import ml_collections
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
@@ -219,7 +219,7 @@ def made(config, tmp_path):
                    tmp_path / name)
     lines = (tmp_path / name / 'rounds.jsonl').read_text().splitlines()
     return (tmp_path / name, list(map(json.loads, lines)),
-            metrics.read_json(tmp_path / name / 'manifest.json'))
+            files.read_json(tmp_path / name / 'manifest.json'))
   return make
 
 

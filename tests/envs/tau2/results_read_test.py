@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
@@ -98,7 +98,7 @@ def episodes(env, tasks, gold_moves):
 @pytest.fixture
 def file(env, tasks, episodes, tmp_path):
   path = tmp_path / 'results.json'
-  metrics.write_json(path, tau2_export.to_json(env, tasks, episodes, SETUP))
+  files.write_json(path, tau2_export.to_json(env, tasks, episodes, SETUP))
   return path
 
 
@@ -166,7 +166,7 @@ def test_the_package_shows_it(theirs, file):
 
 
 def test_places_and_times_are_those_of_the_dialogue(file, episodes):
-  found = metrics.read_json(file)
+  found = files.read_json(file)
   by_name = {(e.task_id, e.trial): e for e in episodes}
   assert len({s['id'] for s in found['simulations']}) == 10
   for s in found['simulations']:
@@ -200,7 +200,7 @@ def test_solo_dialogues_are_judged_alike(theirs, tmp_path):
            for i, a in enumerate(task.criteria.actions)]
   episode = played(solo, task, [*moves, call('done')], play=dialogue.play_solo)
   assert (episode.reward, episode.ended) == (1, 'agent_stop')
-  metrics.write_json(tmp_path / 'solo.json',
+  files.write_json(tmp_path / 'solo.json',
                      tau2_export.to_json(solo, [task], [episode], SETUP))
   found = theirs('data_model.simulation').Results.load(tmp_path / 'solo.json')
   again = theirs('scripts.evaluate_trajectories').compute_simulation_rewards(
@@ -235,7 +235,7 @@ def test_a_task_that_is_not_the_benchmarks_comes_back(env, tasks, tmp_path):
       tasks[1], id='[mms_issue]my_own[PERSONA:None]', scenario='Be brief.')
   episode = played(env, own, [say('Hi.'), say('Hm.'), say(dialogue.STOP)])
   path = tmp_path / 'own.json'
-  metrics.write_json(path, tau2_export.to_json(env, [own], [episode], SETUP))
+  files.write_json(path, tau2_export.to_json(env, [own], [episode], SETUP))
   (back,), found = tau2_results.episodes(env, tau2_results.read(path), True)
   assert (back.id, back.scenario, back.criteria, back.initial_state) == (
       own.id, own.scenario, own.criteria, own.initial_state)
@@ -260,9 +260,9 @@ def test_results_in_one_message_are_taken_apart(env, file):
 
 
 def edited(file, change):
-  record = metrics.read_json(file)
+  record = files.read_json(file)
   change(record)
-  metrics.write_json(file, record)
+  files.write_json(file, record)
   return file
 
 
@@ -359,11 +359,11 @@ def test_a_folder_goes_out_and_comes_back(
                              ended='infra')
   kept = [episodes[0], lost, *episodes[2:]]
   results.write(ours, tasks, kept, {})
-  metrics.write_json(ours / 'config.json', {'config': dict(
+  files.write_json(ours / 'config.json', {'config': dict(
       agent='runs/agent', user='runs/user', trials=2, seed=5, env=dict(
           prompt='brief'), limits=dict(max_steps=30, max_errors=4),
       data=str(tmp_path / 'gone'), split='test', sampler=dict(max_new=96))})
-  metrics.write_json(ours / 'manifest.json', {'stage': 'eval', 'code': 'abc'})
+  files.write_json(ours / 'manifest.json', {'stage': 'eval', 'code': 'abc'})
   out = tmp_path / 'out' / 'results.json'
   script.write(str(ours), str(out))
   assert 'results.json: 9 simulations of 5 tasks; left out: 1 infra.' in (
@@ -391,7 +391,7 @@ def test_only_what_has_a_results_file_is_exported(
     script, tmp_path, tasks, episodes):
   task = dataclasses.replace(tasks[0], domain='orders')
   results.write(tmp_path, [task], episodes[:1], {})
-  metrics.write_json(tmp_path / 'config.json', {'config': {}})
-  metrics.write_json(tmp_path / 'manifest.json', {'stage': 'eval', 'code': ''})
+  files.write_json(tmp_path / 'config.json', {'config': {}})
+  files.write_json(tmp_path / 'manifest.json', {'stage': 'eval', 'code': ''})
   with pytest.raises(ValueError, match='dialogues of orders'):
     script.write(str(tmp_path), str(tmp_path / 'x.json'))

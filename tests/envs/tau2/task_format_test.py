@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentrl import metrics
+from agentrl import files
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.envs.tau2 import task_format as tau2_form
@@ -37,7 +37,7 @@ def test_a_task_with_a_checker(tmp_path):
   databases.mkdir()
   (databases / 'abc.json').write_text('{}')
   tau2_form.write(tmp_path, 'train', [TASK, TASK])
-  found, same = metrics.read_json(tmp_path / 'tau2_tasks_train.json')
+  found, same = files.read_json(tmp_path / 'tau2_tasks_train.json')
   assert found == same
   assert found['db_path'] == 'databases/abc.json'
   assert found['initial_state'] is None

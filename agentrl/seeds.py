@@ -1,0 +1,12 @@
+"""Seeds that are functions of names, so that no order of work matters."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+
+def seed_of(*parts: Any) -> int:
+  """Returns a 48-bit seed that is a function of all parts and their order."""
+  text = '/'.join(map(str, parts))
+  return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big')
