@@ -61,8 +61,8 @@ def test_databases_of_kept_tasks_and_no_others_are_kept(settings, tmp_path):
   run.synthesize(settings(databases=9), tmp_path)
   tasks = [t for s in ('train', 'test') for t in episodes.tasks(tmp_path, s)]
   found = {t.meta['database'] for t in tasks}
-  files = {p.name for p in (tmp_path / 'databases').iterdir()}
-  assert files == {f'{name}.json' for name in found}
+  snapshots = {p.name for p in (tmp_path / 'databases').iterdir()}
+  assert snapshots == {f'{name}.json' for name in found}
   env = env_lib.load('lamp_shop', {
       'prompt': 'brief', 'databases': str(tmp_path / 'databases')})
   entries = {e['id']: e for s in ('train', 'test')

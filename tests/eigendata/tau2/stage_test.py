@@ -97,7 +97,7 @@ def test_what_scores_nothing_is_dropped_with_its_reason(env, monkeypatch):
 
 
 def test_the_same_dialogue_is_kept_once(env, monkeypatch):
-  monkeypatch.setattr(tau2_writer.sample_lib, 'seed_of', lambda *parts: 7)
+  monkeypatch.setattr(tau2_writer.seeds, 'seed_of', lambda *parts: 7)
   first, second = tau2_writer.write(env, env.tasks('train')[:1], 0, 2)
   assert first.task and (second.task, second.worker) == (None, 'Duplicates')
 

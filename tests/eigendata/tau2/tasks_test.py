@@ -243,7 +243,7 @@ def test_other_domains_and_too_many_tasks_are_refused(env, monkeypatch):
   telecom = env_lib.load('tau2:telecom', {'prompt': 'brief'})
   with pytest.raises(ValueError, match='airline and retail'):
     next(tau2_tasks.generate(telecom, seed=0, count=1))
-  monkeypatch.setattr(tau2_tasks.sample_lib, 'seed_of', lambda *parts: 7)
+  monkeypatch.setattr(tau2_tasks.seeds, 'seed_of', lambda *parts: 7)
   with pytest.raises(ValueError, match='Only 1 of 2 tasks'):
     found = []
     for sample in tau2_tasks.generate(env, seed=0, count=2):
