@@ -149,7 +149,7 @@ def read(workdir: str, path: str, *, rescore: bool,
         args=setup.args))
     results.write(run.folder, tasks, episodes, {
         **results.summarize(
-            tasks, episodes, seed=config.seed,
+            tasks, episodes,
             scripts=floors.measure(many, tasks, limits=setup.limits)),
         'measurement': files.hash_text(json.dumps(parts)),
         'measurement_parts': parts, 'seed': config.seed,

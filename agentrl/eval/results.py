@@ -7,6 +7,7 @@ its `domain`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
 import json
 import os
 import pathlib
@@ -34,22 +35,21 @@ def task_name(domain: str, task_id: str) -> str:
 
 
 def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
-              *, scripts: Mapping[str, Sequence[float]], seed: int
-             ) -> dict[str, Any]:
+              *, scripts: Mapping[str, Sequence[float]]) -> dict[str, Any]:
   """Everything that `metrics.json` says of the dialogues.
 
   Args:
     tasks: P of them.
     episodes: P * G, the trials of a task side by side.
     scripts: reward of each task under noop, refuse, transfer and gold.
-    seed: of the bootstrap.
 
   Returns:
     plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
     outcomes are left out of the evaluation (`excluded`), a task may have too
     few trials for a k, and `left_out` counts these. `with_excluded` is pass^1
     with them as failures; `db_only`, where the environment knows it, is the
-    share of dialogues whose database ended as it should.
+    share of dialogues whose database ended as it should. `repeats` has how far
+    trials of a task agree, see `stats.Repeats`.
 
   Raises:
     ValueError: no tasks, two of one name, or no equal number of trials.
@@ -69,15 +69,15 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   rewards = {name: np.asarray(values) for name, values in scripts.items()}
   part = lambda rows: {
       **_part(success_P[rows], trials_P[rows], trials, {
-          name: values[rows] for name, values in rewards.items()}, seed),
-      **_alone(success_P[rows] / trials, db_P[rows], trials_P[rows], seed)}
+          name: values[rows] for name, values in rewards.items()}),
+      **_alone(success_P[rows] / trials, db_P[rows], trials_P[rows])}
   share_P = fault_P / np.maximum(trials_P, 1)
   return {
       **part(np.arange(len(tasks))), 'num_trials': trials,
       'outcomes': {str(o): sum(e.outcome == o for e in episodes)
                    for o in types.Outcome},
       'excluded': len(episodes) - int(trials_P.sum()),
-      **stats.mean(share_P, trials_P, seed=seed).to_json('user_fault_rate'),
+      **stats.share(share_P, trials_P).to_json('user_fault_rate'),
       'by': {group: {value: part(rows) for value, rows in _split(tasks, label)}
              for group, label in GROUPS.items()},
       'tasks': {name: [int(c), int(n)]
@@ -106,26 +106,27 @@ def _database(episodes: Sequence[types.Episode], trials: int) -> np.ndarray:
                   np.nan)
 
 
-def _alone(share_P: np.ndarray, db_P: np.ndarray, trials_P: np.ndarray,
-           seed: int) -> dict[str, Any]:
+def _alone(share_P: np.ndarray, db_P: np.ndarray, trials_P: np.ndarray
+          ) -> dict[str, Any]:
   """What stands beside pass^1: excluded trials counted as failures, and what
   the database alone would say."""
-  found = stats.mean(share_P, seed=seed).to_json('with_excluded')
+  found = stats.share(share_P).to_json('with_excluded')
   if not np.isnan(db_P).all():
-    found |= stats.mean(db_P, trials_P, seed=seed).to_json('db_only')
+    found |= stats.share(db_P, trials_P).to_json('db_only')
   return found
 
 
 def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
-          rewards: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+          rewards: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """Reliability of some of the tasks, beside what scripts earn on them."""
   found: dict[str, Any] = {'num_tasks': len(success_P)}
   for k in range(1, trials + 1):
     for name, fn in (('pass^', passk.pass_hat_k), ('pass@', passk.pass_at_k)):
-      estimate = stats.mean(fn(success_P, trials_P, k), seed=seed)
+      estimate = stats.share(fn(success_P, trials_P, k))
       found |= estimate.to_json(f'{name}{k}')
   found['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
                        for k in range(1, trials + 1)}
+  found['repeats'] = dataclasses.asdict(stats.repeats(success_P, trials_P))
   # A script whose dialogue is not evaluated (see floors.py) is unknown there.
   means = {name: None if np.isnan(values).all() else float(np.nanmean(values))
            for name, values in rewards.items()}
@@ -167,7 +168,7 @@ def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
           for folder in (folder_a, folder_b))
   stats.check_comparable(a, b)
   return {
-      f'pass^{k}': stats.difference(_each(a, k), _each(b, k), seed=a['seed'])
+      f'pass^{k}': stats.difference(_each(a, k), _each(b, k))
       for k in range(1, a['num_trials'] + 1)}
 
 

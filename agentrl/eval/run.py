@@ -83,7 +83,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
         progress=bar.update)
   found = {
       **results.summarize(
-          tasks, episodes, seed=config.seed,
+          tasks, episodes,
           scripts=floors.measure(env, tasks, limits=limits)),
       'grading': env.grading,
       'db_asked': any('DB' in t.criteria.reward_basis for t in tasks),

@@ -31,8 +31,8 @@ def _scripts(count):
 
 def _summary(tasks, pattern):
   count = len(pattern.split())
-  return results.summarize(tasks[:count], _episodes(tasks, pattern), seed=0,
-                       scripts=_scripts(count))
+  return results.summarize(tasks[:count], _episodes(tasks, pattern),
+                           scripts=_scripts(count))
 
 
 def test_worked_example(tasks):
@@ -51,6 +51,8 @@ def test_worked_example(tasks):
   assert found['outcomes']['failure'] == 4
   assert sum(found['outcomes'].values()) == 12
   assert found['by']['kind']['transfer']['pass^1'] == 1
+  assert found['repeats']['flip_share'] == pytest.approx(1 / 3)
+  assert 0 < found['repeats']['detectable'] < 1
   assert found['tasks'] == {
       'desk/dim': [3, 4], 'desk/both': [0, 4], 'desk/pay': [4, 4]}
   json.dumps(found)
@@ -72,14 +74,14 @@ def test_the_database_alone_stands_beside_the_verdict(tasks):
       dataclasses.replace(e, score=dataclasses.replace(
           e.score, db=known[letter]))
       for e, letter in zip(_episodes(tasks, 'SF UF II'), 'SFUFII')]
-  found = results.summarize(tasks[:3], episodes, seed=0, scripts=_scripts(3))
+  found = results.summarize(tasks[:3], episodes, scripts=_scripts(3))
   assert found['pass^1'] == 0.25
   assert found['db_only'] == 0.75  # three of the four that count
 
 
 def test_floors_of_tasks_that_hang_on_a_judge_are_unknown(tasks):
   scripts = {**_scripts(2), 'gold': [math.nan, 1.0], 'noop': [math.nan] * 2}
-  found = results.summarize(tasks[:2], _episodes(tasks, 'SS SS'), seed=0,
+  found = results.summarize(tasks[:2], _episodes(tasks, 'SS SS'),
                             scripts=scripts)
   assert found['gold'] == 1 and found['floors']['noop'] is None
 
@@ -87,9 +89,9 @@ def test_floors_of_tasks_that_hang_on_a_judge_are_unknown(tasks):
 def test_every_task_needs_a_name_and_its_trials(tasks):
   for some in ([tasks[0]] * 2, []):
     with pytest.raises(ValueError, match='one name'):
-      results.summarize(some, _episodes(some, 'SS SS'), seed=0, scripts={})
+      results.summarize(some, _episodes(some, 'SS SS'), scripts={})
   with pytest.raises(ValueError, match='3 episodes of 2 tasks'):
-    results.summarize(tasks[:2], _episodes(tasks, 'SS S'), seed=0, scripts={})
+    results.summarize(tasks[:2], _episodes(tasks, 'SS S'), scripts={})
 
 
 def _folder(path, found, measurement='m'):

@@ -104,7 +104,7 @@ def _evaluation(folder, dialogues, vocab, ability, trials, rng) -> None:
                  for g in range(trials)]
   none = [0.0] * len(tasks)
   results.write(folder, tasks, episodes, {
-      **results.summarize(tasks, episodes, seed=0, scripts={
+      **results.summarize(tasks, episodes, scripts={
           'noop': none, 'refuse': none, 'gold': [1.0] * len(tasks),
           'transfer': [float(t.kind == 'transfer') for t in tasks]}),
       'measurement': '0123456789abcdef', 'measurement_parts': {'user': 'u'},
