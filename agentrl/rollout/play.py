@@ -123,17 +123,18 @@ class _Table:
   def turn(self) -> None:
     """Lets both sides work a little at once, and serves what they have said.
 
-    In a fixed order, whoever was faster: a run must not depend on it.
+    Both are waited for, and then served in a fixed order, so that a run does
+    not depend on their speed: serving one side feeds the other's engine, which
+    must not be in the middle of a step.
     """
-    for replies in self._pool.map(lambda policy: policy.ready(),
-                                  self._sides.values()):
-      for reply in replies:
-        live = self.live[reply.key]
-        if reply.fault:
-          self._break(reply.key, O.INFRA, reply.fault)
-        else:
-          live.note(live.ask.index, reply.message)
-          self._advance(reply.key, reply)
+    work = [self._pool.submit(policy.ready) for policy in self._sides.values()]
+    for reply in [reply for side in work for reply in side.result()]:
+      live = self.live[reply.key]
+      if reply.fault:
+        self._break(reply.key, O.INFRA, reply.fault)
+      else:
+        live.note(live.ask.index, reply.message)
+        self._advance(reply.key, reply)
 
   def _advance(self, key: int, reply: policy_lib.Reply | None) -> None:
     live = self.live[key]

@@ -1,6 +1,7 @@
 """Many dialogues at once: the right outcome for each, in order."""
 
 import collections
+import time
 
 import numpy as np
 import pytest
@@ -158,6 +159,35 @@ def test_slots_and_company_change_nothing_and_samples_differ():
   assert len({e.agent.ids_T.tobytes() for e in once[:5]}) == 5
   other = play(tasks[:1], *wide, limits=limits, seeds=[99])
   assert other[0].agent.ids_T.tobytes() != once[0].agent.ids_T.tobytes()
+
+
+class Slow:
+  """A policy that takes its time at each step, and may not be fed meanwhile."""
+
+  def __init__(self, policy, seconds):
+    self._policy, self._seconds, self._busy = policy, seconds, False
+
+  def __getattr__(self, name):
+    assert not self._busy, f'{name} was called in the middle of a step'
+    return getattr(self._policy, name)
+
+  def ready(self):
+    self._busy = True
+    time.sleep(self._seconds)
+    try:
+      return self._policy.ready()
+    finally:
+      self._busy = False
+
+
+@pytest.mark.parametrize('agent_s, user_s', [(0.01, 0), (0, 0.01)])
+def test_a_run_does_not_depend_on_which_side_is_slow(agent_s, user_s):
+  tasks = [testing.echo_task(w) for w in ('oak', 'elm', 'fir') * 2]
+  limits = dialogue.Limits(max_steps=6)
+  plain = play(tasks, model(), model(1), limits=limits)
+  slowed = play(tasks, Slow(model(), agent_s), Slow(model(1), user_s),
+                limits=limits)
+  assert types.dumps(slowed) == types.dumps(plain)
 
 
 def test_misuse():
