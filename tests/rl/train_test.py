@@ -18,7 +18,7 @@ from agentrl.models import transformer  # noqa: E402
 from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
 from agentrl.rollout import policy  # noqa: E402
-from agentrl.stage import bundle  # noqa: E402
+from agentrl.stage import bundles  # noqa: E402
 from agentrl.stage import run as runs  # noqa: E402
 from configs.grpo import builtin  # noqa: E402
 
@@ -33,7 +33,7 @@ def config(tmp_path, monkeypatch):
   sft = runs.start(tmp_path / 'sft', 'sft', empty)
   shapes = jax.eval_shape(
       lambda: transformer.init(MODEL, jax.random.key(0)))
-  sft.finish(bundle.save(
+  sft.finish(bundles.save(
       sft.folder, MODEL, testing.chatml_vocab(),
       jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
   runs.start(tmp_path / 'data', 'data', empty).finish()
@@ -128,4 +128,4 @@ def test_a_run_without_groups_left_ends_with_what_it_has(
   why = 'after 1 of 100 steps: Too easy: stop here.'
   assert files.read_json(folder / 'manifest.json')['stopped'] == why
   assert why in capsys.readouterr().err
-  assert bundle.describe(folder, 'init_from')[0].d_model == MODEL.d_model
+  assert bundles.describe(folder, 'init_from')[0].d_model == MODEL.d_model
