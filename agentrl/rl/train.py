@@ -84,7 +84,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   done, state, _ = restored or (0, first(params), None)
   del restored, params  # else a copy of the weights stays beside the state
   agent = policy.from_bundle(
-      bundles.Bundle(model, vocab, tuned.merge(state.params, frozen), digest=''),
+      bundles.Bundle(model, vocab, tuned.merge(state.params, frozen),
+                     digest=''),
       *places, **config.sampler)
   user = policy.from_bundle(
       bundles.load(config.user, places[0], 'user', config.user_model), *places,

@@ -91,7 +91,7 @@ def test_one_copy_of_the_weights_beside_their_moments(
     ({'sampler.temperature': 0.0}, r'temperature=0.0 must be above 0')])
 def test_what_does_not_fit_is_refused_before_weights_are_read(
     config, tmp_path, monkeypatch, change, words):
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   config.model.attention = 'xla'
   config.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=words):
@@ -105,7 +105,7 @@ def test_tasks_that_cannot_be_trained_on_are_refused(
     config, tmp_path, monkeypatch, meta, words):
   tasks = [] if meta is None else [testing.echo_task(meta=meta)]
   monkeypatch.setattr(episodes, 'tasks', lambda *args: tasks)
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   with pytest.raises(ValueError, match=words):
     train.train(config, str(tmp_path / 'run'))
 

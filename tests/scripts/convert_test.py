@@ -63,7 +63,7 @@ def test_there_and_back(stage, tmp_path, capsys):
 
 def test_what_no_library_knows_is_refused_before_it_is_read(
     tmp_path, monkeypatch):
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   for folder, config, vocab, words in (
       ('a', dataclasses.replace(CONFIG, smear=2), testing.chatml_vocab(),
        'not written for other libraries'),
