@@ -19,7 +19,7 @@ from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
 from agentrl.rollout import policy  # noqa: E402
 from agentrl.stage import bundles  # noqa: E402
-from agentrl.stage import run as runs  # noqa: E402
+from agentrl.stage import runs  # noqa: E402
 from configs.grpo import builtin  # noqa: E402
 
 # No other array of this process is of its embedding's shape.

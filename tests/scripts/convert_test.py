@@ -17,7 +17,7 @@ from agentrl import types  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.models import weights  # noqa: E402
 from agentrl.stage import bundles  # noqa: E402
-from agentrl.stage import run as runs  # noqa: E402
+from agentrl.stage import runs  # noqa: E402
 from agentrl.tokenizer import formats  # noqa: E402
 from scripts import convert  # noqa: E402
 
