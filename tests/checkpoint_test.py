@@ -23,7 +23,7 @@ from agentrl.train import updates
 MODEL = model_config.ModelConfig(300, 1, 8, 2, 1, 4, 8, 16)
 TX = optimizer.make(name='muon', peak_lr=0.1, norm_lr=1.0, warmup_steps=1,
                     total_steps=9, schedule='cosine', clip_norm=1.0,
-                    weight_decay=0.1, b1=0.9, b2=0.9)
+                    master=False, weight_decay=0.1, b1=0.9, b2=0.9)
 
 
 def mesh():

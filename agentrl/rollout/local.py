@@ -53,8 +53,8 @@ class Local:
                max_tokens: int = 128, temperature: float = 0.7,
                dtype: str = 'float32'):
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundles.load(weights, mesh, 'llm_kw.weights',
-                        dict(dtype=dtype, param_dtype=dtype))
+    found = bundles.read(weights, mesh, 'llm_kw.weights',
+                         dict(dtype=dtype, param_dtype=dtype))
     if length > found.model.max_length:
       raise ValueError(f'length={length} is beyond the '
                        f'{found.model.max_length} tokens that {weights} was '
