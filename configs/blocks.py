@@ -26,7 +26,7 @@ def sampler(**changes: Any) -> dict[str, Any]:
 
 
 def add_tasks(c: ml_collections.ConfigDict) -> None:
-  """Adds the tasks that GRPO and evaluation play, and how long they may take."""
+  """Adds the tasks that GRPO and evaluation play, and their limits."""
   c.domains = DOMAINS
   # databases: folder of that name of the data stage; tasks start from these
   # databases even if the code of their domains has changed since.

@@ -135,8 +135,8 @@ def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
       x.shape, x.dtype, sharding=place), batch)
   places, frozen_places = jax.tree.map(lambda x: x.sharding, (state, frozen))
   update = loop.compiled(
-      updates.make_update(loss_fn, tx, partition.combine), places, frozen_places,
-      mesh=mesh, micro_rows=config.micro_rows)
+      updates.make_update(loss_fn, tx, partition.combine), places,
+      frozen_places, mesh=mesh, micro_rows=config.micro_rows)
   return Program(
       'update', update.lower(state, batch, frozen),
       {'parameters': per_device((state.params, frozen)),

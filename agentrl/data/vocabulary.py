@@ -31,9 +31,10 @@ class Config:
   vocab_size: int
 
 
-def read_config(config: ml_collections.ConfigDict) -> Config:
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
   """Returns the fields of a config, or raises ValueError; see `fields.read`."""
-  return fields.read(Config, config)
+  return fields.read(Config, config, name=name)
 
 
 def load(source: inputs.Input) -> vocab_lib.Vocab:

@@ -68,12 +68,13 @@ class _Players(NamedTuple):
   user_digest: str
 
 
-def read_config(config: ml_collections.ConfigDict) -> ScriptConfig:
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> ScriptConfig:
   """Returns the fields of a config, or raises ValueError; see `fields.read`."""
   if is_script(config.get('agent', '')):
-    return fields.read(ScriptConfig, config,
+    return fields.read(ScriptConfig, config, name=name,
                        where='an evaluation whose agent is a script')
-  return fields.read(Config, config)
+  return fields.read(Config, config, name=name)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:

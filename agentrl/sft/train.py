@@ -58,9 +58,10 @@ class Config:
   save_every: int
 
 
-def read_config(config: ml_collections.ConfigDict) -> Config:
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
   """Returns the fields of a config, or raises ValueError; see `fields.read`."""
-  return fields.read(Config, config)
+  return fields.read(Config, config, name=name)
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:

@@ -58,9 +58,10 @@ class Config:
   drop_flagged: bool
 
 
-def read_config(config: ml_collections.ConfigDict) -> Config:
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
   """Returns the fields of a config, or raises ValueError; see `fields.read`."""
-  return fields.read(Config, config)
+  return fields.read(Config, config, name=name)
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
