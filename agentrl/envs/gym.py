@@ -1,6 +1,6 @@
 """Any of our environments behind `reset` and `step`, for a loop of your own.
 
-  env = env_lib.load('orders')  # or 'tau2:telecom', or your own domain
+  env = env_load.load('orders')  # or 'tau2:telecom', or your own domain
   gym = gym_lib.Gym(env, tasks, user)  # user(task, what it has seen) -> Message
   for _ in range(episodes):
     _, info = gym.reset()

@@ -14,6 +14,7 @@ from agentrl.eigendata import sample
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import gym as gym_lib
+from agentrl.envs import load as env_load
 from agentrl.eval import floors
 from agentrl.llm.stand_in import procedural
 
@@ -278,7 +279,7 @@ def test_solo_needs_no_user(monkeypatch):
 def test_the_benchmark_ends_as_it_does_in_play():
   pytest.importorskip('tau2.domains.telecom',
                       reason='needs tau2-bench: pip install -e .[tau2]')
-  env = env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  env = env_load.load('tau2:telecom', {'prompt': 'brief'})
   tasks = env.tasks('small')[:4]
   limits = dialogue.Limits(max_steps=100)
   gold = same_as_play(env, tasks, floors.gold(env), limits)

@@ -6,7 +6,7 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import package as tau2_bench
 
@@ -18,7 +18,7 @@ STOP = types.Message('user', '###STOP###')
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 def gold(env, task):

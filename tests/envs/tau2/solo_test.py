@@ -9,7 +9,7 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -23,7 +23,7 @@ DONE = types.ToolCall('done', {})
 
 MODULE = importlib.import_module('tau2.domains.telecom.environment')
 TASKS = MODULE.get_tasks('small')
-SOLO = env_lib.load('tau2:telecom', {'solo': True})
+SOLO = env_load.load('tau2:telecom', {'solo': True})
 
 
 def environment():
