@@ -8,6 +8,7 @@ import ml_collections
 
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
 from agentrl.stage import run as runs
 from agentrl.tokenizer import chat
@@ -48,8 +49,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
 def corpus(data: str, env: env_load.ManyEnvs) -> Iterator[str]:
   """Each piece of text by itself, just as `tokenizer.chat` encodes it."""
   for task, messages in episodes.read(data):
-    yield env.system('assistant', task)
-    yield env.system('user', task)
+    yield env_lib.prompt_text(env, 'assistant', task)
+    yield env_lib.prompt_text(env, 'user', task)
     for message in messages:
       if message.content:
         yield message.content

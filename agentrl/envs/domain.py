@@ -270,10 +270,6 @@ class Domain:
       return types.Message('system', f'You are the assistant for {self.name}.')
     return types.Message('system', self.policy, tools=self.tools(side, task))
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    prompt = self.prompt(side, task)
-    return types.with_tools(prompt.content, prompt.tools)
-
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a folder have the same tools
     return tuple(tool.schema for tool in self._tools[side].values())

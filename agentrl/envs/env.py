@@ -45,9 +45,6 @@ class Env(Protocol):
   def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     """System message of one side, with those of its tools that it shows."""
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    """`prompt` as plain text, tools included."""
-
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     """OpenAI function schemas of the tools of one side."""
 
@@ -64,6 +61,12 @@ class Env(Protocol):
 
   def fingerprint(self) -> str:
     """Hash of all that a score depends on: policy, tools, data, evaluator."""
+
+
+def prompt_text(env: Env, side: types.Side, task: types.Task) -> str:
+  """Returns the system prompt of one side as plain text, tools below it."""
+  prompt = env.prompt(side, task)
+  return types.with_tools(prompt.content, prompt.tools)
 
 
 def transfers(env: Env, task: types.Task) -> list[types.ToolCall]:

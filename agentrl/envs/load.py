@@ -71,9 +71,6 @@ class ManyEnvs:
   def prompt(self, side: types.Side, task: types.Task) -> types.Message:
     return self._env_of(task).prompt(side, task)
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    return self._env_of(task).system(side, task)
-
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     return self._env_of(task).tools(side, task)
 

@@ -149,7 +149,7 @@ def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
     user: digest of the user model.
     protocol: trials, limits and sampling of the dialogues.
   """
-  prompts = [[env.system(side, task), env.tools(side, task)]
+  prompts = [[env_lib.prompt_text(env, side, task), env.tools(side, task)]
              for task in tasks for side in ('assistant', 'user')]
   return {
       'evaluator': str(EVALUATOR),

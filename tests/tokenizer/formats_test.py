@@ -6,6 +6,7 @@ import pytest
 
 from agentrl import testing
 from agentrl import types
+from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import formats
@@ -47,7 +48,7 @@ def test_prompts_of_models_from_scratch_are_plain_text(domain, side):
   for style in ('brief', 'full'):
     env = env_load.load(domain, dict(prompt=style))
     ids, _ = formats.render(vocab, env.prompt(side, task))
-    text = env.system(side, task)
+    text = env_lib.prompt_text(env, side, task)
     assert ids == [vocab.system, *vocab.encode(text), vocab.end]
     if style == 'full' and side == 'assistant':
       schemas = '\n'.join(map(json.dumps, env.tools(side, task)))

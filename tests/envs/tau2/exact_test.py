@@ -12,6 +12,7 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import dialogue
+from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
 
 DOMAINS = ('airline', 'retail', 'telecom')
@@ -203,7 +204,8 @@ def test_system_prompts_are_the_packages(package, oracle, domain, monkeypatch):
   """Byte for byte, but for the schemas, which it sends beside the prompt."""
   env, theirs = env_load.load(f'tau2:{domain}'), oracle(domain).environment()
   task = env.tasks('train')[0]
-  own = lambda side: env.system(side, task).partition('\n\n# Tools\n')
+  own = lambda side: env_lib.prompt_text(
+      env, side, task).partition('\n\n# Tools\n')
   agent = package.llm_agent.LLMAgent(theirs.get_tools(), theirs.get_policy())
   assert own('assistant')[0] == agent.system_prompt
   assert own('assistant')[2].split('\n') == [
