@@ -156,8 +156,8 @@ class Domain:
     self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
-    self._tools = {'assistant': tools.table(module.AGENT),
-                   'user': tools.table(module.USER)}
+    self._tools = {'assistant': tools.by_name(module.AGENT),
+                   'user': tools.by_name(module.USER)}
     self._state = self._part('state', 'build')
     self.drafts = None
     if importlib.util.find_spec(f'{path}.tasks'):

@@ -1,4 +1,4 @@
-"""What an environment is: tools over a state, prompts, and a verdict."""
+"""Declares environments: tools over a state, prompts, and a verdict."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any, Protocol
 
 from agentrl import types
 
-# Both the built-in domains and the benchmark name the tool so.
+# Name of the tool in the built-in domains; the benchmark's starts so too.
 TRANSFER_TOOL = 'transfer_to_human'
 PLEA = 'The customer asks for a human.'
 
 
 class ToolBroken(RuntimeError):
-  """A tool raised something that is not an answer. Never scored as a zero."""
+  """A tool is at fault, not its caller. Never scored as a zero."""
 
 
 class World(Protocol):
   """The live state of one dialogue.
 
   Attributes:
-    solo: the agent is alone with its tools; no user takes part.
+    solo: only the agent and its tools take part, no user.
   """
 
   solo: bool
 
   def execute(self, calls: Sequence[types.ToolCall]) -> list[types.Message]:
-    """Runs the calls of one message and returns their results, in order.
+    """Runs the calls of one message; returns their results, in order.
 
-    A bad call (unknown tool, ill-typed argument, domain error) is answered by
-    a message with `error=True` and changes nothing.
+    A bad call (unknown tool, ill-typed argument, domain error) gives a message
+    with `error=True` and changes nothing.
 
     Raises:
       ToolBroken: a tool itself is at fault.
@@ -38,29 +38,36 @@ class World(Protocol):
 
 
 class Env(Protocol):
-  """A domain that dialogues can be played in and judged by."""
+  """A domain in which dialogues are played and judged."""
 
   name: str
 
   def prompt(self, side: types.Side, task: types.Task) -> types.Message:
-    """System message of one side, with those of its tools that it shows."""
+    """Returns the system message of one side, with the tools it shows."""
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
-    """OpenAI function schemas of the tools of one side."""
+    """Returns the OpenAI function schemas of all tools of one side."""
 
   def start(self, task: types.Task) -> World:
-    """A fresh world in the task's initial state."""
+    """Returns a fresh world in the task's initial state."""
 
   def score(self, task: types.Task, world: Any,
             messages: Sequence[types.Message], ended: str) -> types.Score:
-    """The verdict. Anything that did not end by a stop scores 0."""
+    """Judges a dialogue; one that did not end by a stop scores 0.
+
+    Args:
+      task: the task that was played.
+      world: its world at the end.
+      messages: of both sides, with true roles.
+      ended: reason of `dialogue.End`.
+    """
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
-    """A fault of the user, found from state; '' if there is none."""
+    """Describes a fault of the user, '' if the state shows none."""
 
   def fingerprint(self) -> str:
-    """Hash of all that a score depends on: policy, tools, data, evaluator."""
+    """Hashes all that a score depends on: policy, tools, data, evaluator."""
 
 
 def prompt_text(env: Env, side: types.Side, task: types.Task) -> str:
@@ -70,21 +77,24 @@ def prompt_text(env: Env, side: types.Side, task: types.Task) -> str:
 
 
 def transfers(env: Env, task: types.Task) -> list[types.ToolCall]:
-  """Every way to hand a task over: each of a choice of reasons, a plea where
-  it is free text. None if the domain has no such tool."""
-  found = []
+  """Returns every call that hands a task over to a human.
+
+  One for each choice of reasons; a free text is `PLEA`. [] if the domain has
+  no such tool.
+  """
+  calls = []
   for schema in env.tools('assistant', task):
     function = schema['function']
     if function['name'].startswith(TRANSFER_TOOL):
       params = function['parameters']
       names = params.get('required', ())
       choices = [params['properties'][n].get('enum', [PLEA]) for n in names]
-      found += [types.ToolCall(function['name'], dict(zip(names, values)))
+      calls += [types.ToolCall(function['name'], dict(zip(names, values)))
                 for values in itertools.product(*choices)]
-  return found
+  return calls
 
 
 def handed_over(messages: Sequence[types.Message]) -> bool:
-  """True if the agent has called for a human."""
+  """Returns whether the agent has called for a human."""
   return any(call.name.startswith(TRANSFER_TOOL)
              for m in messages for call in m.tool_calls)
