@@ -37,6 +37,7 @@ RULES: dict[types.Outcome, OutcomeRule] = {
     O.USER_FAULT: OutcomeRule(baseline=False, gradient=False, evaluated=True),
     O.TOOL_ERROR: OutcomeRule(baseline=False, gradient=False, evaluated=False),
     O.INFRA: OutcomeRule(baseline=False, gradient=False, evaluated=False),
-    O.CHECKER_ERROR: OutcomeRule(baseline=False, gradient=False, evaluated=False),
+    O.CHECKER_ERROR: OutcomeRule(baseline=False, gradient=False,
+                                 evaluated=False),
     O.UNJUDGED: OutcomeRule(baseline=False, gradient=False, evaluated=False),
 }
