@@ -12,6 +12,7 @@ import ml_collections
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.stage import fields
 from agentrl.stage import inputs
 from agentrl.stage import runs
@@ -56,7 +57,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   run = runs.start(workdir, 'tokenizer', config, inputs={'data': config.data})
   if run.done:
     return
-  env = env_lib.load_many(config.domains, config.env)
+  env = env_load.load_many(config.domains, config.env)
   texts = list(corpus(run.inputs['data'], env))
   vocab = vocab_lib.train(texts, config.vocab_size)
   vocab.save(run.folder / FILE)
@@ -66,12 +67,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
              characters_per_token=round(characters / tokens, 2))
 
 
-def corpus(data: str | os.PathLike | inputs.Input, env: env_lib.Many
+def corpus(data: str | os.PathLike | inputs.Input, env: env_load.ManyEnvs
           ) -> Iterator[str]:
   """Yields each piece of text by itself, as `tokenizer.chat` encodes it."""
   for task, messages in episodes.read(data):
-    yield env.system('assistant', task)
-    yield env.system('user', task)
+    yield env_lib.prompt_text(env, 'assistant', task)
+    yield env_lib.prompt_text(env, 'user', task)
     for message in messages:
       if message.content:
         yield message.content

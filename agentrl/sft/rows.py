@@ -11,12 +11,12 @@ from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import pack
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.stage import inputs
 from agentrl.tokenizer import formats
 
 
-def packed(data: inputs.Input, vocab: formats.Vocab, env: env_lib.Many, *,
+def packed(data: inputs.Input, vocab: formats.Vocab, env: env_load.ManyEnvs, *,
            side: types.Side, length: int,
            history_thinking: formats.Keeps) -> dict[str, np.ndarray]:
   """Tokenises the dialogues as one side sees them and packs them into rows.

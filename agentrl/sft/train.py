@@ -18,7 +18,7 @@ from agentrl import sharding
 from agentrl import types
 from agentrl.data import batches
 from agentrl.data import vocabulary
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.models import config as model_config
 from agentrl.models import kernels
 from agentrl.models import transformer
@@ -89,7 +89,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   mesh = sharding.make_mesh(config.mesh)
   sharding.check(model, mesh)
   kernels.check_length(model.attention, config.length, 'config.length')
-  rows = rows_lib.packed(run.inputs['data'], vocab, env_lib.load_many(
+  rows = rows_lib.packed(run.inputs['data'], vocab, env_load.load_many(
       config.domains, config.env), side=config.side, length=config.length,
                 history_thinking=config.history_thinking)
   data = batches.iterator(rows, batch_size=config.batch_size, seed=config.seed)
