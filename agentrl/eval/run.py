@@ -93,10 +93,10 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or inputs of another kind.
   """
   config = read_config(config)
-  names = ('data',) * bool(config.data)
-  names += () if is_script(config.agent) else ('agent', 'user')
-  run = runs.start(workdir, 'eval', config,
-                   inputs={name: getattr(config, name) for name in names})
+  sources = {'data': config.data} if config.data else {}
+  if isinstance(config, Config):
+    sources |= {'agent': config.agent, 'user': config.user}
+  run = runs.start(workdir, 'eval', config, sources)
   if run.done:
     _say(run.folder)
     return
