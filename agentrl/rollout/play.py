@@ -134,8 +134,9 @@ class _Table:
 
     The order is fixed: a run must not depend on which side was faster.
     """
-    for replies in self._pool.map(lambda policy: policy.ready(),
-                                  self._sides.values()):
+    # Both must have ended before a reply is served: it asks the other side.
+    for replies in list(self._pool.map(lambda policy: policy.ready(),
+                                       self._sides.values())):
       for reply in replies:
         live = self.live[reply.key]
         if reply.fault:
