@@ -139,8 +139,9 @@ def _our_step(config: model_config.ModelConfig, params: Any
       field='--data: axes')
   tx = optimizer.make(
       name='adamw', peak_lr=LR, norm_lr=1.0, warmup_steps=1, total_steps=10**6,
-      schedule='constant', clip_norm=1.0, weight_decay=0.0, b1=0.9, b2=0.999)
-  first, _, update = loop.make(
+      schedule='constant', clip_norm=1.0, master=False, weight_decay=0.0,
+      b1=0.9, b2=0.999)
+  training = loop.make(
       lambda: jax.tree.map(jnp.asarray, params),
       functools.partial(likelihood.next_token, model=config), tx, mesh=mesh,
       micro_rows=MICRO_ROWS.value or ROWS.value)
@@ -150,11 +151,11 @@ def _our_step(config: model_config.ModelConfig, params: Any
                                    (ROWS.value, 1)),
            'segments_BT': np.ones(shape, np.int32),
            'target_BT': np.ones(shape, bool)}
-  state = first()
+  state = training.init(None)
 
   def step() -> None:
     nonlocal state
-    state, values = update(state, batch)
+    state, values = training.update(state, batch)
     values['loss'].block_until_ready()
   seconds = median(step)
   if TRACE.value:

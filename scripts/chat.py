@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> None:
   print(f'Reading {WEIGHTS.value} ...', file=sys.stderr, flush=True)
   try:
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundles.load(WEIGHTS.value, mesh, '--weights', dict(
+    found = bundles.read(WEIGHTS.value, mesh, '--weights', dict(
         dtype=DTYPE.value, param_dtype=DTYPE.value))
     length = min(LENGTH.value, found.model.max_length)
     count = sum(x.size for x in jax.tree.leaves(found.params))

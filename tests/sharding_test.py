@@ -37,7 +37,7 @@ import jax, jax.numpy as jnp, numpy as np, optax
 from agentrl import sharding
 from agentrl.models import cache as cache_lib, config, transformer
 from agentrl.rollout import device
-from agentrl.sft import loss
+from agentrl.sft import likelihood
 from agentrl.train import loop
 
 rng = np.random.default_rng(0)
@@ -57,16 +57,17 @@ def make(model):
 
 def update(axes, model):
   mesh = sharding.make_mesh(axes)
-  first, like, update = loop.make(
+  training = loop.make(
       lambda: jax.tree.map(jnp.asarray, make(model)),
-      functools.partial(loss.next_token, model=model), optax.sgd(0.5),
+      functools.partial(likelihood.next_token, model=model), optax.sgd(0.5),
       mesh=mesh, micro_rows=8)
-  state = first()
-  for want, leaf in zip(jax.tree.leaves(like), jax.tree.leaves(state)):
+  state = training.init(None)
+  for want, leaf in zip(jax.tree.leaves(training.abstract_state),
+                        jax.tree.leaves(state)):
     assert leaf.sharding == want.sharding, (leaf.sharding, want.sharding)
   split = sum(not x.sharding.is_fully_replicated
               for x in jax.tree.leaves(state.params))
-  state, metrics = update(state, batch)
+  state, metrics = training.update(state, batch)
   return split, loop.to_floats(metrics), jax.device_get(state.params)
 
 def sample(axes, model):

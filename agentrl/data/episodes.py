@@ -23,7 +23,7 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
-from agentrl.stage import runs
+from agentrl.stage import inputs
 
 FOLDER = 'episodes'
 Record = Mapping[str, Any]
@@ -100,39 +100,46 @@ def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
     yield each
 
 
-def read(folder: str | os.PathLike, field: str = 'data'
+def read(data: str | os.PathLike | inputs.Input, field: str = 'data'
          ) -> Iterator[tuple[types.Task, tuple[types.Message, ...]]]:
   """(task, messages) of each dialogue, in the order they were written.
 
   Args:
-    folder: of the data stage.
+    data: folder of the data stage, or the resolved input.
     field: the config field that names it, for errors.
 
   Raises:
     ValueError: the stage has not finished, or a file is not what it wrote.
   """
-  check(folder, field)
-  builder = tfds.builder_from_directory(pathlib.Path(folder) / FOLDER)
+  source = inputs.resolve(data, field)
+  check(source)
+  builder = tfds.builder_from_directory(source.path / FOLDER)
   for found in builder.as_data_source('train'):
     messages = json.loads(found['messages'])
     yield (types.task_from_json(json.loads(found['task'])),
            tuple(map(types.message_from_json, messages)))
 
 
-def tasks(folder: str | os.PathLike, split: str, field: str = 'data'
-          ) -> list[types.Task]:
-  """The tasks of a split, `train` or `test`.
+def tasks(data: str | os.PathLike | inputs.Input, split: str,
+          field: str = 'data') -> list[types.Task]:
+  """Reads the tasks of a split.
+
+  Args:
+    data: folder of the data stage, or the resolved input.
+    split: `train` or `test`.
+    field: the config field that names it, for errors.
 
   Raises:
     ValueError: the stage has not finished, has no such split, or the file is
       not what it wrote.
   """
   name = f'tasks_{split}.jsonl'
-  made = runs.manifest(folder, field)['made']
+  source = inputs.resolve(data, field)
+  made = source.manifest['made']
   if name not in made:
-    raise ValueError(f'config.{field}={str(folder)!r} has no {name}.'
+    raise ValueError(f'{source.label} has no {name}.'
                      + resolve.hint(name, made))
-  path = pathlib.Path(folder) / name
+  path = source.path / name
   _same(path, made[name])
   return [types.task_from_json(json.loads(line))
           for line in path.read_text().splitlines()]
@@ -161,14 +168,14 @@ def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
           'stage again.')
 
 
-def check(folder: str | os.PathLike, field: str = 'data') -> None:
+def check(source: inputs.Input) -> None:
   """Raises ValueError unless the files of the dialogues are as written."""
-  digests = runs.manifest(folder, field).get('files')
+  digests = source.manifest.get('files')
   if not digests:
-    raise ValueError(f'config.{field}={str(folder)!r} holds no dialogues: give '
-                     'the folder of a data stage.')
+    raise ValueError(f'{source.label} holds no dialogues: give the folder of a '
+                     'data stage.')
   for name, digest in digests.items():
-    _same(pathlib.Path(folder) / name, digest)
+    _same(source.path / name, digest)
 
 
 def _same(path: pathlib.Path, digest: str) -> None:

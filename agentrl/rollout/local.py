@@ -52,7 +52,7 @@ class Local:
                max_tokens: int = 128, temperature: float = 0.7,
                dtype: str = 'float32'):
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    bundle = bundles.load(weights, mesh, 'llm_kw.weights',
+    bundle = bundles.read(weights, mesh, 'llm_kw.weights',
                           dict(dtype=dtype, param_dtype=dtype))
     if length > bundle.model.max_length:
       raise ValueError(f'length={length} is beyond the '

@@ -23,7 +23,7 @@ def make(monkeypatch):
   def load(weights, mesh, field, changes):
     params = testing.chatty_params(CONFIG, stop=0.3)
     return bundles.Bundle(CONFIG, VOCAB, params, 'digest')
-  monkeypatch.setattr(bundles, 'load', load)
+  monkeypatch.setattr(bundles, 'read', load)
   return lambda **kw: local_lib.Local('here', **{**dict(
       slots=4, length=192, max_tokens=32), **kw})
 
