@@ -53,6 +53,29 @@ def model(seed=0, **kw):
   return policy_lib.ModelPolicy(engine, VOCAB)
 
 
+class SlowPolicy(policy_lib.ScriptPolicy):
+  """Must not be asked while it works."""
+
+  working = False
+
+  def ask(self, key, ask):
+    assert not self.working
+    super().ask(key, ask)
+
+  def ready(self):
+    self.working = True
+    replies = super().ready()
+    time.sleep(0.02)
+    self.working = False
+    return replies
+
+
+def test_no_side_is_asked_while_it_works():
+  episode, = play([testing.echo_task('maple')], say('maple', 'bye'),
+                  SlowPolicy(say('{}!', dialogue.STOP)))
+  assert episode.outcome == O.SUCCESS
+
+
 def test_success_and_failure():
   tasks = [testing.echo_task('maple'), testing.echo_task('elm')]
   bar = collections.Counter()
