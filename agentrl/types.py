@@ -212,7 +212,9 @@ class Episode:
   """One dialogue, played to its end and judged.
 
   `ended` is the termination reason of `envs/dialogue.py`; the traces are None
-  where that side was not a model.
+  where that side was not a model. `note` says for people why it did not
+  succeed, `user_fault` how the user erred (in a success, too); `rerolls` counts
+  the turns of the user that were sampled again.
   """
 
   task_id: str
@@ -224,7 +226,9 @@ class Episode:
   steps: int
   agent: Trace | None = None
   user: Trace | None = None
-  note: str = ''  # what the fault was, for people
+  note: str = ''
+  user_fault: str = ''
+  rerolls: int = 0
 
   @property
   def reward(self) -> float:

@@ -232,11 +232,11 @@ class _LearnerDialogue:
       return self._game.send(reply)
     except StopIteration as stop:
       end = stop.value
-    outcome, score, note = reward_lib.judge(
-        self._env, self._task, self._world, end)
+    verdict = reward_lib.judge(self._env, self._task, self._world, end)
     self.episode = types.Episode(
-        self._task.id, 0, end.messages, end.reason, outcome, score, end.steps,
-        note=note)
+        self._task.id, 0, end.messages, end.reason, verdict.outcome,
+        verdict.score, end.steps, note=verdict.note,
+        user_fault=verdict.user_fault)
     return None
 
   def _answer(self, ask: dialogue.Ask) -> types.Message:

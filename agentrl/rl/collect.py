@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -15,21 +15,21 @@ from agentrl.envs import outcomes
 from agentrl.rl import filters
 
 Episodes = list[types.Episode]
-
-
-class GroupsDied(ValueError):
-  """The batch could not be filled within the bound on tries."""
+Rules = Mapping[types.Outcome, outcomes.OutcomeRule]
+Play = Callable[[Sequence[types.Task], Sequence[int]], Episodes]
+REFILLS = 2  # how often lost episodes of a wave are played anew
 
 
 @dataclasses.dataclass
 class Batch:
-  """The groups that were kept, and what was seen on the way.
+  """The groups of a step, and what was seen on the way.
 
   Attributes:
-    groups: P lists of G episodes.
-    reward_PG, valid_PG: of the kept groups.
+    groups: P lists of G episodes; P may be 0.
+    reward_PG, valid_PG: reward of each episode, and whether it counts.
     played: every episode, kept or not, for the metrics.
     dead: number of dropped groups by kind.
+    shortage: why fewer groups than wanted were found; '' if enough were.
   """
 
   groups: list[Episodes]
@@ -37,93 +37,120 @@ class Batch:
   valid_PG: np.ndarray
   played: Episodes
   dead: collections.Counter
+  shortage: str = ''
 
 
-def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
-            tasks: Sequence[types.Task], key: jax.Array, *, num_tasks: int,
-            group: int, wave: int, max_waves: int,
-            why_dead: filters.Filter) -> Batch:
+def collect(play: Play, tasks: Sequence[types.Task], key: jax.Array, *,
+            num_tasks: int, group: int, wave: int, max_waves: int,
+            why_dead: filters.Filter, rules: Rules) -> Batch:
   """Plays waves of tasks until `num_tasks` groups pass the filter.
+
+  Episodes that are lost to infrastructure are played anew, with other seeds,
+  before a group is looked at.
 
   Args:
     play: plays tasks with seeds, one episode each, in order.
-    tasks: to draw from, uniformly, without repeats within a wave.
-    key: of this step; the draw and the seeds are functions of it alone.
+    tasks: tasks to draw from, uniformly, without repeats within a wave.
+    key: key of this step; the draw and the seeds are functions of it alone.
     num_tasks: groups of a full batch, at least: what a wave brings beyond
       them is kept too.
     group: episodes of a task.
     wave: tasks played at once; at most two for each that is missing, once
       some are kept.
-    max_waves: the bound on tries.
+    max_waves: most waves; the batch is then as large as it has become.
     why_dead: see `rl/filters.py`.
-
-  Raises:
-    GroupsDied: `max_waves` did not fill the batch; says why groups died.
+    rules: where episodes of each outcome count.
   """
-  kept, rewards, valids, played = [], [], [], []
-  dead = collections.Counter()
+  kept, played, dead = [], [], collections.Counter()
   for i in range(max_waves):
     missing = num_tasks - len(kept)
     size = min(wave, 2 * missing) if kept else wave
-    drawn, seeds = _draw(tasks, jax.random.fold_in(key, i), size, group)
-    episodes = play(drawn, seeds)
-    played += episodes
-    reward_PG, valid_PG = _grid(episodes, group)
+    episodes = _wave(play, tasks, jax.random.fold_in(key, i), size, group,
+                     rules=rules, played=played)
+    reward_PG, valid_PG = _grid(episodes, group, rules)
     for p, kind in enumerate(why_dead(reward_PG, valid_PG)):
       if kind:
         dead[str(kind)] += 1
       else:
         kept.append(episodes[p * group:(p + 1) * group])
-        rewards.append(reward_PG[p])
-        valids.append(valid_PG[p])
     if len(kept) >= num_tasks:
-      return Batch(kept, np.stack(rewards), np.stack(valids), played, dead)
-  mean = np.mean([e.reward for e in played])
-  raise GroupsDied(
-      f'Only {len(kept)} of {num_tasks} groups were worth training on after '
-      f'{max_waves} waves of up to {wave} tasks; dropped: {dict(dead)}. '
-      f'Mean reward {mean:.3f}. ' + _advice(dead))
+      break
+  episodes = [episode for group_ in kept for episode in group_]
+  batch = Batch(kept, *_grid(episodes, group, rules), played, dead)
+  if len(kept) < num_tasks:
+    batch.shortage = _shortage(batch, num_tasks, max_waves, wave)
+  return batch
 
 
-def _advice(dead: collections.Counter) -> str:
-  kind = max(dead, key=dead.get, default='')
-  return {
+def _wave(play: Play, tasks: Sequence[types.Task], key: jax.Array, size: int,
+          group: int, *, rules: Rules, played: Episodes) -> Episodes:
+  """Plays a wave of groups; adds everything that was played to `played`."""
+  drawn, seeds = _draw(tasks, key, size, group)
+  episodes = play(drawn, seeds)
+  played += episodes
+  for i in range(REFILLS):
+    lost = [n for n, e in enumerate(episodes) if rules[e.outcome].refilled]
+    if not lost:
+      break
+    fresh = _seeds(jax.random.fold_in(key, i + 1), len(drawn))
+    again = play([drawn[n] for n in lost], [fresh[n] for n in lost])
+    played += again
+    for n, episode in zip(lost, again):
+      episodes[n] = episode
+  return episodes
+
+
+def _shortage(batch: Batch, num_tasks: int, max_waves: int, wave: int) -> str:
+  mean = np.mean([e.reward for e in batch.played])
+  kind = max(batch.dead, key=batch.dead.get, default='')
+  advice = {
       filters.ALL_PASS: 'The tasks have become too easy: stop here, or add '
                         'harder ones.',
       filters.ALL_FAIL: 'The tasks are too hard for this policy: train SFT '
                         'longer, add easier ones, or raise config.group.',
-      filters.TOO_FEW: 'Most episodes do not count: look at the faults of the '
-                       'user and of the infrastructure in metrics.jsonl.',
+      filters.TOO_FEW: 'Most episodes do not count: look at the faults of '
+                       'tools and infrastructure in metrics.jsonl.',
   }.get(kind, '')
+  return (f'Only {len(batch.groups)} of {num_tasks} groups were worth training '
+          f'on after {max_waves} waves of up to {wave} tasks; dropped: '
+          f'{dict(batch.dead)}. Mean reward {mean:.3f}. {advice}')
 
 
 def _draw(tasks: Sequence[types.Task], key: jax.Array, wave: int,
           group: int) -> tuple[list[types.Task], list[int]]:
-  """`wave` tasks, each `group` times, and a seed for each episode."""
+  """Draws `wave` tasks, each `group` times, and a seed for each episode."""
   pick_key, seed_key = jax.random.split(key)
   picked = jax.random.permutation(pick_key, len(tasks))[:wave]
   drawn = [tasks[int(i)] for i in np.asarray(picked) for _ in range(group)]
-  seeds = jax.random.bits(seed_key, (len(drawn),), 'uint32') >> 1
-  return drawn, [int(s) for s in np.asarray(seeds)]
+  return drawn, _seeds(seed_key, len(drawn))
 
 
-def _grid(episodes: Episodes, group: int) -> tuple[np.ndarray, np.ndarray]:
+def _seeds(key: jax.Array, count: int) -> list[int]:
+  seeds = jax.random.bits(key, (count,), 'uint32') >> 1
+  return [int(s) for s in np.asarray(seeds)]
+
+
+def _grid(episodes: Episodes, group: int, rules: Rules
+         ) -> tuple[np.ndarray, np.ndarray]:
+  """Returns reward_PG and valid_PG of groups that stand one after another."""
   reward_PG = np.array([e.reward for e in episodes], np.float32)
-  valid_PG = np.array([outcomes.RULES[e.outcome].baseline for e in episodes])
+  valid_PG = np.array([rules[e.outcome].baseline for e in episodes], bool)
   return reward_PG.reshape(-1, group), valid_PG.reshape(-1, group)
 
 
-def metrics(batch: Batch) -> dict[str, Any]:
-  """What the step's rollouts were like, over all that was played."""
+def metrics(batch: Batch, rules: Rules) -> dict[str, Any]:
+  """Returns the figures of all episodes that a step played."""
   episodes = batch.played
   count = len(episodes)
   by_outcome = collections.Counter(e.outcome for e in episodes)
-  groups = len(batch.groups) + sum(batch.dead.values())
-  counted = [e.reward for e in episodes if outcomes.RULES[e.outcome].baseline]
+  groups = max(1, len(batch.groups) + sum(batch.dead.values()))
+  counted = [e.reward for e in episodes if rules[e.outcome].baseline]
   return {
       'reward_mean': float(np.mean(counted)) if counted else 0.0,
-      'episodes': count,
+      'episodes': count, 'groups': len(batch.groups),
       'steps_mean': float(np.mean([e.steps for e in episodes])),
+      'user_fault_share': sum(bool(e.user_fault) for e in episodes) / count,
+      'rerolls_mean': sum(e.rerolls for e in episodes) / count,
       **{f'dead_{k}_share': batch.dead[k] / groups for k in filters.KINDS},
       **{f'outcome_{o}_share': by_outcome[o] / count for o in types.Outcome},
   }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
-import sys
 import time
 from typing import Annotated, Any, NamedTuple
 
@@ -60,6 +59,8 @@ class Config:
   group: int
   wave: int
   max_waves: int
+  max_starved: int
+  user_faults: outcomes.UserFaults
   limits: dialogue.Limits
   sampler: sampling.Sampling
   user_sampler: sampling.Sampling
@@ -74,6 +75,10 @@ class Config:
   save_every: int
 
 
+class Starved(ValueError):
+  """Too many steps in a row found too few groups worth training on."""
+
+
 def read_config(config: ml_collections.ConfigDict,
                 name: str = 'config') -> Config:
   """Returns the fields of a config, or raises ValueError; see `fields.read`."""
@@ -85,12 +90,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   Source: arXiv:2601.22607. A run that was stopped resumes from its last
   checkpoint, and ends as if it had not been: the tasks and the seeds of a step
-  are functions of (config.seed, step) alone. A run that no longer finds groups
-  worth training on ends with the parameters it has, and its manifest says so.
+  are functions of (config.seed, step) alone. A step that does not find enough
+  groups worth training on trains on those it has, if any.
 
   Raises:
     ValueError: a wrong config, or inputs that do not fit it.
-    rl.collect.GroupsDied: the very first batch could not be filled.
+    Starved: too many steps in a row found too few groups; the run can go on.
   """
   config = read_config(config)
   partition = tuning.make(jax.random.key(config.seed),
@@ -126,14 +131,16 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   user = policy.from_bundle(
       bundles.load(models.user, models.sampler_meshes[0]),
       *models.sampler_meshes, **dataclasses.asdict(config.user_sampler))
+  rules = outcomes.rules(config.user_faults)
   play_all = functools.partial(
-      _play, env, agent=agent, user=user, limits=config.limits)
+      _play, env, agent=agent, user=user, limits=config.limits,
+      reroll_faults=config.user_faults == 'reroll')
   buckets = row_buckets(
       tasks=config.tasks, group=config.group, wave=config.wave,
       micro_rows=config.micro_rows, max_steps=config.limits.max_steps)
 
   writer = metrics.Writer(run.folder, done)
-  root_key, stopped = jax.random.key(config.seed), ''
+  root_key, starved = jax.random.key(config.seed), 0
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc='GRPO')
   for step in range(done, config.total_steps):
@@ -143,23 +150,26 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       batch = collect.collect(
           play_all, tasks, jax.random.fold_in(root_key, step),
           num_tasks=config.tasks, group=config.group, wave=config.wave,
-          max_waves=config.max_waves, why_dead=why_dead)
-    except collect.GroupsDied as e:
-      if not step:
-        raise
-      stopped = f'after {step} of {config.total_steps} steps: {e}'
-      break
+          max_waves=config.max_waves, why_dead=why_dead, rules=rules)
     finally:
       agent.rest(forget=True)  # frees memory for the update
       user.rest()
     played = time.monotonic()
-    arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
-                     length=config.sampler.length, buckets=buckets)
-    state, values = training.update(state, arrays, frozen)
-    values = loop.to_floats(values) | {
-        f'train/{k}': v for k, v in collect.metrics(batch).items()}
+    values = {f'train/{k}': v for k, v in collect.metrics(batch, rules).items()}
+    if batch.groups:
+      arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG), rules,
+                       length=config.sampler.length, buckets=buckets)
+      state, update_values = training.update(state, arrays, frozen)
+      values |= loop.to_floats(update_values)
     values |= _times(began, played, batch.played)
     writer.write(step, values)
+    starved = starved + 1 if batch.shortage else 0
+    if starved == config.max_starved:
+      manager.save(step + 1, state, {})
+      manager.close()
+      raise Starved(f'GRPO stopped after {step + 1} of {config.total_steps} '
+                    f'steps, as {starved} in a row found too few groups. '
+                    f'{batch.shortage} The same command goes on from here.')
     bar.update()
     bar.set_postfix_str(f'reward {values["train/reward_mean"]:.3f}, '
                         f'{values["time/dialogues_per_s"]:.1f} dialogues/s')
@@ -168,13 +178,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   bar.close()
   manager.close()
   writer.close()
-  if stopped:
-    print(f'GRPO ended {stopped}', file=sys.stderr)
   if config.lora.rank:
     checkpoint.save_params(run.folder / 'adapters', state.params)
   run.finish(bundles.save(run.folder, model, vocab,
-                          partition.merge(state.params, frozen)),
-             stopped=stopped)
+                          partition.merge(state.params, frozen)))
 
 
 def _loss(config: Config) -> Callable[..., Any]:
@@ -235,11 +242,13 @@ def _describe(config: Config, inputs: Mapping[str, inputs_lib.Input]
 
 def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
           *, agent: policy.Policy, user: policy.Policy,
-          limits: dialogue.Limits) -> list[types.Episode]:
+          limits: dialogue.Limits, reroll_faults: bool
+         ) -> list[types.Episode]:
   with tqdm.tqdm(total=len(tasks), unit='dialogue', desc='  playing',
                  leave=False) as bar:
     return play.play(env, tasks, agent=agent, user=user, seeds=seeds,
-                     limits=limits, progress=bar.update)
+                     limits=limits, reroll_faults=reroll_faults,
+                     progress=bar.update)
 
 
 def row_buckets(*, tasks: int, group: int, wave: int, micro_rows: int,
@@ -255,13 +264,13 @@ def row_buckets(*, tasks: int, group: int, wave: int, micro_rows: int,
   return tuple(rows << k for k in range(max_steps.bit_length() + 1))
 
 
-def _arrays(batch: collect.Batch, adv_PG: np.ndarray, *, length: int,
-            buckets: Sequence[int]) -> dict[str, np.ndarray]:
+def _arrays(batch: collect.Batch, adv_PG: np.ndarray, rules: collect.Rules, *,
+            length: int, buckets: Sequence[int]) -> dict[str, np.ndarray]:
   """Packs the episodes whose outcome may enter the gradient."""
   pairs = [(episode, adv)
            for group, adv_G in zip(batch.groups, adv_PG)
            for episode, adv in zip(group, adv_G)
-           if outcomes.RULES[episode.outcome].gradient]
+           if rules[episode.outcome].gradient]
   return trajectory.to_batch(*zip(*pairs), length=length,
                              buckets=buckets)
 

@@ -213,7 +213,8 @@ class Engine:
     room = self._length - s.cached - s.waiting.size - ids.size
     if room < 1:
       self._refused.append(slot_lib.SampledTurn(
-          slot, slot_lib.NO_IDS, np.empty(0, np.float32), True))
+          slot, slot_lib.NO_IDS, np.empty(0, np.float32), full=True,
+          no_room=True))
       return
     s.waiting = np.concatenate([s.waiting, ids])
     s.left = min(room, self._max_new)
@@ -326,7 +327,9 @@ class Engine:
     if s.left:
       return None
     turn = slot_lib.SampledTurn(slot, np.concatenate(s.ids),
-                                np.concatenate(s.logps), full=not stopped)
+                                np.concatenate(s.logps), full=not stopped,
+                                no_room=not stopped and
+                                s.cached + 1 >= self._length)
     s.ids, s.logps = [], []
     return turn
 

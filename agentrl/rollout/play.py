@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent import futures
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +16,16 @@ from agentrl.envs import reward
 from agentrl.rollout import policy as policy_lib
 
 O = types.Outcome
-Verdict = tuple[dialogue.End, types.Outcome, types.Score, str]
-Game = Generator[dialogue.Ask, types.Message, Verdict]
+RETRIES = 2  # how often one turn of the user is sampled again
+Game = Generator[dialogue.Ask, types.Message,
+                 tuple[dialogue.End, reward.Verdict]]
 
 
 def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
          agent: policy_lib.Policy, user: policy_lib.Policy,
          seeds: Sequence[int], trials: Sequence[int] | None = None,
          limits: dialogue.Limits = dialogue.Limits(),
+         reroll_faults: bool = False,
          progress: Callable[[int], object] = lambda n: None
         ) -> list[types.Episode]:
   """Plays each task once, as many at a time as the policies have room for.
@@ -35,6 +38,8 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
     seeds: seed of each dialogue; equal seeds give equal samples.
     trials: number of each episode among those of its task; all 0 if None.
     limits: largest numbers of steps and errors.
+    reroll_faults: each turn of the user is looked at before the agent sees it,
+      and sampled again, up to `RETRIES` times, if the user erred in it.
     progress: called with 1 at the end of each dialogue (`tqdm.update`).
 
   Returns:
@@ -48,7 +53,8 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
   if not len(tasks) == len(seeds) == len(trials):
     raise ValueError(f'{len(tasks)} tasks, {len(seeds)} seeds and '
                      f'{len(trials)} trials: pass one of each a dialogue.')
-  table = _Table({'assistant': agent, 'user': user}, progress)
+  table = _Table({'assistant': agent, 'user': user}, progress,
+                 env if reroll_faults else None)
   started = 0
   try:
     while len(table.episodes) < len(tasks):
@@ -74,7 +80,7 @@ def _game(env: env_lib.Env, task: types.Task, limits: dialogue.Limits) -> Game:
   system = {side: env.prompt(side, task) for side in ('assistant', 'user')}
   rules = dialogue.play_solo if world.solo else dialogue.play
   end = yield from rules(world, system=system, limits=limits)
-  return end, *reward.judge(env, task, world, end)
+  return end, reward.judge(env, task, world, end)
 
 
 @dataclasses.dataclass
@@ -88,6 +94,8 @@ class _Live:
     messages: message by index, as both sides have seen or sent it: all that is
       left of a dialogue that breaks off.
     ask: the turn under way.
+    retries: how often that was sampled again.
+    rerolls: the same of all turns.
   """
 
   task: types.Task
@@ -95,6 +103,8 @@ class _Live:
   game: Game
   messages: dict[int, types.Message] = dataclasses.field(default_factory=dict)
   ask: dialogue.Ask | None = None
+  retries: int = 0
+  rerolls: int = 0
 
   def note(self, index: int, message: types.Message) -> None:
     """Keeps a message, given in the view of the side that must speak."""
@@ -106,8 +116,11 @@ class _Table:
   """Dialogues under way, and the two policies that play them."""
 
   def __init__(self, sides: dict[types.Side, policy_lib.Policy],
-               progress: Callable[[int], object]):
+               progress: Callable[[int], object],
+               auditor: env_lib.Env | None = None):
+    """Makes an empty table; `auditor` finds turns of the user to reroll."""
     self._sides = sides
+    self._auditor = auditor
     self._progress = progress
     self._pool = futures.ThreadPoolExecutor(len(sides))
     self.live: dict[int, _Live] = {}
@@ -141,9 +154,23 @@ class _Table:
         live = self.live[reply.key]
         if reply.fault:
           self._break(reply.key, O.INFRA, reply.fault)
+        elif self._errs(live, reply):
+          live.retries += 1
+          live.rerolls += 1
+          self._sides['user'].retry(reply.key)
         else:
+          live.retries = 0
           live.note(live.ask.index, reply.message)
           self._advance(reply.key, reply)
+
+  def _errs(self, live: _Live, reply: policy_lib.PolicyReply) -> bool:
+    """Returns whether a turn is one of the user to be sampled again."""
+    if (self._auditor is None or live.ask.side != 'user' or reply.no_room
+        or live.retries == RETRIES):
+      return False
+    so_far = [m for i, m in sorted(live.messages.items()) if i < live.ask.index]
+    turn = dialogue.placed(reply.message, 'user', live.ask.index)
+    return bool(reward.user_fault(self._auditor, live.task, [*so_far, turn]))
 
   def _advance(self, key: int, reply: policy_lib.PolicyReply | None) -> None:
     live = self.live[key]
@@ -152,13 +179,10 @@ class _Table:
     except env_lib.ToolBroken as e:
       self._break(key, O.TOOL_ERROR, str(e))
     except StopIteration as stop:
-      end, outcome, score, note = stop.value
-      if reply.full:
-        note = f'The {live.ask.side} ran out of tokens.'
-        if outcome == O.FAILURE:
-          outcome = O.AGENT_LIMIT
-      self._end(key, messages=end.messages, ended=end.reason, outcome=outcome,
-                score=score, steps=end.steps, note=note)
+      end, verdict = stop.value
+      self._end(key, reply, messages=end.messages, ended=end.reason,
+                outcome=verdict.outcome, score=verdict.score, steps=end.steps,
+                note=verdict.note, user_fault=verdict.user_fault)
     else:
       for index, message in live.ask.new:
         live.note(index, message)
@@ -167,15 +191,22 @@ class _Table:
   def _break(self, key: int, outcome: types.Outcome, note: str) -> None:
     """Ends a dialogue by a fault that is not of its sides."""
     messages = [m for _, m in sorted(self.live[key].messages.items())]
-    self._end(key, messages=tuple(messages), ended=outcome.value,
+    self._end(key, None, messages=tuple(messages), ended=outcome.value,
               outcome=outcome, score=types.Score(0.0),
               steps=dialogue.count_steps(messages), note=note)
 
-  def _end(self, key: int, **kw) -> None:
+  def _end(self, key: int, reply: policy_lib.PolicyReply | None, *,
+           outcome: types.Outcome, note: str, **kw: Any) -> None:
+    """Notes the episode of a dialogue that `reply` has ended, if any did."""
     live = self.live[key]
     agent, user = self.leave(key)
+    if reply and reply.full:
+      note = f'The {live.ask.side} ran out of tokens.'
+      if outcome == O.FAILURE or _crowded_out(live.ask.side, reply, user):
+        outcome = O.AGENT_LIMIT
     self.episodes[key] = types.Episode(
-        task_id=live.task.id, trial=live.trial, agent=agent, user=user, **kw)
+        task_id=live.task.id, trial=live.trial, agent=agent, user=user,
+        outcome=outcome, note=note, rerolls=live.rerolls, **kw)
     self._progress(1)
 
   def close(self) -> None:
@@ -186,3 +217,12 @@ class _Table:
     self.live.pop(key).game.close()
     agent, user = (policy.close(key) for policy in self._sides.values())
     return agent, user
+
+
+def _crowded_out(side: types.Side, reply: policy_lib.PolicyReply,
+                 user: types.Trace | None) -> bool:
+  """Returns whether the agent's words filled the context of the user."""
+  if side != 'user' or not reply.no_room or user is None:
+    return False
+  return int((user.author_T == types.Author.OTHER).sum()) > int(
+      user.sampled_T.sum())

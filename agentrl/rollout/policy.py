@@ -35,12 +35,14 @@ class PolicyReply:
     message: in the side's own view; an empty one ends the dialogue.
     full: the turn was cut off by a limit of tokens, or had no room at all.
     fault: fault of the infrastructure, '' if there was none.
+    no_room: it was the whole dialogue that had no room left.
   """
 
   key: int
   message: types.Message
   full: bool = False
   fault: str = ''
+  no_room: bool = False
 
 
 class Policy(Protocol):
@@ -58,6 +60,9 @@ class Policy(Protocol):
   def ask(self, key: int, ask: dialogue.Ask) -> None:
     """Asks for the next turn; one at a time for each key."""
 
+  def retry(self, key: int) -> None:
+    """Asks for the last turn once more, as if it had not been taken."""
+
   def ready(self) -> list[PolicyReply]:
     """Works a little; returns finished replies.
 
@@ -66,6 +71,16 @@ class Policy(Protocol):
 
   def close(self, key: int) -> types.Trace | None:
     """Closes a dialogue; returns its tokens if this side is a model."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Undone:
+  """The fields of `_Tokens` that a turn changes, before it; `parts` counts."""
+
+  parts: int
+  fed: tuple[tuple[np.ndarray, ...], ...]
+  after: types.Message | None
+  since: tuple[tuple[int, types.Message], ...]
 
 
 @dataclasses.dataclass
@@ -81,6 +96,9 @@ class _Tokens:
       thinking.
     parts: columns of the trace, see `_part`.
     fed: the same of the turn under way.
+    length: number of ids in the engine's slot, before the turn under way.
+    start: where that turn starts among them.
+    undone: the state before the last turn, to sample it again.
   """
 
   slot: int
@@ -90,6 +108,9 @@ class _Tokens:
   since: tuple[tuple[int, types.Message], ...] = ()
   parts: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
   fed: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
+  length: int = 0
+  start: int = 0
+  undone: _Undone | None = None
 
   def trace(self) -> types.Trace:
     """Returns all ids with author, log-probability and index of each."""
@@ -149,7 +170,7 @@ class ModelPolicy:
 
   def ask(self, key: int, ask: dialogue.Ask) -> None:
     tokens = self._tokens[key]
-    tokens.index = ask.index
+    tokens.index, tokens.start = ask.index, tokens.length
     keeps = self._keeps_thinking(tokens, ask.new)
     if keeps:
       new, after = ask.new, tokens.since[-1][1]
@@ -157,6 +178,7 @@ class ModelPolicy:
     else:
       if tokens.since:
         self._engine.rewind(tokens.slot, tokens.history)
+        tokens.start = tokens.history
       new, after = (*tokens.since, *ask.new), tokens.after
       tokens.since, tokens.after = (), new[-1][1]
     for index, message in new:
@@ -172,6 +194,19 @@ class ModelPolicy:
     tokens.fed.append(_part(
         opener, [types.Author.TEMPLATE] * len(opener), ask.index,
         rewound=self._keeps != 'keep'))
+    self._feed(tokens)
+
+  def retry(self, key: int) -> None:
+    tokens = self._tokens[key]
+    undone = tokens.undone
+    del tokens.parts[undone.parts:]
+    tokens.fed, tokens.after = list(undone.fed), undone.after
+    tokens.since = undone.since
+    # Rewinding gives the slot other random numbers.
+    self._engine.rewind(tokens.slot, tokens.start)
+    self._feed(tokens)
+
+  def _feed(self, tokens: _Tokens) -> None:
     self._engine.feed(
         tokens.slot, np.concatenate([part[0] for part in tokens.fed]))
 
@@ -186,7 +221,11 @@ class ModelPolicy:
     for turn in self._engine.step():
       key = self._key_of[turn.slot]
       tokens = self._tokens[key]
+      tokens.undone = _Undone(len(tokens.parts), tuple(tokens.fed),
+                              tokens.after, tokens.since)
       if turn.ids.size:  # else there was no room, and nothing was fed
+        tokens.length = tokens.start + turn.ids.size + sum(
+            len(part[0]) for part in tokens.fed)
         tokens.parts += tokens.fed
         tokens.parts.append(_part(
             turn.ids, [types.Author.SELF] * turn.ids.size, tokens.index,
@@ -197,7 +236,8 @@ class ModelPolicy:
         tokens.after = message
       else:
         tokens.since += ((tokens.index, formats.unthought(message)),)
-      replies.append(PolicyReply(key, message, full=turn.full))
+      replies.append(PolicyReply(key, message, full=turn.full,
+                                 no_room=turn.no_room))
     return replies
 
   def close(self, key: int) -> types.Trace:
@@ -245,8 +285,15 @@ class ScriptPolicy:
     return True
 
   def ask(self, key: int, ask: dialogue.Ask) -> None:
+    self._seen[key][1].extend(message for _, message in ask.new)
+    self._speak(key)
+
+  def retry(self, key: int) -> None:
+    del self._seen[key][1][-1]
+    self._speak(key)
+
+  def _speak(self, key: int) -> None:
     task, seen = self._seen[key]
-    seen += [message for _, message in ask.new]
     try:
       message = self._fn(task, list(seen))
     except INFRA as e:

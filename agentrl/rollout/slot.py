@@ -19,12 +19,14 @@ class SampledTurn:
     logps: float32 [T], log-probabilities of the ids [nats].
     full: it ended by `max_new` or the length of the slot instead. Without any
       ids: the fed ids did not fit, and none was read.
+    no_room: it was the length of the slot.
   """
 
   slot: int
   ids: np.ndarray
   logps: np.ndarray
   full: bool
+  no_room: bool = False
 
 
 @dataclasses.dataclass(slots=True)

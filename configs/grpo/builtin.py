@@ -29,6 +29,11 @@ def get_config() -> ml_collections.ConfigDict:
   c.group = 8  # dialogues of a task
   c.wave = 16  # tasks played at once; refilled until the batch is full
   c.max_waves = 10
+  c.max_starved = 5  # steps in a row without a full batch; then it stops
+  # keep: a dialogue that failed by a fault of the user counts as failed;
+  # reroll: the user's turn is sampled again before the agent sees it;
+  # mask: such dialogues are left out, which the agent learns to exploit.
+  c.user_faults = 'keep'
   blocks.add_samplers(c)
   c.advantage = 'agentrl.rl.advantages:group_normalized'
   c.filter = 'agentrl.rl.filters:mixed'

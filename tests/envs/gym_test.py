@@ -246,7 +246,7 @@ def test_an_end_before_the_first_turn_is_told_by_the_first_step(
   observation, reward, terminated, truncated, again = gym.step('whatever')
   assert (observation, reward, again) == ([], 0.0, info)
   assert (terminated, truncated) == (limit > 1, limit == 1)
-  assert info['trainable'] == (ended != 'user_error')
+  assert info['trainable']  # an agent is not paid for making its user leave
 
 
 def test_a_task_is_drawn_by_the_seed_or_named():

@@ -1,6 +1,7 @@
 """Advantages, filters and losses: worked numbers, laws, one contract each."""
 
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from agentrl import types
+from agentrl.envs import outcomes
 from agentrl.models import config as model_config
 from agentrl.models import logprobs
 from agentrl.models import transformer
@@ -124,7 +126,7 @@ def player(reward_of):
 def run(play, **kw):
   return collect.collect(play, TASKS, jax.random.key(0), **{**dict(
       num_tasks=4, group=4, wave=3, max_waves=20,
-      why_dead=filters.mixed), **kw})
+      why_dead=filters.mixed, rules=outcomes.RULES), **kw})
 
 
 def test_collect_refills_until_the_batch_is_full():
@@ -137,7 +139,7 @@ def test_collect_refills_until_the_batch_is_full():
     assert [e.reward for e in group] == reward.tolist()
     assert 0 < reward.mean() < 1
   assert len(batch.played) % 4 == 0 and batch.dead['all_fail'] > 0
-  found = collect.metrics(batch)
+  found = collect.metrics(batch, outcomes.RULES)
   assert found['dead_all_fail_share'] > 0
   assert found['reward_mean'] == pytest.approx(
       np.mean([e.reward for e in batch.played]))
@@ -167,6 +169,15 @@ def test_collect_gives_every_dialogue_its_own_seed():
 
 @pytest.mark.parametrize('reward, words', [
     (0, "'all_fail'.*too hard"), (1, "'all_pass'.*too easy")])
-def test_collect_stops_and_says_why_groups_die(reward, words):
-  with pytest.raises(collect.GroupsDied, match='Only 0 of 4 .*' + words):
-    run(player(lambda task, seed: reward), max_waves=2)
+def test_collect_says_why_groups_die(reward, words):
+  batch = run(player(lambda task, seed: reward), max_waves=2)
+  assert re.search('Only 0 of 4 .*' + words, batch.shortage)
+  assert batch.groups == [] and batch.reward_PG.shape == (0, 4)
+  assert collect.metrics(batch, outcomes.RULES)['reward_mean'] == reward
+
+
+def test_a_batch_that_was_not_filled_keeps_its_groups():
+  one = lambda task, seed: task.id == '0' and seed % 2
+  batch = run(player(one), max_waves=4, wave=10)
+  assert 1 <= len(batch.groups) < 4 and 'Only' in batch.shortage
+  assert run(player(lambda task, seed: seed % 2)).shortage == ''

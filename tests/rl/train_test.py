@@ -13,6 +13,7 @@ pytest.importorskip('tokenizers')
 
 from agentrl import checkpoint  # noqa: E402
 from agentrl import files
+from agentrl import metrics
 from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
@@ -22,7 +23,6 @@ from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
 from agentrl.rollout import policy  # noqa: E402
 from agentrl.stage import bundles  # noqa: E402
-from agentrl.stage import inputs  # noqa: E402
 from agentrl.stage import runs  # noqa: E402
 from configs.grpo import builtin  # noqa: E402
 
@@ -120,26 +120,24 @@ def test_tasks_that_cannot_be_trained_on_are_refused(
     train.train(config, str(tmp_path / 'run'))
 
 
-@pytest.mark.parametrize('manager', [checkpoint.Manager, Restored])
-def test_a_run_without_groups_left_ends_with_what_it_has(
-    config, tmp_path, monkeypatch, capsys, manager):
-  def play(*args, **kwargs):
-    raise collect.GroupsDied('Too easy: stop here.')
-  monkeypatch.setattr(collect, 'collect', play)
-  monkeypatch.setattr(checkpoint, 'Manager', manager)
+def test_a_run_without_groups_stops_unfinished_and_goes_on(
+    config, tmp_path, monkeypatch):
+  lost = types.Episode('say-maple', 0, (), 'tool_error',
+                       types.Outcome.TOOL_ERROR, types.Score(0.0), 1)
+  monkeypatch.setattr(train, '_play',
+                      lambda env, tasks, *args, **kw: [lost] * len(tasks))
   monkeypatch.setattr(policy, 'from_bundle', lambda *args, **kwargs: Silent())
+  config.update(dict(max_starved=2, max_waves=1, total_steps=3))
   folder = tmp_path / 'run'
-  if manager is not Restored:  # it has nothing
-    with pytest.raises(collect.GroupsDied, match='^Too easy'):
-      train.train(config, str(folder))
-    assert not (folder / 'manifest.json').exists()
-    return
-  train.train(config, str(folder))
-  why = 'after 1 of 100 steps: Too easy: stop here.'
-  assert files.read_json(folder / 'manifest.json')['stopped'] == why
-  assert why in capsys.readouterr().err
-  described = bundles.describe(inputs.resolve(folder, 'init_from'))
-  assert described.model.d_model == MODEL.d_model
+  with pytest.raises(train.Starved, match='after 2 of 3 steps.*too hard'):
+    train.train(config, str(folder))
+  assert not (folder / 'manifest.json').exists()
+  steps = metrics.read(folder)
+  assert [r['step'] for r in steps] == [0, 1]
+  assert steps[0]['train/outcome_tool_error_share'] == 1
+  train.train(config, str(folder))  # one starved step is not enough to stop
+  assert (folder / 'manifest.json').exists()
+  assert [r['step'] for r in metrics.read(folder)] == [0, 1, 2]
 
 
 def test_the_files_of_an_input_are_read_once(config, tmp_path, monkeypatch):

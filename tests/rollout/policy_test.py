@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import jinja2
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from agentrl import testing
 from agentrl import types
 from agentrl.envs import dialogue
+from agentrl.models import transformer
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import policy as policy_lib
 from agentrl.rollout import slot as slot_lib
@@ -74,6 +76,35 @@ def test_the_trace_is_what_was_fed_and_sampled(shared):
   assert [x.dtype for x in (trace.ids_T, trace.author_T, trace.logp_T,
                             trace.turn_T)] == [
       np.int32, np.int8, np.float32, np.int16]
+
+
+def test_a_turn_that_is_sampled_again_leaves_no_trace(shared):
+  """The dialogue goes on from the second turn as if there had been no other."""
+  assert shared.open(1, 5, TASK)
+  new = {1: ((-1, M('system', 'Be kind.')), (0, dialogue.GREETING)),
+         3: ((2, M('user', 'So?')),), 5: ((4, M('user', 'And?')),)}
+  said = {}
+  for index, messages in new.items():
+    shared.ask(1, dialogue.Ask('user', messages, index))
+    said[index] = reply(shared).message
+    if index == 3:
+      discarded = said[index]
+      shared.retry(1)
+      said[index] = reply(shared).message
+      assert said[index] != discarded
+  trace = shared.close(1)
+  for index, message in said.items():
+    assert chat.parse(VOCAB, trace.ids_T[
+        (trace.turn_T == index) & trace.sampled_T]) == message
+  # What the cache held is what the trace holds, or these would differ.
+  params, count = shared._engine._params, trace.ids_T.size
+  hidden_BTD, _ = transformer.hidden(
+      CONFIG, params, trace.ids_T[None], np.arange(count)[None])
+  logp_TV = np.asarray(jax.nn.log_softmax(
+      transformer.logits(CONFIG, params, hidden_BTD[0])))
+  own_T = np.flatnonzero(trace.sampled_T)
+  np.testing.assert_allclose(
+      trace.logp_T[own_T], logp_TV[own_T - 1, trace.ids_T[own_T]], atol=1e-4)
 
 
 class ToldEngine:

@@ -50,7 +50,7 @@ def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
   world, end = played
   if fault := env.fault(task, end.messages):
     return Verdict('user fault', 'trajectory', fault)
-  outcome, score, note = reward.judge(env, task, world, end)
+  outcome, score, note, _ = reward.judge(env, task, world, end)
   if outcome == types.Outcome.CHECKER_ERROR:
     return Verdict('checker error', 'task', note)
   # Last, for it costs something.

@@ -14,9 +14,11 @@ from agentrl.eigendata.write import dialogues as talks
 from agentrl.eigendata.write import workers
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
-from agentrl.envs import outcomes
 from agentrl.envs import reward
 from agentrl.llm import llm as llm_lib
+
+O = types.Outcome
+JUDGED = (O.SUCCESS, O.FAILURE, O.AGENT_LIMIT)
 
 
 def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
@@ -33,8 +35,8 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
     seed: of both sides.
 
   Returns:
-    None if nobody can tell, as `envs/outcomes.py` has it for the baseline: the
-    user was at fault, a tool or the checker broke.
+    None where that cannot be told: the user was at fault, a tool or the checker
+    broke.
 
   Raises:
     llm.OverBudget, llm.Unavailable: as for any other call.
@@ -57,7 +59,7 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
     return False if user.llm.stage == 'Student' else None
   except env_lib.ToolBroken:
     return None
-  outcome, _, _ = reward.judge(env, task, world, end)
-  if not outcomes.RULES[outcome].baseline:
+  outcome = reward.judge(env, task, world, end).outcome
+  if outcome not in JUDGED:
     return None
   return outcome == types.Outcome.SUCCESS

@@ -325,10 +325,11 @@ def _episode(env: tau2.Tau2, task: types.Task, ended: str, fresh: bool,
     score = _score(raw.reward_info, ended)
   end = dialogue.End(ended, messages, dialogue.count_steps(messages),
                      sum(m.error for m in messages))
-  outcome, score, note = reward.settle(env, task, end, score)
+  verdict = reward.settle(env, task, end, score)
   return types.Episode(
       task_id=task.id, trial=raw.trial, messages=messages, ended=ended,
-      outcome=outcome, score=score, steps=end.steps, note=note)
+      outcome=verdict.outcome, score=score, steps=end.steps, note=verdict.note,
+      user_fault=verdict.user_fault)
 
 
 def _lost(task_id: str, trial: int, note: str) -> types.Episode:

@@ -50,7 +50,7 @@ def played(env, task, moves, trial=0, limits=SETUP.limits, play=dialogue.play):
     except StopIteration as stop:
       end = stop.value
       break
-  outcome, score, note = reward.judge(env, task, world, end)
+  outcome, score, note, _ = reward.judge(env, task, world, end)
   return types.Episode(
       task_id=task.id, trial=trial, messages=end.messages, ended=end.reason,
       outcome=outcome, score=score, steps=end.steps, note=note)
