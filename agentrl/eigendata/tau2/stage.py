@@ -25,7 +25,7 @@ from agentrl.data import episodes
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.scale import statistics
-from agentrl.eigendata.tau2 import tasks as tau2_tasks
+from agentrl.eigendata.tau2 import desk as tau2_tasks
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
@@ -200,7 +200,7 @@ def write(env: tau2.Tau2, tasks: Sequence[types.Task], seed: int,
 
 
 def _write(env: tau2.Tau2, task: types.Task, seed: int) -> sample_lib.Sample:
-  writer = f'agentrl.eigendata.tau2.{env.domain}.dialogue'
+  writer = f'agentrl.eigendata.tau2.{env.domain}.agent'
   talk = resolve.name(f'{writer}:Talk')(env, task, random.Random(seed))
   try:
     end = resolve.name(f'{writer}:solve')(talk)

@@ -9,7 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.tau2 import stage as tau2_writer
-from agentrl.eigendata.tau2.telecom import dialogue as tau2_telecom
+from agentrl.eigendata.tau2.telecom import agent as tau2_telecom
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay

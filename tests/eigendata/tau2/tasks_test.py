@@ -9,8 +9,8 @@ import pytest
 from agentrl import types
 from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
 from agentrl.eigendata.tau2 import held_out as tau2_held
-from agentrl.eigendata.tau2 import tasks as tau2_tasks
-from agentrl.eigendata.tau2.airline import trips as tau2_trips
+from agentrl.eigendata.tau2 import desk as tau2_tasks
+from agentrl.eigendata.tau2.airline import records as tau2_trips
 from agentrl.eigendata.write import workers
 from agentrl.envs import env as env_lib
 

@@ -13,8 +13,8 @@ import functools
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata.tau2 import tasks as tau2_tasks
-from agentrl.eigendata.tau2.airline import trips as tau2_trips
+from agentrl.eigendata.tau2 import desk as tau2_tasks
+from agentrl.eigendata.tau2.airline import records as tau2_trips
 
 Record = Mapping[str, Any]
 Demand, Desk = tau2_tasks.Demand, tau2_tasks.Desk

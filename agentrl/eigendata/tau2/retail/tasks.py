@@ -13,7 +13,7 @@ import functools
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata.tau2 import tasks as tau2_tasks
+from agentrl.eigendata.tau2 import desk as tau2_tasks
 
 Record = Mapping[str, Any]
 Demand, Desk = tau2_tasks.Demand, tau2_tasks.Desk

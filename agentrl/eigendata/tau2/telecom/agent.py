@@ -17,7 +17,7 @@ from typing import Any
 
 from agentrl import types
 from agentrl.eigendata.tau2 import dialogue as tau2_talk
-from agentrl.eigendata.tau2.telecom import phone as tau2_phone
+from agentrl.eigendata.tau2.telecom import user as tau2_phone
 from agentrl.envs import dialogue
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2

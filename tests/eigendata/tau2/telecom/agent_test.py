@@ -7,8 +7,8 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.eigendata.tau2.telecom import dialogue as tau2_telecom
-from agentrl.eigendata.tau2.telecom import phone as tau2_phone
+from agentrl.eigendata.tau2.telecom import agent as tau2_telecom
+from agentrl.eigendata.tau2.telecom import user as tau2_phone
 from agentrl.envs import env as env_lib
 
 pytest.importorskip(

@@ -11,7 +11,7 @@ import datetime
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata.tau2 import tasks as tau2_tasks
+from agentrl.eigendata.tau2 import desk as tau2_tasks
 
 Record = Mapping[str, Any]
 Desk = tau2_tasks.Desk

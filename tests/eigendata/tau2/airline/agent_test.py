@@ -8,7 +8,7 @@ import re
 import pytest
 
 from agentrl import types
-from agentrl.eigendata.tau2.airline import dialogue as tau2_airline
+from agentrl.eigendata.tau2.airline import agent as tau2_airline
 from agentrl.eigendata.tau2.airline import words
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib

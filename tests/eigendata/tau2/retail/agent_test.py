@@ -7,7 +7,7 @@ import re
 import pytest
 
 from agentrl import types
-from agentrl.eigendata.tau2.retail import dialogue as tau2_retail
+from agentrl.eigendata.tau2.retail import agent as tau2_retail
 from agentrl.eigendata.tau2.retail import user as tau2_retail_user
 from agentrl.eigendata.tau2.retail import words
 from agentrl.envs import dialogue
