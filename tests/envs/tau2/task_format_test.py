@@ -9,7 +9,7 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.envs import env as env_lib
-from agentrl.envs.tau2 import task_format as tau2_form
+from agentrl.envs.tau2 import task_format
 
 TASK = types.Task(
     'orders-train-00000', 'orders', 'You are Ada.\n\nCancel tinyKoala.',
@@ -29,14 +29,14 @@ def model():
 
 
 def stored(task):
-  return json.loads(json.dumps(tau2_form.entry(task)))
+  return json.loads(json.dumps(task_format.entry(task)))
 
 
 def test_a_task_with_a_checker(tmp_path):
   databases = tmp_path / 'databases'
   databases.mkdir()
   (databases / 'abc.json').write_text('{}')
-  tau2_form.write(tmp_path, 'train', [TASK, TASK])
+  task_format.write(tmp_path, 'train', [TASK, TASK])
   found, same = files.read_json(tmp_path / 'tau2_tasks_train.json')
   assert found == same
   assert found['db_path'] == 'databases/abc.json'
