@@ -28,7 +28,7 @@ from agentrl import files
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.published import rows as rows_lib
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.eigendata.write import workers
 from agentrl.envs import databases as databases_lib
 from agentrl.envs import env as env_lib
@@ -48,7 +48,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: a wrong config, or a file that is missing.
   """
-  tau2_writer.check_config(config)
+  tau2_stage.check_config(config)
   corpus = {name: pathlib.Path(config[name]) for name in ('dialogues', 'tasks')
            if config[name]}
   for name, path in corpus.items():
@@ -73,9 +73,9 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     train += tasks(corpus['tasks'], envs, folder,
                    drop_failures=config.drop_failures)
   found = {'train': once(train), 'test': [
-      sample_lib.Sample(tau2_writer.certified(env, task))
+      sample_lib.Sample(tau2_stage.certified(env, task))
       for env in envs.values() for task in env.tasks(config.judged_on)]}
-  tau2_writer.finish(
+  tau2_stage.finish(
       stage, config, list(envs.values()), found,
       sources={name: files.file_digest(path) for name, path in corpus.items()},
       databases=sorted(p.stem for p in folder.glob('*')))
@@ -253,7 +253,7 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
     extra['database'] = databases[row['db_path']]
   task = dataclasses.replace(task, meta={**task.meta, **extra})
   try:
-    task = tau2_writer.certified(env, task)
+    task = tau2_stage.certified(env, task)
   except Exception as e:  # of the benchmark, on what others wrote
     raise workers.Rejected('Certificate', 'it cannot be played',
                            f'{name}: {type(e).__name__}: {str(e)[:200]}') from e

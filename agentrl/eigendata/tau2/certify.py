@@ -11,7 +11,7 @@ earn 1 as well, for the user may raise them in any.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
 import random
@@ -19,11 +19,12 @@ from typing import Any
 
 from agentrl import seeds
 from agentrl import types
+from agentrl.eigendata.tau2 import database
 from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
-from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import env as tau2_env
 
 TRIES = 3  # values for an argument, until the tool takes one
 # Columns that are not in the database, or not in full: name -> values.
@@ -32,29 +33,7 @@ COLUMNS = {'reason': ('no longer needed', 'ordered by mistake'),
 Calls = Sequence[types.ToolCall]
 
 
-def fresh(env: tau2.Tau2) -> env_lib.World:
-  """The database of a domain in its first state."""
-  return env.start(types.Task('', env.name, ''))
-
-
-@functools.lru_cache(maxsize=4)
-def tables(env: tau2.Tau2) -> Mapping[str, Mapping[str, Any]]:
-  """The whole database in plain JSON: table -> key -> record."""
-  db = fresh(env).environment.tools.db
-  return {name: {key: row.model_dump(mode='json')
-                 for key, row in getattr(db, name).items()}
-          for name in type(db).model_fields}
-
-
-@functools.lru_cache(maxsize=4)
-def write_names(env: tau2.Tau2) -> frozenset[str]:
-  """The tools that change something."""
-  kit = fresh(env).environment.tools
-  return frozenset(name for name in kit.get_tools()
-                   if kit.tool_type(name).value == 'write')
-
-
-def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
+def certified(env: tau2_env.Tau2, task: types.Task) -> types.Task:
   """The generated task with a certificate: what its evaluator did.
 
   Raises:
@@ -116,12 +95,12 @@ class _Trial:
     writes: the gold calls that change something.
   """
 
-  def __init__(self, env: tau2.Tau2, task: types.Task):
+  def __init__(self, env: tau2_env.Tau2, task: types.Task):
     self._env, self._task = env, task
     self._rng = random.Random(seeds.seed_of(task.id))
     self.writes = [types.ToolCall(a.name, a.arguments)
                    for a in task.criteria.actions
-                   if a.name in write_names(env)]
+                   if a.name in database.write_names(env)]
     self._facts = list(task.criteria.communicate_info)
 
   def passes(self, calls: Calls, text: str | None = None) -> bool:
@@ -221,12 +200,12 @@ def _put(value: Any, key: Any, item: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _columns(env: tau2.Tau2) -> tuple[dict[str, list[str]],
+def _columns(env: tau2_env.Tau2) -> tuple[dict[str, list[str]],
                                       dict[str, set[str]]]:
   """The strings of each column, keys included, and the columns of each."""
   columns: dict[str, set[str]] = {
       name: set(values) for name, values in COLUMNS.items()}
-  for name, table in tables(env).items():
+  for name, table in database.tables(env).items():
     for column, value in _strings(name, table):
       columns.setdefault(column, set()).add(value)
   places: dict[str, set[str]] = {}
@@ -237,10 +216,11 @@ def _columns(env: tau2.Tau2) -> tuple[dict[str, list[str]],
 
 
 @functools.lru_cache(maxsize=1024)
-def _of_user(env: tau2.Tau2, user: str) -> list[str]:
+def _of_user(env: tau2_env.Tau2, user: str) -> list[str]:
   """All strings in the records of a customer."""
   return sorted({
-      value for table in tables(env).values() for record in table.values()
+      value for table in database.tables(env).values()
+      for record in table.values()
       if record.get('user_id') == user for _, value in _strings('', record)})
 
 

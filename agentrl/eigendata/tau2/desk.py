@@ -1,68 +1,41 @@
-"""New tasks over the benchmark's own databases of airline and retail.
+"""Draws demands of one customer over the databases of airline and retail.
 
-A task is drawn, not written by an LLM: a customer of the database and one to
-three demands that the policy of the domain decides (`tau2_tasks_airline.py`,
-`tau2_tasks_retail.py`). It is a function of (seed, number) alone, stands in
-the benchmark's own form, and is kept only if what was executed says that its
-verdict can be believed.
-
-Nothing leaks from what is measured: customers that occur in tasks of the split
-that models are judged on are never drawn, and what asks for the same as a task
-of the benchmark is dropped.
+Shared by the domains' `tasks.py`, whose families follow the policy: allowed
+demands become gold writes, forbidden ones refusals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
-import importlib
 import json
 import random
 from typing import Any
 
-from agentrl import seeds
 from agentrl import types
-from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
-from agentrl.eigendata.tau2 import held_out as tau2_held
-from agentrl.eigendata.write import workers
-from agentrl.envs.tau2 import env as tau2
-
-DOMAINS = ('airline', 'retail')
-SIZES = {1: 4, 2: 4, 3: 2}  # demands of a task -> weight
-CUSTOMERS = 200  # tried until the first demand suits one
-MOST_TRIES = 20  # for each task that is asked for
-
-FIRST = ('You want to {}', 'You would like to {}', 'You contact support to {}',
-         'You are calling because you want to {}')
-NEXT = ('You also want to {}', 'Besides, you want to {}',
-        'In addition, you want to {}', 'You would also like to {}')
-MANNERS = ('', '', 'You are polite and to the point.', 'You are in a hurry.',
-           'You answer only what you are asked.', 'You are a bit impatient.',
-           'You like to have everything confirmed.', 'You are very chatty.',
-           'You mention one thing at a time.', 'You dislike small talk.')
-
-FIRM = ('If something is refused, you accept that and want nothing instead.',
-        'In place of what is refused, you take no alternative.',
-        'If the agent refuses something, ask once more, then let it be.')
+from agentrl.eigendata.tau2 import database
+from agentrl.eigendata.tau2 import held_out
+from agentrl.eigendata.tau2 import phrases
+from agentrl.envs.tau2 import env as tau2_env
 
 # Draws a demand for the customer of a desk; None if it does not suit.
-Family = Callable[['Desk'], 'Demand | None']
+DemandFamily = Callable[['Desk'], 'DrawnDemand | None']
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Demand:
-  """One thing that a customer wants.
+class DrawnDemand:
+  """Describes one demand of a customer.
 
   Attributes:
-    want: it in words, as goes on after 'You want to'; sentences may follow.
-    target: the order or reservation it is about; a task has it once.
+    want: the demand in words, as goes on after 'You want to'; sentences may
+      follow.
+    target: id of its order or reservation; a task has each target once.
     reads: look-ups that a good agent makes for it.
-    writes: what the agent then does; () for questions and refusals.
-    facts: what the agent must tell.
-    forbidden: what is asked for, against the policy.
-    transfer: why a human must take over; '' if none must.
-    family: what kind of demand it is.
+    writes: calls by which the agent grants it; () for questions and refusals.
+    facts: facts that the agent must tell.
+    forbidden: calls that the user asks for against the policy.
+    transfer: reason why a human must take over; '' if none must.
+    family: name of the family that drew it.
   """
 
   want: str
@@ -76,24 +49,24 @@ class Demand:
 
 
 class Desk:
-  """A customer at the desk, and the demands drawn so far.
+  """Holds a customer at the desk and the demands drawn so far.
 
   Attributes:
     rng: draws everything.
     db: table -> key -> record, in plain JSON; never changed.
     user: the customer's record.
-    demands: no two with the same target.
-    judged_on: the split whose customers are no one's.
+    demands: demands drawn, no two with the same target.
+    judged_on: the evaluation split; its customers are never drawn.
   """
 
-  def __init__(self, env: tau2.Tau2, user: str, rng: random.Random,
+  def __init__(self, env: tau2_env.Tau2, user: str, rng: random.Random,
                judged_on: str = 'test'):
-    self.rng, self.db, self.demands = rng, tau2_tasks_certify.tables(env), []
+    self.rng, self.db, self.demands = rng, database.tables(env), []
     self.user = self.db['users'][user]
     self._env, self.judged_on = env, judged_on
 
-  def draw(self, name: str, family: Family) -> bool:
-    """Adds a demand of a family, if it suits the customer."""
+  def add(self, name: str, family: DemandFamily) -> bool:
+    """Adds a demand of a family, if one suits the customer."""
     demand = family(self)
     if demand is None or any(
         demand.target and d.target == demand.target
@@ -102,29 +75,33 @@ class Desk:
     self.demands.append(dataclasses.replace(demand, family=name))
     return True
 
-  def look(self, name: str, **arguments: Any) -> Any:
-    """What a tool shows in the first state."""
-    call = types.ToolCall(name, arguments)
-    world = tau2_tasks_certify.fresh(self._env)
+  def look_up(self, tool: str, **arguments: Any) -> Any:
+    """Returns the result of a tool in the first state."""
+    call = types.ToolCall(tool, arguments)
+    world = database.fresh_world(self._env)
     return json.loads(world.execute([call])[0].content)
 
   def stranger(self) -> str:
-    """Another customer who may occur in tasks."""
-    others = tau2_held.customers(self._env, self.judged_on)
+    """Draws another customer who may occur in tasks."""
+    others = held_out.customers(self._env, self.judged_on)
     return self.rng.choice([u for u in others if u != self.user['user_id']])
 
   def pick(self, records: Sequence[Any]) -> Any:
-    """One of the records; None if there are none."""
+    """Draws one of the records; None if there are none."""
     return self.rng.choice(records) if records else None
 
-  def ask(self, amount: float, words: str) -> tuple[str, tuple[str, ...]]:
-    """Now and then the question for an amount, with what answers it."""
+  def question(self, amount: float, words: str) -> tuple[str, tuple[str, ...]]:
+    """Draws whether the user asks for an amount.
+
+    Returns:
+      the question and the facts that answer it; '' and () for none.
+    """
     if amount < 10 or self.rng.random() < 0.75:  # '5' is said anyway
       return '', ()
-    return f' You want to know {words}.', (figure(amount),)
+    return f' You want to know {words}.', (phrases.figure(amount),)
 
   def method(self, key: str) -> str:
-    """A payment method of the customer as the customer would put it."""
+    """Returns the customer's words for a payment method."""
     methods = self.user['payment_methods']
     one = methods[key]
     kind = {'paypal': 'PayPal account'}.get(
@@ -136,22 +113,25 @@ class Desk:
     return f'your {kind} {key}'
 
 
-def about(inner: Callable[[Desk, Any], Demand | None],
-          records: Callable[[Desk], Sequence[Any]],
-          named: Callable[[Desk, Any], tuple[str, str, Sequence[Any]]], *,
-          allowed: bool = True) -> Family:
-  """A family of demands about one record of the customer.
+def about_record(
+    inner: Callable[[Desk, Any], DrawnDemand | None],
+    records: Callable[[Desk], Sequence[Any]],
+    named: Callable[[Desk, Any], tuple[str, str, Sequence[Any]]], *,
+    allowed: bool = True) -> DemandFamily:
+  """Makes a family of demands about one record of the customer.
 
   Args:
-    inner: the demand about a record, with a gap for the record in its words.
-    records: those that it can be about.
-    named: id of a record, what the user calls it, and how it is found.
-    allowed: by the policy. If not, the writes of `inner` must not be made.
+    inner: draws the demand about a record, with a gap for its name.
+    records: returns the records that the demand can be about.
+    named: returns the id of a record, the user's name of it, and the look-ups
+      that find it.
+    allowed: whether the policy allows it. If not, the writes of `inner` are
+      forbidden.
   """
-  def family(desk: Desk) -> Demand | None:
+  def family(desk: Desk) -> DrawnDemand | None:
     record = desk.pick(records(desk))
     demand = record and inner(desk, record)
-    # Who is refused a thing is not told what it costs.
+    # A customer who is refused is not told the price.
     if not demand or demand.facts and not allowed:
       return None
     key, words, reads = named(desk, record)
@@ -161,146 +141,3 @@ def about(inner: Callable[[Desk, Any], Demand | None],
     return demand if allowed else dataclasses.replace(
         demand, writes=(), forbidden=demand.writes)
   return family
-
-
-def listed(words: Sequence[str]) -> str:
-  *most, last = words
-  return f'{", ".join(most)} and {last}' if most else last
-
-
-def figure(amount: float) -> str:
-  """An amount of money as a fact: part of it with or without cents."""
-  return f'{amount:.2f}'.rstrip('0').rstrip('.')
-
-
-def generate(env: tau2.Tau2, seed: int, count: int, judged_on: str = 'test'
-             ) -> Iterator[sample_lib.Sample]:
-  """Tasks of a domain until `count` are kept, and those that were not.
-
-  Args:
-    env: airline or retail.
-    seed: of everything; sample `i` is `make(env, seed, i)`, unless it asks
-      for what one before it did.
-    count: certified tasks wanted.
-    judged_on: the split whose customers do not occur, `test` or `base`.
-
-  Yields:
-    a sample for each try: with a certified task, or with worker and reason.
-
-  Raises:
-    ValueError: another domain, or they ran out before.
-  """
-  kept, seen = 0, set()
-  for number in range(MOST_TRIES * count):
-    sample = make(env, seed, number, judged_on)
-    asked = sample.task and _asked(env, sample.task)
-    if sample.task and asked in seen:
-      sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
-                                 detail=sample.task.id)
-    seen.add(asked)
-    kept += sample.task is not None
-    yield sample
-    if kept == count:
-      return
-  if count:
-    raise ValueError(f'Only {kept} of {count} tasks for {env.name} after '
-                     f'{number + 1} tries: ask for fewer.')
-
-
-def _asked(env: tau2.Tau2, task: types.Task) -> tuple[Any, ...]:
-  """What a task asks for, whatever its words."""
-  demands = [{k: d.get(k) for k in ('family', 'writes', 'facts', 'forbidden')}
-             for d in task.meta['demands']]
-  texts = sorted(types.dumps(d) for d in demands)
-  return (task.meta['user'], *texts)
-
-
-def make(env: tau2.Tau2, seed: int, number: int,
-         judged_on: str = 'test') -> sample_lib.Sample:
-  """Sample `number` of a seed.
-
-  Raises:
-    ValueError: of this domain no tasks are generated.
-  """
-  if env.domain not in DOMAINS:
-    raise ValueError(f'Tasks are generated for {" and ".join(DOMAINS)}, not '
-                     f'for {env.domain}.')
-  try:
-    task = draft(env, seed, number, judged_on)
-    if why := tau2_held.clash(env, task, judged_on):
-      raise workers.Rejected('Disjoint', why, task.id)
-    return sample_lib.Sample(tau2_tasks_certify.certified(env, task))
-  except workers.Rejected as e:
-    return sample_lib.Sample(worker=e.worker, reason=e.reason, detail=e.detail)
-
-
-def draft(env: tau2.Tau2, seed: int, number: int,
-          judged_on: str = 'test') -> types.Task:
-  """A task as drawn, before anything is executed.
-
-  Raises:
-    workers.Rejected: no customer was found whom the first demand suits.
-  """
-  rng = random.Random(seeds.seed_of(env.domain, seed, number))
-  shop = importlib.import_module(f'agentrl.eigendata.tau2.{env.domain}.tasks')
-  desk = _desk(env, shop.FAMILIES, rng, judged_on)
-  # What ends with a human comes last: the dialogue ends there.
-  desk.demands.sort(key=lambda d: bool(d.transfer))
-  task = env.task(_record(desk, shop.identify(desk), env.domain,
-                          f'{env.domain}-{seed}-{number:05d}'))
-  return dataclasses.replace(
-      task, families=tuple(d.family for d in desk.demands),
-      meta={**task.meta, 'generated': True, 'user': desk.user['user_id'],
-            'demands': types.to_json(desk.demands)})
-
-
-def _desk(env: tau2.Tau2, families: Mapping[str, tuple[int, Family]],
-          rng: random.Random, judged_on: str) -> Desk:
-  """A customer with one to three demands."""
-  # The higher the weight, the earlier.
-  drawn = sorted(families, reverse=True,
-                 key=lambda name: rng.random() ** (1 / families[name][0]))
-  first, names = drawn[0], tau2_held.customers(env, judged_on)
-  for user in rng.sample(names, min(CUSTOMERS, len(names))):
-    desk = Desk(env, user, rng, judged_on)
-    if desk.draw(first, families[first][1]):
-      break
-  else:
-    raise workers.Rejected('Draw', 'no customer suits', first)
-  size, = rng.choices(list(SIZES), list(SIZES.values()))
-  for name in drawn[1:]:
-    if len(desk.demands) < size:
-      desk.draw(name, families[name][1])
-  return desk
-
-
-def _record(desk: Desk, identity: tuple[str, str | None, Sequence[Any]],
-            domain: str, name: str) -> Mapping[str, Any]:
-  """The task in the form of the benchmark's own."""
-  rng, demands = desk.rng, desk.demands
-  known, unknown, reads = identity
-  wants = [rng.choice(NEXT if i else FIRST).format(d.want)
-           for i, d in enumerate(demands)]
-  calls = list(reads)
-  for d in demands:
-    calls += [c for c in d.reads if c not in calls]
-    calls += d.writes
-    if d.transfer:
-      calls.append(types.ToolCall('transfer_to_human_agents',
-                                  {'summary': d.transfer}))
-  told = [rng.choice(MANNERS)]
-  if not all(d.writes or d.facts or d.transfer for d in demands):
-    told.append(rng.choice(FIRM))
-  return dict(
-      id=name, initial_state=None,
-      description=dict(purpose=' + '.join(d.family for d in demands),
-                       relevant_policies=None, notes=None),
-      user_scenario=dict(persona=None, instructions=dict(
-          domain=domain, reason_for_call=' '.join(wants), known_info=known,
-          unknown_info=unknown,
-          task_instructions=' '.join(filter(None, told)))),
-      evaluation_criteria=dict(
-          actions=[dict(action_id=f'{name}_{i}', name=c.name, info=None,
-                        arguments=c.arguments) for i, c in enumerate(calls)],
-          communicate_info=[f for d in demands for f in d.facts],
-          nl_assertions=None, reward_basis=['DB', 'COMMUNICATE']))

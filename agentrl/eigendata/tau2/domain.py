@@ -143,7 +143,7 @@ def _setups(env: Tau2Domain) -> tuple[Mapping[str, Any], ...]:
   return tuple(found.values())
 
 
-class World(tau2.World):
+class World(tau2.Tau2World):
   """A world that knows what has changed in it, and can go back.
 
   Attributes:

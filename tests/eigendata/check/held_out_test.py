@@ -16,7 +16,7 @@ from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.tau2 import held_out as tau2_held
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import env as env_lib
 
 WORDS = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split()
@@ -173,10 +173,10 @@ def test_train_passes_and_test_does_not(bench, name):
 def test_new_tasks_are_not_about_customers_of_the_split_that_judges(bench):
   env = bench['airline']
   held = guards.of_benchmark(env, 'base')
-  found = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'base') if s.task]
+  found = [s.task for s in tau2_stage.new_tasks(env, 0, 12, 'base') if s.task]
   assert len(found) == 12
   assert {guards.clash(held, t)[0] for t in found} == {''}
-  free = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'test') if s.task]
+  free = [s.task for s in tau2_stage.new_tasks(env, 0, 12, 'test') if s.task]
   assert {guards.clash(held, t)[0] for t in free} > {''}
 
 

@@ -11,7 +11,7 @@ from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import vocabulary
 from agentrl.eigendata.published import stage as published
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
@@ -30,7 +30,7 @@ def envs():
 @pytest.fixture(scope='module')
 def talks(envs):
   """Three dialogues of each domain."""
-  return {name: [s for s in tau2_writer.write(
+  return {name: [s for s in tau2_stage.write(
       env, env.tasks('train')[:3], seed=0, per_task=1) if s.task]
           for name, env in envs.items()}
 
@@ -271,7 +271,7 @@ def test_an_empty_start_is_the_start_of_the_domain(envs, tmp_path):
 def test_the_gold_run_of_a_task_tells_its_facts(envs):
   env = envs['retail']
   tasks = [t for t in env.tasks('train') if t.criteria.communicate_info][:3]
-  found = [tau2_writer.certified(env, t).certificate for t in tasks]
+  found = [tau2_stage.certified(env, t).certificate for t in tasks]
   assert [c['gold'] for c in found] == [[True]] * 3
   assert not any(any(c['floors'].values()) for c in found)
 

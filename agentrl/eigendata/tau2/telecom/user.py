@@ -1,7 +1,7 @@
-"""What the user of a telecom task can do with the phone, and how it is put.
+"""Defines the actions of a telecom user on the phone, with words for each.
 
-Words for `tau2_telecom.py`: how the agent asks for a thing, which tool the
-user calls for it, and what the user then says of its result.
+An action has the agent's words that ask for it, the tool that the user calls,
+and the user's words about the tool's result.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def _nothing(seen: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Item:
-  """One thing to do.
+class PhoneAction:
+  """Describes one action of the user.
 
   Attributes:
-    tool: of the user.
-    ask: how the agent puts it, after 'please' or 'please check'.
-    tell: from the tool's result to what the user says of it, '' for nothing.
-    arguments: of the call.
-    why: what it is good for, as the agent explains it; '' if it never does.
+    tool: name of the user's tool.
+    ask: variants of the agent's words, after 'please' or 'please check'.
+    tell: converts the tool's result to the user's words, '' for none.
+    arguments: arguments of the call.
+    why: the agent's reason for the action; '' if it never gives one.
   """
 
   tool: str
@@ -43,7 +43,7 @@ def _airplane(seen: str) -> str:
 
 
 def _sim(seen: str) -> str:
-  """Of either tool that shows it."""
+  """Puts the result of either tool that shows the SIM into words."""
   for sign in ('missing', 'No SIM', 'locked'):
     if sign in seen:
       return f'the SIM is {sign.replace("No SIM", "missing")}'
@@ -97,8 +97,8 @@ def _vpn(seen: str) -> str:
 
 
 def _speed(seen: str) -> str:
-  found = re.search(r'([\d.]+ Mbps) \((.*?)\)', seen)
-  return (f'the speed is {found[1]}, {found[2].lower()}' if found
+  speed = re.search(r'([\d.]+ Mbps) \((.*?)\)', seen)
+  return (f'the speed is {speed[1]}, {speed[2].lower()}' if speed
           else 'the speed test finds no connection')
 
 
@@ -107,78 +107,93 @@ def _mms(seen: str) -> str:
 
 
 def _signal(seen: str) -> str:
-  """Of the status bar, that comes with whatever service hangs on."""
-  found = re.search('Poor|Fair|Good|Excellent',
-                    seen.partition('Status Bar: ')[2])
-  return f'I have {found[0].lower()} signal' if found else NO_SIGNAL
+  """Puts the signal into words, from the status bar that many tools show."""
+  signal = re.search('Poor|Fair|Good|Excellent',
+                     seen.partition('Status Bar: ')[2])
+  return f'I have {signal[0].lower()} signal' if signal else NO_SIGNAL
 
 
-def _grant(permission: str) -> Item:
-  return Item('grant_app_permission', (
-      f'grant messaging the {permission} permission',
-      f'allow {permission} for messaging'), arguments=dict(
-          app_name='messaging', permission=permission),
-              why='Messaging needs that permission for MMS.')
+def _grant(permission: str) -> PhoneAction:
+  return PhoneAction(
+      'grant_app_permission', (
+          f'grant messaging the {permission} permission',
+          f'allow {permission} for messaging'),
+      arguments=dict(app_name='messaging', permission=permission),
+      why='Messaging needs that permission for MMS.')
 
 
 CHECKS = {
-    'service': Item('check_network_status', (
-        'the network status', 'your network status'), _service),
-    'network': Item('check_network_status', (
-        'the network status', 'your network status'), _network),
-    'sim': Item('check_sim_status', (
-        'the SIM status', 'the status of the SIM'), _sim),
-    'apn': Item('check_apn_settings', ('the APN settings',), _apn),
-    'mmsc': Item('check_apn_settings', ('the APN settings',), _mmsc),
-    'mode': Item('check_network_mode_preference', ('the network mode',), _mode),
-    'saver': Item('check_data_restriction_status', ('data saver',), _saver),
-    'vpn': Item('check_vpn_status', ('the VPN', 'the VPN status'), _vpn),
-    'calling': Item('check_wifi_calling_status', ('Wi-Fi calling',), _calling),
-    'permissions': Item('check_app_permissions', (
-        'the messaging permissions', 'the permissions of messaging'),
-                        _permissions, dict(app_name='messaging'))}
+    'service': PhoneAction(
+        'check_network_status', (
+            'the network status', 'your network status'), _service),
+    'network': PhoneAction(
+        'check_network_status', (
+            'the network status', 'your network status'), _network),
+    'sim': PhoneAction(
+        'check_sim_status', ('the SIM status', 'the status of the SIM'), _sim),
+    'apn': PhoneAction('check_apn_settings', ('the APN settings',), _apn),
+    'mmsc': PhoneAction('check_apn_settings', ('the APN settings',), _mmsc),
+    'mode': PhoneAction(
+        'check_network_mode_preference', ('the network mode',), _mode),
+    'saver': PhoneAction(
+        'check_data_restriction_status', ('data saver',), _saver),
+    'vpn': PhoneAction(
+        'check_vpn_status', ('the VPN', 'the VPN status'), _vpn),
+    'calling': PhoneAction(
+        'check_wifi_calling_status', ('Wi-Fi calling',), _calling),
+    'permissions': PhoneAction(
+        'check_app_permissions', (
+            'the messaging permissions', 'the permissions of messaging'),
+        _permissions, dict(app_name='messaging'))}
 
 FIXES = {
-    'airplane': Item('toggle_airplane_mode', (
-        'turn airplane mode off', 'switch airplane mode off'), _signal,
-                     why='Airplane mode cuts off every connection.'),
-    'sim': Item('reseat_sim_card', (
-        'reseat the SIM card', 'take the SIM out and put it back'), _signal,
-                why='A SIM card that sits badly gives no service.'),
-    'data': Item('toggle_data', (
-        'turn mobile data on', 'switch mobile data on'),
-                 why='Without mobile data the phone is not online.'),
-    'roaming': Item('toggle_roaming', (
-        'turn data roaming on', 'switch data roaming on'),
-                    why='Abroad, mobile data needs data roaming.'),
-    'saver': Item('toggle_data_saver_mode', (
-        'turn data saver off', 'switch data saver off'),
-                  why='Data saver can slow the connection.'),
-    'mode': Item('set_network_mode_preference', (
-        'set the network mode to 4g_5g_preferred',
-        'change the network mode to 4g_5g_preferred'),
-                 arguments=dict(mode='4g_5g_preferred'),
-                 why='Older networks are slow.'),
-    'vpn': Item('disconnect_vpn', ('disconnect the VPN', 'turn the VPN off'),
-                why='Your VPN slows the connection.'),
-    'calling': Item('toggle_wifi_calling', (
-        'turn Wi-Fi calling off', 'switch Wi-Fi calling off'),
-                    why='Wi-Fi calling can get in the way of MMS.'),
+    'airplane': PhoneAction(
+        'toggle_airplane_mode', (
+            'turn airplane mode off', 'switch airplane mode off'), _signal,
+        why='Airplane mode cuts off every connection.'),
+    'sim': PhoneAction(
+        'reseat_sim_card', (
+            'reseat the SIM card', 'take the SIM out and put it back'), _signal,
+        why='A SIM card that sits badly gives no service.'),
+    'data': PhoneAction(
+        'toggle_data', ('turn mobile data on', 'switch mobile data on'),
+        why='Without mobile data the phone is not online.'),
+    'roaming': PhoneAction(
+        'toggle_roaming', ('turn data roaming on', 'switch data roaming on'),
+        why='Abroad, mobile data needs data roaming.'),
+    'saver': PhoneAction(
+        'toggle_data_saver_mode', (
+            'turn data saver off', 'switch data saver off'),
+        why='Data saver can slow the connection.'),
+    'mode': PhoneAction(
+        'set_network_mode_preference', (
+            'set the network mode to 4g_5g_preferred',
+            'change the network mode to 4g_5g_preferred'),
+        arguments=dict(mode='4g_5g_preferred'),
+        why='Older networks are slow.'),
+    'vpn': PhoneAction(
+        'disconnect_vpn', ('disconnect the VPN', 'turn the VPN off'),
+        why='Your VPN slows the connection.'),
+    'calling': PhoneAction(
+        'toggle_wifi_calling', (
+            'turn Wi-Fi calling off', 'switch Wi-Fi calling off'),
+        why='Wi-Fi calling can get in the way of MMS.'),
     'sms': _grant('sms'),
     'storage': _grant('storage'),
-    'apn': Item('reset_apn_settings', ('reset the APN settings',),
-                why='Your APN settings are wrong.'),
-    'reboot': Item('reboot_device', (
-        'reboot the phone', 'restart the phone'), _signal,
-                   why='The changes apply after a restart.'),
-    # Not fixes, but what one tries after them.
-    'speed test': Item('run_speed_test', (
-        'run a speed test', 'do a speed test'), _speed),
-    'mms': Item('can_send_mms', (
-        'try to send an MMS', 'try sending an MMS'), _mms)}
+    'apn': PhoneAction(
+        'reset_apn_settings', ('reset the APN settings',),
+        why='Your APN settings are wrong.'),
+    'reboot': PhoneAction(
+        'reboot_device', ('reboot the phone', 'restart the phone'), _signal,
+        why='The changes apply after a restart.'),
+    # Not fixes, but trials after them.
+    'speed test': PhoneAction(
+        'run_speed_test', ('run a speed test', 'do a speed test'), _speed),
+    'mms': PhoneAction(
+        'can_send_mms', ('try to send an MMS', 'try sending an MMS'), _mms)}
 TRIALS = {'speed test', 'mms'}
 
-# What the user says (a pattern) -> what helps.
+# (pattern of the user's words, fixes that help)
 _SIGNS = (
     ('airplane mode is on', ('airplane',)), ('sim is missing', ('sim',)),
     ('mobile data is off', ('data',)), ('data saver is on', ('saver',)),
@@ -189,9 +204,9 @@ _SIGNS = (
 
 
 def remedies(told: str) -> list[str]:
-  """Fixes for what the user has told, in the order of the workflow.
+  """Returns the fixes for the user's words, in the order of the workflow.
 
-  Data roaming is not among them: it hangs on where the user is.
+  Data roaming is not among them: it depends on where the user is.
   """
   return [fix for sign, fixes in _SIGNS
           if re.search(sign, told.lower()) for fix in fixes]

@@ -1,0 +1,190 @@
+"""Generates new tasks over the benchmark's databases of airline and retail.
+
+A task is drawn without an LLM: a customer of the database and one to three
+demands that the policy of the domain decides (`airline/tasks.py`,
+`retail/tasks.py`). It is a function of (seed, number) alone, has the
+benchmark's own form, and is kept only with a certificate.
+
+Nothing leaks from the evaluation: customers in tasks of the split that models
+are judged on are never drawn, and a task that asks for the same as a task of
+the benchmark is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import random
+from typing import Any
+
+from agentrl import seeds
+from agentrl import types
+from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import desk as desk_lib
+from agentrl.eigendata.tau2 import held_out
+from agentrl.eigendata.tau2.airline import tasks as airline_tasks
+from agentrl.eigendata.tau2.retail import tasks as retail_tasks
+from agentrl.eigendata.write import workers
+from agentrl.envs.tau2 import env as tau2_env
+
+DOMAINS = {'airline': airline_tasks, 'retail': retail_tasks}
+SIZES = {1: 4, 2: 4, 3: 2}  # demands of a task -> weight
+CUSTOMERS = 200  # tried until the first demand suits one
+MOST_TRIES = 20  # for each task that is wanted
+
+FIRST = ('You want to {}', 'You would like to {}', 'You contact support to {}',
+         'You are calling because you want to {}')
+NEXT = ('You also want to {}', 'Besides, you want to {}',
+        'In addition, you want to {}', 'You would also like to {}')
+MANNERS = ('', '', 'You are polite and to the point.', 'You are in a hurry.',
+           'You answer only what you are asked.', 'You are a bit impatient.',
+           'You like to have everything confirmed.', 'You are very chatty.',
+           'You mention one thing at a time.', 'You dislike small talk.')
+
+FIRM = ('If something is refused, you accept that and want nothing instead.',
+        'In place of what is refused, you take no alternative.',
+        'If the agent refuses something, ask once more, then let it be.')
+
+
+def generate(env: tau2_env.Tau2, seed: int, count: int, judged_on: str = 'test'
+             ) -> Iterator[sample_lib.Sample]:
+  """Generates tasks of a domain until `count` are kept.
+
+  Args:
+    env: airline or retail.
+    seed: seed of everything; sample `i` is `make(env, seed, i)`, unless it
+      asks for the same as an earlier one.
+    count: number of certified tasks wanted.
+    judged_on: the split whose customers do not occur, `test` or `base`.
+
+  Yields:
+    a sample for each try: with a certified task, or with worker and reason.
+
+  Raises:
+    ValueError: another domain, or too few tasks were kept.
+  """
+  kept, seen = 0, set()
+  for number in range(MOST_TRIES * count):
+    sample = make(env, seed, number, judged_on)
+    asked = sample.task and _asked(sample.task)
+    if sample.task and asked in seen:
+      sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
+                                 detail=sample.task.id)
+    seen.add(asked)
+    kept += sample.task is not None
+    yield sample
+    if kept == count:
+      return
+  if count:
+    raise ValueError(f'Only {kept} of {count} tasks for {env.name} after '
+                     f'{number + 1} tries: ask for fewer.')
+
+
+def _asked(task: types.Task) -> tuple[Any, ...]:
+  """Returns the demands of a task without their words."""
+  demands = [{k: d.get(k) for k in ('family', 'writes', 'facts', 'forbidden')}
+             for d in task.meta['demands']]
+  texts = sorted(types.dumps(d) for d in demands)
+  return (task.meta['user'], *texts)
+
+
+def make(env: tau2_env.Tau2, seed: int, number: int,
+         judged_on: str = 'test') -> sample_lib.Sample:
+  """Draws and certifies sample `number` of a seed.
+
+  Raises:
+    ValueError: there are no generated tasks for this domain.
+  """
+  if env.domain not in DOMAINS:
+    raise ValueError(f'Tasks are generated for {" and ".join(DOMAINS)}, not '
+                     f'for {env.domain}.')
+  try:
+    task = draft(env, seed, number, judged_on)
+    if why := held_out.clash(env, task, judged_on):
+      raise workers.Rejected('Disjoint', why, task.id)
+    return sample_lib.Sample(certify.certified(env, task))
+  except workers.Rejected as e:
+    return sample_lib.Sample(worker=e.worker, reason=e.reason, detail=e.detail)
+
+
+def draft(env: tau2_env.Tau2, seed: int, number: int,
+          judged_on: str = 'test') -> types.Task:
+  """Draws a task; nothing is executed yet.
+
+  Raises:
+    workers.Rejected: the first demand suits no customer.
+  """
+  rng = random.Random(seeds.seed_of(env.domain, seed, number))
+  domain = DOMAINS[env.domain]
+  desk = _desk(env, domain.FAMILIES, rng, judged_on)
+  # The dialogue ends with the hand-over to a human, so that demand is last.
+  desk.demands.sort(key=lambda d: bool(d.transfer))
+  task = env.task(_record(desk, domain.identify(desk), env.domain,
+                          f'{env.domain}-{seed}-{number:05d}'))
+  return dataclasses.replace(
+      task, families=tuple(d.family for d in desk.demands),
+      meta={**task.meta, 'generated': True, 'user': desk.user['user_id'],
+            'demands': types.to_json(desk.demands)})
+
+
+def _desk(env: tau2_env.Tau2,
+          families: Mapping[str, tuple[int, desk_lib.DemandFamily]],
+          rng: random.Random, judged_on: str) -> desk_lib.Desk:
+  """Draws a customer with one to three demands."""
+  # The higher the weight, the earlier.
+  drawn = sorted(families, reverse=True,
+                 key=lambda name: rng.random() ** (1 / families[name][0]))
+  first, names = drawn[0], held_out.customers(env, judged_on)
+  for user in rng.sample(names, min(CUSTOMERS, len(names))):
+    desk = desk_lib.Desk(env, user, rng, judged_on)
+    if desk.add(first, families[first][1]):
+      break
+  else:
+    raise workers.Rejected('Draw', 'no customer suits', first)
+  size, = rng.choices(list(SIZES), list(SIZES.values()))
+  for name in drawn[1:]:
+    if len(desk.demands) < size:
+      desk.add(name, families[name][1])
+  return desk
+
+
+def _record(desk: desk_lib.Desk,
+            identity: tuple[str, str | None, Sequence[types.ToolCall]],
+            domain: str, name: str) -> Mapping[str, Any]:
+  """Returns the task in the form of the benchmark's own.
+
+  Args:
+    desk: customer and demands.
+    identity: the user's knowledge of itself, the details that it does not
+      know (None for none), and the calls that find its record.
+    domain: name of the benchmark's domain.
+    name: id of the task.
+  """
+  rng, demands = desk.rng, desk.demands
+  known, unknown, reads = identity
+  wants = [rng.choice(NEXT if i else FIRST).format(d.want)
+           for i, d in enumerate(demands)]
+  calls = list(reads)
+  for d in demands:
+    calls += [c for c in d.reads if c not in calls]
+    calls += d.writes
+    if d.transfer:
+      calls.append(types.ToolCall('transfer_to_human_agents',
+                                  {'summary': d.transfer}))
+  told = [rng.choice(MANNERS)]
+  if not all(d.writes or d.facts or d.transfer for d in demands):
+    told.append(rng.choice(FIRM))
+  return dict(
+      id=name, initial_state=None,
+      description=dict(purpose=' + '.join(d.family for d in demands),
+                       relevant_policies=None, notes=None),
+      user_scenario=dict(persona=None, instructions=dict(
+          domain=domain, reason_for_call=' '.join(wants), known_info=known,
+          unknown_info=unknown,
+          task_instructions=' '.join(filter(None, told)))),
+      evaluation_criteria=dict(
+          actions=[dict(action_id=f'{name}_{i}', name=c.name, info=None,
+                        arguments=c.arguments) for i, c in enumerate(calls)],
+          communicate_info=[f for d in demands for f in d.facts],
+          nl_assertions=None, reward_basis=['DB', 'COMMUNICATE']))
