@@ -229,9 +229,10 @@ def test_who_fails_a_second_certificate_has_failed_a_dialogue():
     why = types.Rejection(worker, 'no') if worker else None
     return sample_lib.Sample(task, rejection=why, repaired=repaired)
   failed = sample_lib.Repair(sample_lib.Part.DIALOGUE, 'agent fails')
+  mended = sample_lib.Repair(sample_lib.Part.CHECKER, 'untold')
   assert evolve.first_try([sample(None, 'UserIntent')]) is None
   assert evolve.first_try([
-      sample('kept'), sample('kept', '', 'checker: untold'),
+      sample('kept'), sample('kept', '', mended),
       sample('kept', '', failed), sample(None, 'Certificate', failed),
       sample(None, 'TrajectoryValidation', failed)]) == 2 / 5
 
@@ -267,9 +268,9 @@ def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
   fields = dict(
       llm_kw={'mistakes': rates, 'heeds': True}, num_train=8, num_test=2,
       plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
-  for name, workers in (('a', 1), ('b', 2)):
+  for name, count in (('a', 1), ('b', 2)):
     run.synthesize(ml_collections.ConfigDict(json.loads(
-        config(workers=workers, **fields))), tmp_path / name)
+        config(workers=count, **fields))), tmp_path / name)
   made = [files.read_json(tmp_path / n / 'manifest.json')['made']
           for n in 'ab']
   assert made[0] == made[1]

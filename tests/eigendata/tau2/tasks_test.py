@@ -52,10 +52,9 @@ def test_gold_runs_unrefused_and_the_certificate_holds_again(env, tasks):
     bare = dataclasses.replace(task, certificate=None)
     assert tau2_tasks_certify.certified(env, bare) == task
     c = task.certificate
-    assert c['gold'] == [True] and not c['survivors']
-    assert c['mutants'] == c['killed'] + c['equivalent']
-    assert task.kind != 'do' or (
-        c['killed'] and not any(c['floors'].values()))
+    assert c.gold == (True,) and not c.survivors
+    assert c.mutants == c.killed + c.equivalent
+    assert task.kind != 'do' or (c.killed and not any(c.floors.values()))
 
 
 def test_what_is_asked_and_what_is_forbidden_decides_the_kind(env, tasks):
