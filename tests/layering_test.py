@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent / 'agentrl'
 ROWS = (
-    ('types', 'resolve', 'shapes', 'files', 'seeds'), ('metrics',),
+    ('types', 'jsons', 'resolve', 'shapes', 'files', 'seeds'), ('metrics',),
     ('tokenizer', 'models', 'checkpoint', 'llm', 'envs'), ('sharding',),
     ('train', 'stage'), ('data',), ('rollout',), ('eigendata', 'eval'),
     ('sft', 'rl'), ('report', 'capacity'), ('testing',))

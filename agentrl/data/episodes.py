@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
@@ -57,9 +58,9 @@ class Episodes(tfds.core.GeneratorBasedBuilder):
 def record(task: types.Task, messages: Iterable[types.Message],
            info: Mapping[str, Any]) -> Record:
   """One dialogue as it is stored; `info` is any JSON about how it was made."""
-  return {'id': task.id, 'task': types.dumps(task),
-          'messages': types.dumps(list(messages)),
-          'info': types.dumps(info)}
+  return {'id': task.id, 'task': jsons.dumps(task),
+          'messages': jsons.dumps(list(messages)),
+          'info': jsons.dumps(info)}
 
 
 def write(folder: str | os.PathLike, records: Iterable[Record]
@@ -90,7 +91,7 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
 def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
   """The records, which are added to the hash `content` as they pass."""
   for one in records:
-    content.update(types.dumps(one).encode())
+    content.update(jsons.dumps(one).encode())
     yield one
 
 
@@ -109,8 +110,8 @@ def read(folder: str | os.PathLike, field: str = 'data'
   builder = tfds.builder_from_directory(pathlib.Path(folder) / FOLDER)
   for found in builder.as_data_source('train'):
     messages = json.loads(found['messages'])
-    yield (types.task_from_json(json.loads(found['task'])),
-           tuple(map(types.message_from_json, messages)))
+    yield (jsons.from_json(types.Task, json.loads(found['task'])),
+           jsons.all_from_json(types.Message, messages))
 
 
 def tasks(folder: str | os.PathLike, split: str, field: str = 'data'
@@ -128,7 +129,7 @@ def tasks(folder: str | os.PathLike, split: str, field: str = 'data'
                      + resolve.hint(name, made))
   path = pathlib.Path(folder) / name
   _same(path, made[name])
-  return [types.task_from_json(json.loads(line))
+  return [jsons.from_json(types.Task, json.loads(line))
           for line in path.read_text().splitlines()]
 
 
@@ -142,10 +143,9 @@ def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
     ValueError: a gold run does not earn 1.
   """
   for task in tasks:
-    if 'gold' not in task.meta:
+    if task.gold is None:
       continue
-    moves = list(map(types.message_from_json, task.meta['gold']))
-    world, played = replay.replay(env, task, moves)
+    world, played = replay.replay(env, task, task.gold.moves)
     score = env.score(task, world, played, 'user_stop')
     if score.reward != 1:
       wrong = score.error or [c for c, ok in score.clauses.items() if not ok]

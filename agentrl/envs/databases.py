@@ -1,6 +1,6 @@
 """Databases as files under the hash of their content.
 
-A task names the one that it starts from in `meta['database']`. A data stage
+A task names the one that it starts from in `Task.database`. A data stage
 keeps them in its folder `databases`, where the option `databases` of an
 environment finds them.
 """

@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import pytest
 
+from agentrl import jsons
 from agentrl import testing
 from agentrl import types
 from agentrl.envs import dialogue
@@ -137,7 +138,7 @@ def test_too_many_steps_and_errors():
 
 
 def same(a, b):
-  assert types.dumps([e.messages for e in a]) == types.dumps(
+  assert jsons.dumps([e.messages for e in a]) == jsons.dumps(
       [e.messages for e in b])
   for x, y in zip(a, b):
     np.testing.assert_array_equal(x.agent.ids_T, y.agent.ids_T)

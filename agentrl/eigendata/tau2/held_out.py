@@ -13,6 +13,7 @@ import itertools
 import re
 from typing import Any
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata.tau2 import database
 from agentrl.envs.tau2 import env as tau2_env
@@ -115,6 +116,6 @@ def _writes(env: tau2_env.Tau2, task: types.Task
     if a.name in database.write_names(env):
       ids = [a.arguments[k] for k in ('reservation_id', 'order_id', 'user_id')
              if k in a.arguments]
-      whole.add(types.dumps([a.name, a.arguments]))
+      whole.add(jsons.dumps([a.name, a.arguments]))
       aims.add(f'{a.name} {ids[0]}')
   return frozenset(whole), frozenset(aims)

@@ -17,15 +17,17 @@ import dataclasses
 import random
 from typing import Any
 
+from agentrl import jsons
 from agentrl import seeds
 from agentrl import types
+from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.tau2 import certify
 from agentrl.eigendata.tau2 import desk as desk_lib
 from agentrl.eigendata.tau2 import held_out
 from agentrl.eigendata.tau2.airline import tasks as airline_tasks
 from agentrl.eigendata.tau2.retail import tasks as retail_tasks
-from agentrl.eigendata.write import workers
+from agentrl.envs import dialogue
 from agentrl.envs.tau2 import env as tau2_env
 
 DOMAINS = {'airline': airline_tasks, 'retail': retail_tasks}
@@ -69,8 +71,8 @@ def generate(env: tau2_env.Tau2, seed: int, count: int, judged_on: str = 'test'
     sample = make(env, seed, number, judged_on)
     asked = sample.task and _asked(sample.task)
     if sample.task and asked in seen:
-      sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
-                                 detail=sample.task.id)
+      sample = sample_lib.Sample(rejection=types.Rejection(
+          types.Worker.DUPLICATES, 'seen before', sample.task.id))
     seen.add(asked)
     kept += sample.task is not None
     yield sample
@@ -82,10 +84,10 @@ def generate(env: tau2_env.Tau2, seed: int, count: int, judged_on: str = 'test'
 
 
 def _asked(task: types.Task) -> tuple[Any, ...]:
-  """Returns the demands of a task without their words."""
-  demands = [{k: d.get(k) for k in ('family', 'writes', 'facts', 'forbidden')}
-             for d in task.meta['demands']]
-  texts = sorted(types.dumps(d) for d in demands)
+  """Returns customer and demands of a task, without their words."""
+  texts = sorted(jsons.dumps([
+      d.family, [task.gold.moves[i].tool_calls for i in d.writes], d.tell,
+      d.forbidden]) for d in task.demands)
   return (task.meta['user'], *texts)
 
 
@@ -102,10 +104,10 @@ def make(env: tau2_env.Tau2, seed: int, number: int,
   try:
     task = draft(env, seed, number, judged_on)
     if why := held_out.clash(env, task, judged_on):
-      raise workers.Rejected('Disjoint', why, task.id)
+      raise rejection.SampleRejected(types.Worker.DISJOINT, why, task.id)
     return sample_lib.Sample(certify.certified(env, task))
-  except workers.Rejected as e:
-    return sample_lib.Sample(worker=e.worker, reason=e.reason, detail=e.detail)
+  except rejection.SampleRejected as e:
+    return sample_lib.Sample(rejection=e.rejection)
 
 
 def draft(env: tau2_env.Tau2, seed: int, number: int,
@@ -113,19 +115,56 @@ def draft(env: tau2_env.Tau2, seed: int, number: int,
   """Draws a task; nothing is executed yet.
 
   Raises:
-    workers.Rejected: the first demand suits no customer.
+    SampleRejected: no customer was found whom the first demand suits.
   """
   rng = random.Random(seeds.seed_of(env.domain, seed, number))
   domain = DOMAINS[env.domain]
   desk = _desk(env, domain.FAMILIES, rng, judged_on)
   # The dialogue ends with the hand-over to a human, so that demand is last.
   desk.demands.sort(key=lambda d: bool(d.transfer))
-  task = env.task(_record(desk, domain.identify(desk), env.domain,
+  known, unknown, reads = domain.identify(desk)
+  calls, places = _calls(desk, reads)
+  task = env.task(_record(desk, (known, unknown), calls, env.domain,
                           f'{env.domain}-{seed}-{number:05d}'))
   return dataclasses.replace(
       task, families=tuple(d.family for d in desk.demands),
-      meta={**task.meta, 'generated': True, 'user': desk.user['user_id'],
-            'demands': types.to_json(desk.demands)})
+      demands=tuple(map(_kept, desk.demands, places)),
+      gold=_gold(calls, places, task.criteria.communicate_info),
+      meta={'generated': True, 'user': desk.user['user_id']})
+
+
+def _calls(desk: desk_lib.Desk, reads: Sequence[types.ToolCall]
+           ) -> tuple[list[types.ToolCall], list[tuple[int, ...]]]:
+  """Returns the gold calls, and the places of each demand's writes in them."""
+  calls, places = list(reads), []
+  for d in desk.demands:
+    calls += [c for c in d.reads if c not in calls]
+    places.append(tuple(range(len(calls), len(calls) + len(d.writes))))
+    calls += d.writes
+    if d.transfer:
+      calls.append(types.ToolCall('transfer_to_human_agents',
+                                  {'summary': d.transfer}))
+  return calls, places
+
+
+def _gold(calls: Sequence[types.ToolCall], places: Sequence[tuple[int, ...]],
+          facts: Sequence[str]) -> types.GoldRun:
+  """Returns the calls and the facts as moves of the agent, and the goodbye."""
+  moves = [types.Message('assistant', tool_calls=(c,)) for c in calls]
+  if facts:
+    moves.append(types.Message('assistant', f'It is {" and ".join(facts)}.'))
+  moves.append(types.Message('user', dialogue.STOP, requestor='user'))
+  return types.GoldRun(tuple(moves), tuple(i for p in places for i in p))
+
+
+def _kept(demand: desk_lib.DrawnDemand, writes: tuple[int, ...]
+          ) -> types.TaskDemand:
+  """Returns the task's record of a demand; `writes`: places of its writes."""
+  asked = demand.writes or demand.facts
+  return types.TaskDemand(
+      demand.family, demand.want, tell=demand.facts, writes=writes,
+      kind='transfer' if demand.transfer else 'do' if asked else 'refuse',
+      forbidden=demand.forbidden)
 
 
 def _desk(env: tau2_env.Tau2,
@@ -141,7 +180,8 @@ def _desk(env: tau2_env.Tau2,
     if desk.add(first, families[first][1]):
       break
   else:
-    raise workers.Rejected('Draw', 'no customer suits', first)
+    raise rejection.SampleRejected(
+        types.Worker.DRAW, 'no customer suits', first)
   size, = rng.choices(list(SIZES), list(SIZES.values()))
   for name in drawn[1:]:
     if len(desk.demands) < size:
@@ -149,29 +189,23 @@ def _desk(env: tau2_env.Tau2,
   return desk
 
 
-def _record(desk: desk_lib.Desk,
-            identity: tuple[str, str | None, Sequence[types.ToolCall]],
-            domain: str, name: str) -> Mapping[str, Any]:
+def _record(desk: desk_lib.Desk, identity: tuple[str, str | None],
+            calls: Sequence[types.ToolCall], domain: str, name: str
+            ) -> Mapping[str, Any]:
   """Returns the task in the form of the benchmark's own.
 
   Args:
     desk: customer and demands.
-    identity: the user's knowledge of itself, the details that it does not
-      know (None for none), and the calls that find its record.
+    identity: the user's knowledge of itself, and the details that it does not
+      know (None for none).
+    calls: gold calls.
     domain: name of the benchmark's domain.
     name: id of the task.
   """
   rng, demands = desk.rng, desk.demands
-  known, unknown, reads = identity
+  known, unknown = identity
   wants = [rng.choice(NEXT if i else FIRST).format(d.want)
            for i, d in enumerate(demands)]
-  calls = list(reads)
-  for d in demands:
-    calls += [c for c in d.reads if c not in calls]
-    calls += d.writes
-    if d.transfer:
-      calls.append(types.ToolCall('transfer_to_human_agents',
-                                  {'summary': d.transfer}))
   told = [rng.choice(MANNERS)]
   if not all(d.writes or d.facts or d.transfer for d in demands):
     told.append(rng.choice(FIRM))

@@ -309,8 +309,7 @@ def _task(env: tau2_env.Tau2, raw: Any) -> types.Task:
                      f'({type(e).__name__}: {e}).') from e
   if not isinstance(told, str):
     return task
-  return dataclasses.replace(task, scenario=told,
-                             meta={**task.meta, 'brief': told})
+  return dataclasses.replace(task, scenario=told, brief=told)
 
 
 def _episode(env: tau2_env.Tau2, task: types.Task, ended: str, fresh: bool,

@@ -57,7 +57,7 @@ class Scorer:
 
   def prepared(self, task: types.Task) -> PreparedTask:
     """Prepares a task, once for each task."""
-    own, database = self._prepared.get(task.id), task.meta.get('database', '')
+    own, database = self._prepared.get(task.id), task.database
     if (own is None or own.criteria != task.criteria
         or own.initial_state != task.initial_state
         or own.database != database):

@@ -7,6 +7,7 @@ import dataclasses
 import random
 from typing import Any
 
+from agentrl import types
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs.domains.orders import state as shop
@@ -41,15 +42,15 @@ ASKS = {
 }
 
 
-def user(*variants: str) -> domain.Beat:
+def user(*variants: str) -> types.Beat:
   return domain.says('user', *variants)
 
 
-def agent(*variants: str) -> domain.Beat:
+def agent(*variants: str) -> types.Beat:
   return domain.says('assistant', *variants)
 
 
-def call(name: str, /, **arguments: Any) -> domain.Beat:
+def call(name: str, /, **arguments: Any) -> types.Beat:
   return domain.calls('assistant', name, **arguments)
 
 
@@ -78,8 +79,8 @@ class Talk:
   key: str
   name: str
   about: tuple[str, ...]
-  beats: list[domain.Beat] = dataclasses.field(default_factory=list)
-  wishes: list[domain.Beat] = dataclasses.field(default_factory=list)
+  beats: list[types.Beat] = dataclasses.field(default_factory=list)
+  wishes: list[types.Beat] = dataclasses.field(default_factory=list)
 
   @property
   def order(self) -> state_lib.Record:
@@ -122,7 +123,7 @@ class Talk:
     asks = (a.format(o=self.name, to=to) for a in ASKS[self.family])
     self.add(user(*asks), look)
 
-  def add(self, *beats: domain.Beat) -> None:
+  def add(self, *beats: types.Beat) -> None:
     self.beats += beats
 
   def wish(self, name: str, /, **arguments: Any) -> None:
@@ -149,7 +150,7 @@ class Talk:
         kind, answers, tuple(w for w in self.wishes if w not in self.beats))
 
 
-def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:
+def agree(*offers: str) -> tuple[types.Beat, types.Beat]:
   """The agent names what it is about to do, the user says yes."""
   return agent(*offers), YES
 
