@@ -257,13 +257,6 @@ def gate(samples: Iterable[sample_lib.Sample], held: Mapping[str, Held]
         usage=sample.usage) if reason else sample
 
 
-def guard(samples: Iterable[sample_lib.Sample], held: Mapping[str, Held],
-          envs: Mapping[str, env_lib.Env], *, drop_flagged: bool
-          ) -> tuple[list[sample_lib.Sample], dict[str, Any]]:
-  """`gate` and `look`; the facts are for the manifest."""
-  return look(gate(samples, held), envs, drop=drop_flagged)
-
-
 # --- Secrets and personal data ---
 
 PATTERNS = {

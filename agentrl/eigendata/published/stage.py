@@ -78,8 +78,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
       for env in envs.values() for task in env.tasks(config.judged_on)]}
   tau2_stage.finish(
       stage, config, list(envs.values()), found,
-      sources={name: files.file_digest(path) for name, path in corpus.items()},
-      databases=sorted(p.stem for p in folder.glob('*')))
+      sources={name: files.file_digest(path) for name, path in corpus.items()})
 
 
 # --- Dialogues ---

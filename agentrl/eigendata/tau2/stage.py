@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import ml_collections
 import tqdm
 
-from agentrl import files
 from agentrl import jsons
 from agentrl import seeds
 from agentrl import types
-from agentrl.data import episodes
+from agentrl.eigendata import output
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.scale import statistics
@@ -35,7 +34,6 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2_env
-from agentrl.envs.tau2 import task_format
 from agentrl.stage import run as runs
 
 TRANSFER = types.ToolCall('transfer_to_human_agents',
@@ -112,45 +110,22 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 def finish(stage: runs.Run, config: ml_collections.ConfigDict,
            envs: Sequence[tau2_env.Tau2],
-           found: Mapping[str, Sequence[sample_lib.Sample]],
+           samples: Mapping[str, Sequence[sample_lib.Sample]],
            **facts: Any) -> None:
-  """Writes the samples that pass the gates of `guards.py`, and a manifest.
-
-  Samples of `train` with a certificate are tasks to train on, those with
-  messages are dialogues; most are both. `facts` go into the manifest.
+  """Writes the samples that pass the gates, and a manifest with `facts`.
 
   Raises:
-    ValueError: no sample passes.
+    ValueError: no sample to train on passes.
   """
-  train, flagged = guards.guard(
-      found['train'],
-      {e.name: guards.of_benchmark(e, config.judged_on) for e in envs},
-      {e.name: e for e in envs}, drop_flagged=config.drop_flagged)
-  found = {**found, 'train': train}
-  stats = {k: statistics.describe(samples) for k, samples in found.items()}
-  if not stats['train']['kept']:
-    raise ValueError('Nothing is left to train on. Rejected: '
-                     f'{stats["train"]["rejected"]}.')
-  for split, samples in found.items():
-    # A task stands there once, however many dialogues it has.
-    kept = {(s.task.domain, s.task.id): s.task for s in samples
-            if s.task and s.task.certificate}
-    files.write_lines(stage.folder / f'tasks_{split}.jsonl',
-                        map(jsons.dumps, kept.values()))
-    task_format.write(stage.folder, split, kept.values())
-  made, shards = {}, {}
-  if any(s.messages for s in train):
-    made[episodes.FOLDER], shards = episodes.write(stage.folder, (
-        episodes.record(s.task, s.messages, {'repaired': ()})
-        for s in train if s.messages))
-  files.write_json(stage.folder / 'stats.json', stats)
-  stage.finish(
-      made, files=shards, seed=config.seed,
-      flagged=flagged, **facts,
-      environments={env.name: env.fingerprint() for env in envs},
-      **{split: {k: figures[k] for k in
-                 ('kept', 'tried', 'rejected', 'mutants', 'floors', 'kinds')}
-         for split, figures in stats.items()})
+  by_name = {env.name: env for env in envs}
+  held = {env.name: guards.of_benchmark(env, config.judged_on) for env in envs}
+  samples, flagged = output.gate(samples, held, by_name,
+                                 drop_flagged=config.drop_flagged)
+  if not any(s.task for s in samples['train']):
+    rejected = statistics.describe(samples['train'])['rejected']
+    raise ValueError(f'Nothing is left to train on. Rejected: {rejected}.')
+  output.write(stage, samples, by_name, seed=config.seed, flagged=flagged,
+               **facts)
 
 
 def new_tasks(env: tau2_env.Tau2, seed: int, count: int,
