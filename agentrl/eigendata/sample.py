@@ -358,8 +358,9 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
     task = workers.write_checker(
         job.author, job.env, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))
-    certificate, problems = certify.certify(job.env, task, intent.script,
-                                            job.seed('certify'))
+    certificate, problems = certify.certify(
+        job.env, task, job.seed('certify'), way_known=bool(job.env.drafts),
+        script=intent.script)
     if job.first_checker is None:
       job.first_checker = FirstChecker(
           certificate.score if certificate else 0.0,

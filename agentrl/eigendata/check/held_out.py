@@ -26,6 +26,7 @@ from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import mutants
+from agentrl.eigendata.check import values
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
@@ -136,8 +137,8 @@ def _held_strings(env: domain.Domain, tasks: Iterable[types.Task]
   starts = {jsons.dumps(t.initial_state): t.initial_state for t in tasks}
   here, there = set(), set()
   for start in starts.values():
-    here |= mutants.strings(env, start)
-    there |= mutants.strings(env, env.initial_state(start['seed'], 'train'))
+    here |= values.strings(env, start)
+    there |= values.strings(env, env.initial_state(start['seed'], 'train'))
   return frozenset(map(_words, here - there)) - {''}
 
 

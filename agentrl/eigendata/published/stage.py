@@ -30,17 +30,17 @@ from agentrl import types
 from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.published import rows as rows_lib
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases as databases_lib
-from agentrl.envs import env as env_lib
-from agentrl.envs.tau2 import env as tau2
 from agentrl.stage import run as runs
 
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
                'evaluation_criteria')
 Row = rows_lib.Row
-Envs = Mapping[str, tau2.Tau2]  # by name of the benchmark's domain
+Envs = Mapping[str, tau2_domain.Tau2Domain]  # by name of the benchmark's domain
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -64,7 +64,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = stage.folder / databases_lib.FOLDER
   options = dict(config.env, databases=str(folder))
   envs = {env.domain: env for env in (
-      env_lib.load(name, options) for name in config.domains)}
+      tau2_domain.load(name, options, config.judged_on)
+      for name in config.domains)}
   train = []
   if 'dialogues' in corpus:
     train += dialogues(corpus['dialogues'], envs,
@@ -74,7 +75,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     train += tasks(corpus['tasks'], envs, folder,
                    drop_failures=config.drop_failures)
   found = {'train': once(train), 'test': [
-      sample_lib.Sample(tau2_stage.certified(env, task))
+      sample_lib.Sample(certify.with_certificate(env, task))
       for env in envs.values() for task in env.tasks(config.judged_on)]}
   tau2_stage.finish(
       stage, config, list(envs.values()), found,
@@ -165,7 +166,7 @@ def _failure(about: Mapping[str, Any]) -> str:
 
 
 def _env(name: str, messages: Sequence[types.Message], envs: Envs
-         ) -> tau2.Tau2:
+         ) -> tau2_domain.Tau2Domain:
   """The domain that a name begins with, else the one with all its tools."""
   if found := [e for domain, e in envs.items() if name.startswith(domain)]:
     return found[0]
@@ -254,7 +255,7 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
   task = dataclasses.replace(task, split='train', database=databases.get(
       row.get('db_path'), ''))
   try:
-    task = tau2_stage.certified(env, task)
+    task = certify.with_certificate(env, task)
   except Exception as e:  # of the benchmark, on what others wrote
     raise rejection.SampleRejected(
         types.Worker.CERTIFICATE, 'it cannot be played',

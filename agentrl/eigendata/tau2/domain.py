@@ -15,6 +15,7 @@ import json
 from typing import Any
 
 from agentrl import jsons
+from agentrl import resolve
 from agentrl import types
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import checkers
@@ -115,9 +116,26 @@ class Tau2Domain(tau2.Tau2):
 
   def verdicts(self, task: types.Task, world: World,
                messages: Sequence[types.Message]) -> tuple[types.Score, ...]:
-    """Of its checker, and of the benchmark's evaluator."""
-    return (checkers.score(task.checker, world.state.changes(), messages),
-            super().score(task, world, messages, 'user_stop'))
+    """Returns those of its checker, if it has one, and of the benchmark's own
+    evaluator."""
+    own = super().score(task, world, messages, 'user_stop')
+    if not task.checker:
+      return (own,)
+    return (checkers.score(task.checker, world.state.changes(), messages), own)
+
+
+def load(name: str, options: Mapping[str, Any] | None = None,
+         judged_on: str = 'test') -> Tau2Domain:
+  """Returns a domain of the benchmark to write for.
+
+  Args:
+    name: `tau2:<domain>`.
+    options: options of `Tau2Domain`.
+    judged_on: the split that models are judged on.
+  """
+  return resolve.call(Tau2Domain, {
+      'domain': name.removeprefix('tau2:'), 'judged_on': judged_on,
+      **(options or {})})
 
 
 @functools.lru_cache(maxsize=16)  # whole databases

@@ -10,7 +10,6 @@ engine's (`run.py`): dialogues, tasks as JSON lines, figures, manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-import dataclasses
 import random
 from typing import Any, NamedTuple
 
@@ -24,20 +23,18 @@ from agentrl.eigendata import output
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.scale import statistics
+from agentrl.eigendata.tau2 import certify
 from agentrl.eigendata.tau2 import dialogue as tau2_dialogue
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.eigendata.tau2.airline import agent as airline_agent
 from agentrl.eigendata.tau2.retail import agent as retail_agent
 from agentrl.eigendata.tau2.telecom import agent as telecom_agent
 from agentrl.eigendata.tau2.telecom import tasks as telecom_tasks
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2_env
 from agentrl.stage import run as runs
-
-TRANSFER = types.ToolCall('transfer_to_human_agents',
-                          {'summary': 'The customer asks for a human.'})
 
 
 class Writer(NamedTuple):
@@ -71,7 +68,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: another domain, or a split that holds tasks to be judged on.
   """
   check_config(config)
-  envs = [env_lib.load(name, config.env) for name in config.domains]
+  envs = [tau2_domain.load(name, config.env, config.judged_on)
+          for name in config.domains]
   for env in envs:
     check(env, (t for split in config.splits_train for t in env.tasks(split)),
           config.judged_on)
@@ -80,8 +78,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     return
   samples = {'train': [], 'test': []}
   for env in envs:
-    tasks = [certified(env, task) for split in config.splits_train
-             for task in env.tasks(split)]
+    tasks = [certify.with_certificate(env, task)
+             for split in config.splits_train for task in env.tasks(split)]
     for sample in new_tasks(env, config.seed, config.num_new,
                             config.judged_on):
       if sample.task:
@@ -93,7 +91,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
               judged_on=config.judged_on),
         total=len(tasks) * config.per_task, unit='dialogue',
         desc=f'data, {env.name}')
-    samples['test'] += [sample_lib.Sample(certified(env, task))
+    samples['test'] += [sample_lib.Sample(certify.with_certificate(env, task))
                         for task in env.tasks(config.judged_on)]
   finish(stage, config, envs, samples)
 
@@ -109,7 +107,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 
 def finish(stage: runs.Run, config: ml_collections.ConfigDict,
-           envs: Sequence[tau2_env.Tau2],
+           envs: Sequence[tau2_domain.Tau2Domain],
            samples: Mapping[str, Sequence[sample_lib.Sample]],
            **facts: Any) -> None:
   """Writes the samples that pass the gates, and a manifest with `facts`.
@@ -128,7 +126,7 @@ def finish(stage: runs.Run, config: ml_collections.ConfigDict,
                **facts)
 
 
-def new_tasks(env: tau2_env.Tau2, seed: int, count: int,
+def new_tasks(env: tau2_domain.Tau2Domain, seed: int, count: int,
               judged_on: str = 'test') -> Iterator[sample_lib.Sample]:
   """Yields new certified tasks that are not in the benchmark's base set.
 
@@ -137,12 +135,12 @@ def new_tasks(env: tau2_env.Tau2, seed: int, count: int,
   """
   if env.domain == 'telecom':
     for task in telecom_tasks.draw(env, seed, count):
-      yield sample_lib.Sample(certified(env, task))
+      yield sample_lib.Sample(certify.with_certificate(env, task))
   else:
     yield from tau2_tasks.generate(env, seed, count, judged_on)
 
 
-def check(env: tau2_env.Tau2, tasks: Iterable[types.Task],
+def check(env: tau2_domain.Tau2Domain, tasks: Iterable[types.Task],
           judged_on: str = 'test') -> None:
   """Raises ValueError if dialogues must not be written for one of the tasks.
 
@@ -159,7 +157,7 @@ def check(env: tau2_env.Tau2, tasks: Iterable[types.Task],
         'config.splits_train, or new tasks by config.num_new.')
 
 
-def write(env: tau2_env.Tau2, tasks: Sequence[types.Task], seed: int,
+def write(env: tau2_domain.Tau2Domain, tasks: Sequence[types.Task], seed: int,
           per_task: int, *, judged_on: str = 'test'
           ) -> Iterator[sample_lib.Sample]:
   """Writes dialogues; each is a function of (seed, task, number) alone.
@@ -191,7 +189,7 @@ def write(env: tau2_env.Tau2, tasks: Sequence[types.Task], seed: int,
       yield sample
 
 
-def _write(env: tau2_env.Tau2, task: types.Task, seed: int
+def _write(env: tau2_domain.Tau2Domain, task: types.Task, seed: int
            ) -> sample_lib.Sample:
   writer = WRITERS[env.domain]
   chat = writer.dialogue(env, task, random.Random(seed))
@@ -207,59 +205,3 @@ def _write(env: tau2_env.Tau2, task: types.Task, seed: int
         types.Worker.TRAJECTORY_VALIDATION, 'the evaluator scores it 0',
         f'{task.id}: {score.error or failed or end.reason}'))
   return sample_lib.Sample(task, end.messages)
-
-
-def certified(env: tau2_env.Tau2, task: types.Task) -> types.Task:
-  """The task with a certificate: what its evaluator does with known runs.
-
-  The evaluator is the benchmark's and stays as it is; a mutant that it lets
-  pass is reported, not mended.
-  """
-  gold = [types.ToolCall(a.name, a.arguments, requestor=a.requestor)
-          for a in task.criteria.actions]
-  facts = ' and '.join(task.criteria.communicate_info)
-  told = [types.Message('assistant', f'It is {facts}.')] if facts else []
-  passed, after = _judge(env, task, [*map(_calls, gold), *told])
-  no = types.Message('assistant', 'I am sorry, I cannot help with that.')
-  floors = {'noop': [], 'refuse': [no], 'transfer': [_calls(TRANSFER)]}
-  killed, equivalent, survivors = 0, 0, []
-  mutants = _mutants(gold)
-  for name, calls in mutants.items():
-    lives, state = _judge(env, task, [*map(_calls, calls), *told])
-    if not lives:
-      killed += 1
-    elif state == after:
-      equivalent += 1
-    else:
-      survivors.append(name)
-  return dataclasses.replace(task, certificate=types.Certificate(
-      gold=(passed,), orders=(),
-      floors={k: _judge(env, task, moves)[0] for k, moves in floors.items()},
-      mutants=len(mutants), killed=killed, equivalent=equivalent,
-      survivors=tuple(survivors),
-      score=round(killed / max(1, killed + len(survivors)), 4),
-      fingerprint=env.fingerprint()))
-
-
-def _calls(call: types.ToolCall) -> types.Message:
-  return types.Message(call.requestor, tool_calls=(call,))
-
-
-def _mutants(gold: Sequence[types.ToolCall]
-             ) -> Mapping[str, list[types.ToolCall]]:
-  """The gold run with one call left out, or made twice."""
-  found = {}
-  for i, call in enumerate(gold):
-    name = f'{call.name} ({i})'
-    found[f'{name} deleted'] = [*gold[:i], *gold[i + 1:]]
-    found[f'{name} doubled'] = [*gold[:i + 1], *gold[i:]]
-  return found
-
-
-def _judge(env: tau2_env.Tau2, task: types.Task,
-           moves: Sequence[types.Message]) -> tuple[bool, Any]:
-  """Whether the moves earn 1, and the state that they lead to."""
-  stop = types.Message('user', dialogue.STOP)
-  world, played = replay.replay(env, task, [*moves, stop])
-  score = env.score(task, world, played, 'user_stop')
-  return score.reward == 1, env.state(world)

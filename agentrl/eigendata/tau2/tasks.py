@@ -24,11 +24,11 @@ from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.tau2 import certify
 from agentrl.eigendata.tau2 import desk as desk_lib
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import held_out
 from agentrl.eigendata.tau2.airline import tasks as airline_tasks
 from agentrl.eigendata.tau2.retail import tasks as retail_tasks
 from agentrl.envs import dialogue
-from agentrl.envs.tau2 import env as tau2_env
 
 DOMAINS = {'airline': airline_tasks, 'retail': retail_tasks}
 SIZES = {1: 4, 2: 4, 3: 2}  # demands of a task -> weight
@@ -49,8 +49,8 @@ FIRM = ('If something is refused, you accept that and want nothing instead.',
         'If the agent refuses something, ask once more, then let it be.')
 
 
-def generate(env: tau2_env.Tau2, seed: int, count: int, judged_on: str = 'test'
-             ) -> Iterator[sample_lib.Sample]:
+def generate(env: tau2_domain.Tau2Domain, seed: int, count: int,
+             judged_on: str = 'test') -> Iterator[sample_lib.Sample]:
   """Generates tasks of a domain until `count` are kept.
 
   Args:
@@ -91,7 +91,7 @@ def _asked(task: types.Task) -> tuple[Any, ...]:
   return (task.meta['user'], *texts)
 
 
-def make(env: tau2_env.Tau2, seed: int, number: int,
+def make(env: tau2_domain.Tau2Domain, seed: int, number: int,
          judged_on: str = 'test') -> sample_lib.Sample:
   """Draws and certifies sample `number` of a seed.
 
@@ -105,12 +105,12 @@ def make(env: tau2_env.Tau2, seed: int, number: int,
     task = draft(env, seed, number, judged_on)
     if why := held_out.clash(env, task, judged_on):
       raise rejection.SampleRejected(types.Worker.DISJOINT, why, task.id)
-    return sample_lib.Sample(certify.certified(env, task))
+    return sample_lib.Sample(certify.require_certificate(env, task))
   except rejection.SampleRejected as e:
     return sample_lib.Sample(rejection=e.rejection)
 
 
-def draft(env: tau2_env.Tau2, seed: int, number: int,
+def draft(env: tau2_domain.Tau2Domain, seed: int, number: int,
           judged_on: str = 'test') -> types.Task:
   """Draws a task; nothing is executed yet.
 
@@ -167,7 +167,7 @@ def _kept(demand: desk_lib.DrawnDemand, writes: tuple[int, ...]
       forbidden=demand.forbidden)
 
 
-def _desk(env: tau2_env.Tau2,
+def _desk(env: tau2_domain.Tau2Domain,
           families: Mapping[str, tuple[int, desk_lib.DemandFamily]],
           rng: random.Random, judged_on: str) -> desk_lib.Desk:
   """Draws a customer with one to three demands."""

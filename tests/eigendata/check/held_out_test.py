@@ -15,6 +15,7 @@ from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import env as env_lib
@@ -143,7 +144,7 @@ def test_the_stage_of_built_in_domains_has_the_gate(
 @pytest.fixture(scope='module')
 def bench():
   pytest.importorskip('tau2.domains.telecom', reason='needs the benchmark')
-  return {name: env_lib.load(f'tau2:{name}', {'prompt': 'brief'})
+  return {name: tau2_domain.load(f'tau2:{name}', {'prompt': 'brief'})
           for name in ('airline', 'retail', 'telecom')}
 
 

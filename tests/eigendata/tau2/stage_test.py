@@ -9,10 +9,11 @@ import pytest
 from agentrl import jsons
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.eigendata.tau2.telecom import agent as telecom_agent
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 
 pytest.importorskip(
@@ -22,7 +23,7 @@ pytest.importorskip(
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return tau2_domain.load('tau2:telecom', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
@@ -107,14 +108,20 @@ def test_the_same_dialogue_is_kept_once(env, monkeypatch):
 
 def test_the_certificate_says_what_was_executed(env):
   by_kind = {t.kind: t for t in env.tasks('train')}
-  found = {kind: tau2_stage.certified(env, task).certificate
+  found = {kind: certify.with_certificate(env, task).certificate
            for kind, task in by_kind.items()}
   for kind, c in found.items():
-    assert c.gold == (True,) and not c.survivors and c.score == 1
+    assert c.gold == (True,)
     assert c.floors == {'noop': False, 'refuse': False,
                         'transfer': kind == 'transfer'}
-  # Twelve gold calls, each left out and made twice.
-  assert found['do'].mutants == 24 and found['do'].killed >= 12
+  assert found['transfer'].score == 1 and found['transfer'].killed
+  # Twelve gold calls, each left out and made twice; and their arguments.
+  do = found['do']
+  assert do.mutants == 24 + 12 and do.killed >= 24
+  # Telecom's evaluator asserts what was wrong at the start, and no more.
+  assert do.survivors == ('suspend_line unwanted',
+                          'another enable_roaming unwanted')
+  assert do.score == round(do.killed / (do.killed + 2), 4)
 
 
 def test_the_stage_writes_what_later_stages_read(env, tmp_path):

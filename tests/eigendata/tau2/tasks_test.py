@@ -12,10 +12,11 @@ from agentrl import types
 from agentrl.eigendata import rejection
 from agentrl.eigendata.tau2 import certify
 from agentrl.eigendata.tau2 import database
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import held_out
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.eigendata.tau2.airline import records as airline_records
-from agentrl.envs import env as env_lib
+from agentrl.envs import dialogue
 
 pytest.importorskip(
     'tau2.domains.airline',
@@ -26,7 +27,7 @@ COUNT = 30
 
 @pytest.fixture(scope='module', params=tau2_tasks.DOMAINS)
 def env(request):
-  return env_lib.load(f'tau2:{request.param}', {'prompt': 'brief'})
+  return tau2_domain.load(f'tau2:{request.param}', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +52,7 @@ def test_gold_runs_unrefused_and_the_certificate_holds_again(env, tasks):
   for task in tasks:
     assert not [r.content for _, r in _gold(env, task) if r.error]
     bare = dataclasses.replace(task, certificate=None)
-    assert certify.certified(env, bare) == task
+    assert certify.require_certificate(env, bare) == task
     c = task.certificate
     assert c.gold == (True,) and not c.survivors
     assert c.mutants == c.killed + c.equivalent
@@ -106,24 +107,27 @@ def test_what_cannot_be_believed_is_rejected(env, tasks):
         'planted', env.name, 'You want nothing.', types.Criteria(
             actions=actions, communicate_info=facts,
             reward_basis=('DB', 'COMMUNICATE')),
-        gold=types.GoldRun(tuple(
-            types.Message('assistant', tool_calls=(call(a),))
-            for a in actions), tuple(range(len(actions)))),
+        gold=types.GoldRun((
+            *(types.Message('assistant', tool_calls=(call(a),))
+              for a in actions),
+            types.Message('assistant', f'It is {" and ".join(facts)}.'),
+            types.Message('user', dialogue.STOP, requestor='user')),
+                           tuple(range(len(actions)))),
         demands=(*(types.TaskDemand('', '', writes=tuple(range(*places)))
                    for places in itertools.pairwise(ends)),
-                 types.TaskDemand('', '', forbidden=tuple(
+                 types.TaskDemand('', '', kind='refuse', forbidden=tuple(
                      map(call, forbidden)))),
         meta={'user': user})
     try:
-      return bool(certify.certified(env, task)) and 'kept'
+      return bool(certify.require_certificate(env, task)) and 'kept'
     except rejection.SampleRejected as e:
       return e.rejection.kind
 
   assert reason((one,)) == 'kept'
   wrong = types.Action('get_user_details', {'user_id': 'nobody'})
   assert reason((wrong, one)) == 'gold is refused'
-  assert reason((keep,)) == 'doing nothing passes'
-  assert reason((one,), (two,)) == 'the order of demands matters'
+  assert reason((keep,)) == 'passes to'
+  assert reason((one,), (two,)) == 'gold run fails'  # in the other order
   assert reason((two, one)) == 'a write changes nothing'
   assert reason((one,), facts=('you want',)) == 'a fact is told anyway'
   assert reason((one,), facts=('1234', '123')) == 'a fact is told anyway'
@@ -249,7 +253,7 @@ def _airline_missing(db, user, action, text):
 
 
 def test_other_domains_and_too_many_tasks_are_refused(env, monkeypatch):
-  telecom = env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  telecom = tau2_domain.load('tau2:telecom', {'prompt': 'brief'})
   with pytest.raises(ValueError, match='airline and retail'):
     next(tau2_tasks.generate(telecom, seed=0, count=1))
   monkeypatch.setattr(tau2_tasks.seeds, 'seed_of', lambda *parts: 7)
