@@ -91,7 +91,7 @@ def check_fields(stage: Stage, config: ml_collections.ConfigDict) -> None:
   """
   folder = pathlib.Path(inspect.getfile(stage)).parent
   code = '\n'.join(file.read_text() for file in folder.rglob('*.py'))
-  read = set(re.findall(r"\b(?:config\.|c\[')(\w+)", code))
+  read = set(re.findall(r"\b(?:config\.|config\['|c\[')(\w+)", code))
   for field in config:
     if field not in read:
       raise ValueError(f'config.{field} would have no effect: {folder.name}/ '

@@ -1,7 +1,6 @@
 """The data stage: its folder, its figures, and what it refuses."""
 
 import importlib
-import json
 import pathlib
 import shutil
 
@@ -21,7 +20,7 @@ MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
 @pytest.fixture
 def settings(config):
   return lambda **kw: ml_collections.ConfigDict(
-      json.loads(config(mistakes=MISTAKES, **kw)))
+      config(mistakes=MISTAKES, **kw))
 
 
 def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):

@@ -20,10 +20,10 @@ import random
 from typing import NamedTuple
 
 from agentrl import types
+from agentrl.eigendata import source as source_lib
 from agentrl.eigendata.check import mutants
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
-from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 
@@ -62,12 +62,13 @@ BLIND = Problem(ProblemKind.NOTHING_FAILS, 'no wrong run fails: there is '
                 'nothing to tell right from wrong')
 
 
-def certify(env: domain.Domain, task: types.Task, script: Sequence[types.Beat],
-            seed: int) -> tuple[types.Certificate | None, tuple[Problem, ...]]:
+def certify(source: source_lib.TaskSource, task: types.Task,
+            script: Sequence[types.Beat], seed: int
+            ) -> tuple[types.Certificate | None, tuple[Problem, ...]]:
   """Executes everything that the trust in a checker rests on.
 
   Args:
-    env: of the task.
+    source: source of the task's demands.
     task: with its checker.
     script: the gold beats.
     seed: of wordings and mutated values.
@@ -76,13 +77,13 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[types.Beat],
     the certificate, None if the checker breaks; and everything that speaks
     against the task: with a problem, the certificate is worth nothing.
   """
-  rng = random.Random(seed)
+  env, rng = source.env, random.Random(seed)
   golds = [replay.render(script, rng)]
   golds += [_worded(script, golds[0], which) for which in (0, -1)]
   golds.append(list(task.gold.moves))
   orders = _reordered(env, task, script, golds[0])
   floors = _floors(env, task, golds[0])
-  changed = list(mutants.make(env, task, golds[0], rng))
+  changed = list(mutants.make(source, task, golds[0], rng))
   runs = [*golds, *orders, *(moves for _, moves in floors),
           *(m.moves for m in changed)]
   try:
@@ -96,9 +97,9 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[types.Beat],
     given_up[name] = given_up.get(name, False) | any(next(verdicts))
   passed = [m for m, verdict in zip(changed, verdicts) if any(verdict)]
   survivors = [m for m in passed
-               if not mutants.is_equivalent(env, task, m, golds[0])]
+               if not mutants.is_equivalent(source, task, m, golds[0])]
   killed = len(changed) - len(passed)
-  problems = _problems(env, task, gold + ordered, given_up,
+  problems = _problems(source, task, gold + ordered, given_up,
                        survivors=survivors)
   return types.Certificate(
       gold=tuple(gold), orders=tuple(ordered), floors=given_up,
@@ -118,7 +119,7 @@ def _worded(script: Sequence[types.Beat], gold: Moves, which: int) -> Moves:
           for beat, move in zip(script, gold, strict=True)]
 
 
-def _reordered(env: domain.Domain, task: types.Task,
+def _reordered(env: source_lib.WritableEnv, task: types.Task,
                script: Sequence[types.Beat], gold: Moves) -> list[Moves]:
   """The gold run with its demands in the reverse order, if each call is still
   taken and the end is the same."""
@@ -138,12 +139,12 @@ def _reordered(env: domain.Domain, task: types.Task,
 
 
 @functools.lru_cache(maxsize=8)
-def fingerprint(env: domain.Domain) -> str:
+def fingerprint(env: source_lib.WritableEnv) -> str:
   """`env.fingerprint()`, which reads files, once for each process."""
   return env.fingerprint()
 
 
-def _judge(env: domain.Domain, task: types.Task,
+def _judge(env: source_lib.WritableEnv, task: types.Task,
            runs: Sequence[Moves]) -> list[list[bool]]:
   """Whether the checker passes each run, and a benchmark's own evaluator.
 
@@ -162,12 +163,12 @@ def _judge(env: domain.Domain, task: types.Task,
   return verdicts
 
 
-def _problems(env: domain.Domain, task: types.Task, gold: Sequence[bool],
-              floors: Mapping[str, bool], *,
+def _problems(source: source_lib.TaskSource, task: types.Task,
+              gold: Sequence[bool], floors: Mapping[str, bool], *,
               survivors: Sequence[mutants.Mutant]) -> list[Problem]:
   kinds = {d.kind for d in task.demands}
   allowed = {'transfer'} if kinds == {'transfer'} else set()
-  if not env.drafts and kinds <= {'transfer', 'refuse'}:
+  if not source.way_known and kinds <= {'transfer', 'refuse'}:
     # An end state cannot tell a refusal from the rest, unless words must.
     allowed = set() if task.criteria.communicate_info else set(floors)
   return ([Problem(ProblemKind.GOLD_FAILS,
@@ -180,7 +181,7 @@ def _problems(env: domain.Domain, task: types.Task, gold: Sequence[bool],
           + [Problem(m.kind, f'it passes with {m.name}') for m in survivors])
 
 
-def _floors(env: domain.Domain, task: types.Task,
+def _floors(env: source_lib.WritableEnv, task: types.Task,
             gold: Moves) -> list[tuple[str, Moves]]:
   """Ways to give up, each after the user's first words."""
   def says(text: str) -> types.Message:

@@ -7,8 +7,8 @@ and writes that no demand is about.
 
 A mutant is *equivalent* if it ends in the same state and its changed call was
 refused by the tool itself, or was the user's: there is nothing to see in it. Of
-a domain without drafts nobody knows which way of doing things the policy asks
-for: the end state and what was told decide there.
+a source that does not know which way of doing things the policy asks for, the
+end state and the told facts decide.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 
 from agentrl import jsons
 from agentrl import types
+from agentrl.eigendata import source as source_lib
 from agentrl.envs import checkers
-from agentrl.envs import domain
 from agentrl.envs import replay
 
 CANDIDATES = 30  # other values of an argument, the likeliest first
@@ -70,10 +70,10 @@ class Mutant:
   words: bool = False
 
 
-def make(env: domain.Domain, task: types.Task, gold: Moves,
+def make(source: source_lib.TaskSource, task: types.Task, gold: Moves,
          rng: random.Random) -> Iterator[Mutant]:
   """Every mutant of a gold run; `rng` draws the plausible values."""
-  places = task.gold.writes
+  env, places = source.env, task.gold.writes
   for i in places:
     call, by = gold[i].tool_calls[0], gold[i].role
     yield Mutant(MutantKind.DELETED, f'{call.name} deleted',
@@ -85,7 +85,7 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
       yield Mutant(MutantKind.UNASKED, f'{call.name} unasked',
                    _unasked(gold, i, asked))
   first = first_call(gold)
-  if env.drafts and first not in places and any(
+  if source.way_known and first not in places and any(
       gold[i].role == 'assistant' for i in places):
     name = gold[first].tool_calls[0].name
     yield Mutant(MutantKind.LEFT_OUT, f'{name} left out',
@@ -97,18 +97,14 @@ def make(env: domain.Domain, task: types.Task, gold: Moves,
   yield from _unwanted(env, task, gold, rng)
 
 
-def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
-  """Pattern of the names of entities, if the domain has one."""
-  return getattr(env.drafts, 'ENTITY', otherwise)  # or there are no drafts
-
-
 def first_call(moves: Moves) -> int | None:
   """The place of the agent's first call."""
   return next((i for i, m in enumerate(moves)
                if m.is_call and m.role == 'assistant'), None)
 
 
-def writes(env: domain.Domain, task: types.Task, moves: Moves) -> list[int]:
+def writes(env: source_lib.WritableEnv, task: types.Task, moves: Moves
+           ) -> list[int]:
   """The places of the moves whose calls change the state."""
   world, found = env.start(task), []
   before = world.state.changes()
@@ -121,17 +117,17 @@ def writes(env: domain.Domain, task: types.Task, moves: Moves) -> list[int]:
   return found
 
 
-def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
-                  gold: Moves) -> bool:
+def is_equivalent(source: source_lib.TaskSource, task: types.Task,
+                  mutant: Mutant, gold: Moves) -> bool:
   """See the top; for mutants that passed."""
-  world, played = replay.replay(env, task, mutant.moves)
+  world, played = replay.replay(source.env, task, mutant.moves)
   results = [m for m in played if m.role == 'tool'
              and m.id.startswith(f'{mutant.place}.')]
   refused = results and all(m.error for m in results)
-  by_state = mutant.by == 'user' or not (env.drafts or mutant.words)
+  by_state = mutant.by == 'user' or not (source.way_known or mutant.words)
   if not by_state and not refused:
     return False
-  end, _ = replay.replay(env, task, gold)
+  end, _ = replay.replay(source.env, task, gold)
   return world.state.changes() == end.state.changes()
 
 
@@ -160,8 +156,9 @@ def _without(move: types.Message, fact: str) -> types.Message:
   return dataclasses.replace(move, content='That is all.')
 
 
-def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
-                     rng: random.Random) -> Iterator[Mutant]:
+def _other_arguments(env: source_lib.WritableEnv, task: types.Task,
+                     gold: Moves, i: int, rng: random.Random
+                     ) -> Iterator[Mutant]:
   """The write with another value for each argument: one that the tool takes,
   if there is such."""
   call = gold[i].tool_calls[0]
@@ -184,8 +181,9 @@ def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
           gold[:i] + [move] + gold[i + 1:], move.role, i)
 
 
-def _alternatives(env: domain.Domain, task: types.Task, call: types.ToolCall,
-                  name: str, shown: str, rng: random.Random) -> list[Any]:
+def _alternatives(env: source_lib.WritableEnv, task: types.Task,
+                  call: types.ToolCall, name: str, shown: str,
+                  rng: random.Random) -> list[Any]:
   """Other values of an argument, of the same type; the likeliest first."""
   value = call.arguments[name]
   choices = _schema(env, task, call)[name].get('enum', ())
@@ -206,8 +204,8 @@ def _alternatives(env: domain.Domain, task: types.Task, call: types.ToolCall,
   return []
 
 
-def _nested(env: domain.Domain, task: types.Task, value: Any, shown: str,
-            rng: random.Random) -> Iterator[Any]:
+def _nested(env: source_lib.WritableEnv, task: types.Task, value: Any,
+            shown: str, rng: random.Random) -> Iterator[Any]:
   """A list or an object with one string somewhere in it changed, each once."""
   keys = list(value) if isinstance(value, dict) else range(len(value))
   for key in keys:
@@ -246,7 +244,7 @@ def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
                    [*gold[:bye], *moves, gold[bye]], place=bye)
 
 
-def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
+def _unwanted(env: source_lib.WritableEnv, task: types.Task, gold: Moves,
               rng: random.Random) -> Iterator[Mutant]:
   """Writes that no demand is about, before the goodbye, agreed to and beside
   all that the gold run changes: one by a tool that is neither used nor
@@ -281,7 +279,7 @@ def _agreed(call: types.ToolCall) -> Moves:
           types.Message('assistant', tool_calls=(call,))]
 
 
-def _unused(env: domain.Domain, task: types.Task, gold: Moves,
+def _unused(env: source_lib.WritableEnv, task: types.Task, gold: Moves,
             rng: random.Random) -> Iterator[types.ToolCall]:
   """A call of each tool that is neither used nor forbidden."""
   calls = [c for m in gold for c in m.tool_calls]
@@ -297,8 +295,9 @@ def _unused(env: domain.Domain, task: types.Task, gold: Moves,
         for name, field in fields.items()})
 
 
-def _about_others(env: domain.Domain, task: types.Task, call: types.ToolCall,
-                  shown: str, rng: random.Random) -> Iterator[types.ToolCall]:
+def _about_others(env: source_lib.WritableEnv, task: types.Task,
+                  call: types.ToolCall, shown: str, rng: random.Random
+                  ) -> Iterator[types.ToolCall]:
   """The call with another value for one argument."""
   for name in call.arguments:
     for value in _alternatives(env, task, call, name, shown, rng):
@@ -306,7 +305,7 @@ def _about_others(env: domain.Domain, task: types.Task, call: types.ToolCall,
           call, arguments={**call.arguments, name: value})
 
 
-def _schema(env: domain.Domain, task: types.Task,
+def _schema(env: source_lib.WritableEnv, task: types.Task,
             call: types.ToolCall) -> dict[str, Any]:
   """JSON schemas of the arguments of a tool."""
   return next(s['function']['parameters']['properties']
@@ -314,7 +313,7 @@ def _schema(env: domain.Domain, task: types.Task,
               if s['function']['name'] == call.name)
 
 
-def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
+def _like(env: source_lib.WritableEnv, task: types.Task, value: str, shown: str,
           rng: random.Random) -> list[str]:
   """Strings of the same columns of the database; first those shown by tools."""
   columns, places = _columns(env, jsons.dumps(task.initial_state or {}))
@@ -325,13 +324,13 @@ def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
   return [*rng.sample(near, len(near)), *far][:CANDIDATES] or [f'{value} x']
 
 
-def strings(env: domain.Domain, start: Mapping[str, Any]) -> Set[str]:
+def strings(env: source_lib.WritableEnv, start: Mapping[str, Any]) -> Set[str]:
   """All strings of the database of an initial state, keys included."""
   return _columns(env, jsons.dumps(start))[1].keys()
 
 
 @functools.lru_cache(maxsize=256)
-def _columns(env: domain.Domain, start: str
+def _columns(env: source_lib.WritableEnv, start: str
              ) -> tuple[dict[str, set[str]], dict[str, list[str]]]:
   """The strings of each column, keys included, and the columns of each."""
   columns: dict[str, set[str]] = collections.defaultdict(set)

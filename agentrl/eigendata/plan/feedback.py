@@ -81,7 +81,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
 
 def _families(task: types.Task) -> set[str]:
   """Of a task of the benchmark the tools of its gold calls, for those are the
-  families of new tasks for it (`Tau2Domain.aims`)."""
+  families of new tasks for it (`Tau2Domain.demand_tools`)."""
   return set(task.families) or {a.name for a in task.criteria.actions}
 
 

@@ -1,10 +1,10 @@
-"""Goals that an LLM thinks of, for domains that bring no drafts.
+"""Demands that an LLM invents, for domains that bring no drafts.
 
 RandomPool draws a caller with the records around them. UserIntent (role `goal`)
-thinks of what they want, and of the calls by which a good agent answers it.
-These are executed, all that they use and tell must have come from somewhere,
-and a reviewer (role `review`) looks at what the tools said. From there on a
-goal is a `domain.Demand` like any other.
+invents their demands, and the calls by which a good agent meets them. These are
+executed, everything that they use and tell must have come from somewhere, and a
+reviewer (role `review`) looks at the results. From there on a demand is a
+`domain.Demand` like any other.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
+from agentrl.eigendata import source
 from agentrl.eigendata.check import judge
 from agentrl.eigendata.plan import planner
-from agentrl.eigendata.write import workers
+from agentrl.eigendata.write import script
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
@@ -28,41 +29,86 @@ from agentrl.envs import replay
 HOPS = 2  # from the caller to a record that is shown
 MOST_RECORDS = 6  # of a table
 MOST_ITEMS = 12  # of an object or a list within a record
-OTHERS = 6  # callers of no matter here
+OTHERS = 6  # other callers that a sample shows
 MOST_FACT = 60  # characters that the agent must say
 
 
-def pool(env: domain.Domain, plan: planner.Plan, seed: int, *, database: int,
-         other_share: float) -> workers.Seeds:
-  """RandomPool: a caller, the records around them, and a wish.
+class InventedTasks:
+  """`source.TaskSource` of a domain for which an LLM invents the demands."""
 
-  Args: see `workers.random_pool`.
+  role = 'goal'
+  way_known = False
+  separable = False  # the start is prepared for all demands together
+  attempts = 2
 
-  Raises:
-    SampleRejected: there is no caller.
-  """
-  rng = random.Random(seed)
-  names, = rng.choices(plan.combinations, plan.emphasis or None)
-  start = env.initial_state(database, plan.split)
-  tables = env.tables(**start)
-  callers = env.callers(tables)
-  if not callers:
-    raise rejection.SampleRejected(
-        types.Worker.RANDOM_POOL, 'no caller fits', plan.id)
-  caller = rng.choice(callers)
-  # Not just any names: those who are judged on are nobody's.
-  others = sorted({*callers} - {caller})
-  wish = workers.Wish(tuple(names), rng.random() < other_share,
-                      around(tables, caller, rng))
-  return workers.Seeds(
-      plan, start, knowledge='', opening=(), drafts=(), wish=wish,
-      others=tuple(rng.sample(others, min(OTHERS, len(others)))))
+  def __init__(self, env: source.WritableEnv):
+    self.env = env
+
+  def families(self) -> list[str]:
+    return self.env.demand_tools()
+
+  def draw(self, plan: planner.Plan, seed: int, *, database: int,
+           other_share: float) -> source.Draw:
+    rng = random.Random(seed)
+    names, = rng.choices(plan.combinations, plan.emphasis or None)
+    start = self.env.initial_state(database, plan.split)
+    tables = self.env.tables(**start)
+    callers = self.env.callers(tables)
+    if not callers:
+      raise rejection.SampleRejected(
+          types.Worker.RANDOM_POOL, 'no caller fits', plan.id)
+    caller = rng.choice(callers)
+    # Of those who may call alone: customers of evaluation tasks stay unnamed.
+    others = sorted({*callers} - {caller})
+    topic = source.Topic(tuple(names), rng.random() < other_share,
+                         around(tables, caller, rng))
+    return source.Draw(
+        plan, start, knowledge='', opening=(), drafts=(), topic=topic,
+        others=tuple(rng.sample(others, min(OTHERS, len(others)))))
+
+  def intent(self, writer: prompts.Writer, draw: source.Draw,
+             attempt: source.Attempt) -> tuple[source.Draw, source.Intent]:
+    answer = writer.write('goal', _payload(self.env, draw, attempt.critique),
+                          attempt.seed('goal', attempt.number))
+    draw = dataclasses.replace(
+        draw, start=_start(self.env, draw, answer),
+        knowledge=' '.join(answer['knowledge'].split()))
+    if not draw.knowledge:
+      raise rejection.SampleRejected(types.Worker.USER_INTENT, 'nobody calls')
+    demands = tuple(_executed(self.env, draw, answer['demands']))
+    if sorted(d.family for d in demands) != sorted(draw.topic.families):
+      raise rejection.SampleRejected(
+          types.Worker.USER_INTENT, 'other families',
+          f'{[d.family for d in demands]}')
+    if (script.task_kind(demands) != 'do') != draw.topic.other:
+      raise rejection.SampleRejected(
+          types.Worker.USER_INTENT, 'another kind',
+          f'{[d.kind for d in demands]}')
+    scenario, brief = self.env.scenario(
+        draw.knowledge, planner.STYLES[draw.plan.style],
+        [d.goal for d in demands])
+    opening = (
+        domain.says('assistant', 'Who am I talking to?',
+                    'May I ask you to identify yourself?'),
+        domain.says('user', draw.knowledge, f'Of course. {draw.knowledge}'))
+    return draw, source.Intent(
+        scenario, demands, script.joined(opening, demands), brief)
+
+  def review(self, writer: prompts.Writer, task: types.Task, seed: int) -> None:
+    """Has the reviewer look at the results of the gold calls."""
+    _, played = replay.replay(self.env, task, task.gold.moves)
+    opinion = writer.write('review', {
+        'policy': self.env.policy, 'scenario': task.scenario,
+        'kind': task.kind, 'transcript': judge.transcript(played)}, seed)
+    if not opinion['ok']:
+      raise rejection.SampleRejected(
+          types.Worker.TASK_VALIDATION, 'reviewer objects', opinion['problem'])
 
 
 def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
            rng: random.Random) -> dict[str, dict[str, Any]]:
-  """The caller's record, and those that name it or are named by it, and so on:
-  table -> key -> record, long ones cut."""
+  """Returns the caller's record, and those that name it or are named by it, and
+  so on: table -> key -> record, long ones cut."""
   seen, front = {caller}, {caller}
   for _ in range(HOPS):
     named = {word for rows in tables.values() for key in front & rows.keys()
@@ -73,12 +119,12 @@ def around(tables: Mapping[str, Mapping[str, Any]], caller: str,
     front = {key for keys in near
              for key in rng.sample(keys, min(MOST_RECORDS, len(keys)))}
     seen |= front
-  return {table: found for table, rows in tables.items() if (found := {
+  return {table: shown for table, rows in tables.items() if (shown := {
       key: _cut(rows[key], rng) for key in sorted(seen & rows.keys())})}
 
 
 def _strings(value: Any, *, keys: bool = True) -> Iterator[str]:
-  """All strings in a record; with `keys` those of objects in it too."""
+  """Yields all strings in a record; with `keys` those of objects in it too."""
   match value:
     case str():
       yield value
@@ -92,7 +138,7 @@ def _strings(value: Any, *, keys: bool = True) -> Iterator[str]:
 
 
 def _cut(value: Any, rng: random.Random) -> Any:
-  """A record with some items only of whatever has many."""
+  """Returns a record with only some of the items of long objects and lists."""
   if isinstance(value, Mapping):
     keys = list(value)
     if len(keys) > MOST_ITEMS and all(
@@ -104,112 +150,98 @@ def _cut(value: Any, rng: random.Random) -> Any:
   return value
 
 
-def think(author: prompts.Author, env: domain.Domain, seeds: workers.Seeds, *,
-          critique: str, seed: int) -> tuple[workers.Seeds, workers.Intent]:
-  """UserIntent: has the demands thought of.
-
-  Args:
-    author: who thinks.
-    env: of the plan's domain.
-    seeds: with a wish.
-    critique: what was wrong with the last ones.
-    seed: of what is written.
-
-  Returns:
-    the seeds with the state that the task begins with, and the intent.
-
-  Raises:
-    SampleRejected: it is not what was wished for, or a call is refused.
-  """
-  blank, wish = types.Task('', env.name, ''), seeds.wish
-  value = author.write('goal', {
+def _payload(env: source.WritableEnv, draw: source.Draw, critique: str
+             ) -> dict[str, Any]:
+  """Returns the job of the role `goal`."""
+  blank, topic = types.Task('', env.name, ''), draw.topic
+  return {
       'policy': env.policy, 'tools': {
           side: [s['function'] for s in env.tools(side, blank)]
           for side in ('assistant', 'user')},
-      'records': wish.records, 'families': wish.families, 'other': wish.other,
-      'style': planner.STYLES[seeds.plan.style], 'setups': env.setups(),
-      'critique': critique}, seed)
-  seeds = dataclasses.replace(
-      seeds, start=_start(env, seeds, value),
-      knowledge=' '.join(value['knowledge'].split()))
-  if not seeds.knowledge:
-    raise rejection.SampleRejected(types.Worker.USER_INTENT, 'nobody calls')
-  demands = tuple(_carried_out(env, seeds, value['demands']))
-  if sorted(d.family for d in demands) != sorted(wish.families):
-    raise rejection.SampleRejected(types.Worker.USER_INTENT, 'other families',
-                           f'{[d.family for d in demands]}')
-  if (workers.kind(demands) != 'do') != wish.other:
-    raise rejection.SampleRejected(types.Worker.USER_INTENT, 'another kind',
-                           f'{[d.kind for d in demands]}')
-  scenario, brief = env.scenario(
-      seeds.knowledge, planner.STYLES[seeds.plan.style],
-      [d.goal for d in demands])
-  opening = (
-      domain.says('assistant', 'Who am I talking to?',
-                  'May I ask you to identify yourself?'),
-      domain.says('user', seeds.knowledge, f'Of course. {seeds.knowledge}'))
-  return seeds, workers.Intent(
-      scenario, demands, workers.script(opening, demands), brief)
+      'records': topic.records, 'families': topic.families,
+      'other': topic.other, 'style': planner.STYLES[draw.plan.style],
+      'setups': env.setups(), 'critique': critique}
 
 
-def _start(env: domain.Domain, seeds: workers.Seeds,
-           value: Mapping[str, Any]) -> dict[str, Any]:
-  """The initial state that an answer asks for."""
+def _start(env: source.WritableEnv, draw: source.Draw,
+           answer: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the initial state that an answer asks for."""
   setups = env.setups()
-  if wrong := [i for i in value['setup'] if not 0 <= i < len(setups)]:
+  if wrong := [i for i in answer['setup'] if not 0 <= i < len(setups)]:
     raise rejection.SampleRejected(
         types.Worker.USER_INTENT, 'no such setup', f'{wrong}')
   start = env.prepared(
-      seeds.start, [setups[i] for i in dict.fromkeys(value['setup'])],
-      value['records'])
+      draw.start, [setups[i] for i in dict.fromkeys(answer['setup'])],
+      answer['records'])
   try:
     env.tables(**start)
-  except Exception as e:  # whatever a tool or a data model thinks of it
-    raise rejection.SampleRejected(types.Worker.TASK_VALIDATION, 'setup fails',
-                           f'{type(e).__name__}: {e!s:.300}') from e
+  except Exception as e:  # a tool or a data model may raise anything
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, 'setup fails',
+        f'{type(e).__name__}: {e!s:.300}') from e
   return start
 
 
-def _carried_out(env: domain.Domain, seeds: workers.Seeds,
-                 answers: Sequence[Mapping[str, Any]]
-                 ) -> Iterator[domain.Demand]:
-  """Each demand with its exchange, executed one after another.
+class _Trial:
+  """A world in which the calls of demands are tried, one after another.
+
+  Attributes:
+    named: texts that a value may come from: the tools' schemas, the user.
+    learnt: texts that a fact may come from too: policy and results.
+  """
+
+  def __init__(self, env: source.WritableEnv, draw: source.Draw):
+    blank = types.Task('', env.name, '', initial_state=draw.start or None)
+    tools = env.tools('assistant', types.Task('', env.name, ''))
+    self.world = env.start(blank)
+    self.named = f'{draw.knowledge} {json.dumps(tools, ensure_ascii=False)}'
+    self.learnt = env.policy
+
+  def execute(self, call: Mapping[str, Any]) -> bool:
+    """Executes a call, and returns whether it changes something.
+
+    Raises:
+      SampleRejected: it is refused, or uses a value that stands nowhere.
+    """
+    before = self.world.state.changes()
+    result, = self.world.execute([types.ToolCall(
+        call['name'], call['arguments'], requestor=call['by'])])
+    if result.error:
+      raise rejection.SampleRejected(
+          types.Worker.TASK_VALIDATION, 'gold fails',
+          f'{call["name"]}: {result.content}')
+    writes = self.world.state.changes() != before
+    if writes and call['by'] == 'assistant':
+      _check_grounded(call, f'{self.named} {self.learnt}')
+    self.learnt = f'{self.learnt} {result.content}'
+    return writes
+
+
+def _executed(env: source.WritableEnv, draw: source.Draw,
+              answers: Sequence[Mapping[str, Any]]) -> Iterator[domain.Demand]:
+  """Yields each demand with its exchange, executed one after another.
 
   Raises:
-    SampleRejected: a call is refused, a value or a fact is from nowhere, or
-      nothing comes of it.
+    SampleRejected: a call is refused, a value or a fact stands nowhere, or
+      there is nothing to judge by.
   """
-  world = env.start(types.Task('', env.name, '',
-                               initial_state=seeds.start or None))
-  tools = env.tools('assistant', types.Task('', env.name, ''))
-  # What a value may be from (tools have choices), and what a fact may be from:
-  # not what the user says himself.
-  named = f'{seeds.knowledge} {json.dumps(tools, ensure_ascii=False)}'
-  learnt = env.policy
+  trial = _Trial(env, draw)
   for i, answer in enumerate(answers):
     goal, beats, changed = ' '.join(answer['goal'].split()), [], False
     if not (goal and answer['ask'].strip()):
       raise rejection.SampleRejected(
           types.Worker.USER_INTENT, 'a demand without words', repr(goal))
-    named = f'{named} {goal}'
+    trial.named = f'{trial.named} {goal}'
     about: list[str] = []
     for call in answer['calls']:
-      before = world.state.changes()
-      result, = world.execute([types.ToolCall(
-          call['name'], call['arguments'], requestor=call['by'])])
-      if result.error:
-        raise rejection.SampleRejected(
-            types.Worker.TASK_VALIDATION, 'gold fails',
-            f'{call["name"]}: {result.content}')
-      writes = world.state.changes() != before
+      writes = trial.execute(call)
       if writes and call['by'] == 'assistant':
-        _grounded(call, f'{named} {learnt}')
         about += [v for v in _strings(call['arguments'], keys=False)
                   if v in goal]
       changed |= writes
       beats += _beats(call, writes)
-      learnt = f'{learnt} {result.content}'
-    _judged_by(answer, changed, learnt, last=i == len(answers) - 1)
+    _check_kind(answer, changed, last=i == len(answers) - 1)
+    _check_facts(answer['tell'], trial.learnt)
     facts = ', '.join(answer['tell'])
     beats.append(domain.says(
         'assistant', f'That is settled. {facts}', f'So it stands. {facts}'))
@@ -218,12 +250,12 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
             'user', answer['ask'], f'Hello. {answer["ask"]}'), *beats),
         about=tuple(dict.fromkeys(about)), tell=tuple(answer['tell']),
         kind=answer['kind'],
-        forbidden=tuple(_forbidden(world, answer['forbidden'])))
+        forbidden=tuple(_forbidden(trial.world, answer['forbidden'])))
 
 
-def _forbidden(world: domain.World, calls: Sequence[Mapping[str, Any]]
+def _forbidden(world: source.WritableWorld, calls: Sequence[Mapping[str, Any]]
                ) -> Iterator[types.Beat]:
-  """The calls, less those that only look: a good agent may look."""
+  """Yields the calls, less those that only look: a good agent may look."""
   mark, before = world.state.mark(), world.state.changes()
   for call in calls:
     result, = world.execute([types.ToolCall(call['name'], call['arguments'])])
@@ -234,32 +266,37 @@ def _forbidden(world: domain.World, calls: Sequence[Mapping[str, Any]]
   world.state.rewind(mark)
 
 
-def _grounded(call: Mapping[str, Any], shown: str) -> None:
-  """Rejects a change by a text that nobody has named; numbers may have been
+def _check_grounded(call: Mapping[str, Any], shown: str) -> None:
+  """Rejects a change by a text that stands nowhere; numbers may have been
   worked out."""
   if made_up := [word for word in _strings(call['arguments'], keys=False)
                  if word.lower() not in shown.lower()]:
-    raise rejection.SampleRejected(types.Worker.TASK_VALIDATION, 'ungrounded',
-                           f'{call["name"]}: {made_up[0]!r} is from nowhere')
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, 'ungrounded',
+        f'{call["name"]}: {made_up[0]!r} is from nowhere')
 
 
-def _judged_by(answer: Mapping[str, Any], changed: bool, learnt: str, *,
-               last: bool) -> None:
-  """Rejects a demand whose kind, changes and facts do not go together."""
-  kind, tell = answer['kind'], answer['tell']
+def _check_kind(answer: Mapping[str, Any], changed: bool, *, last: bool
+                ) -> None:
+  """Rejects a demand with a kind that its calls and facts do not bear out."""
+  kind = answer['kind']
   handed = any(c['name'].startswith(env_lib.TRANSFER_TOOL)
                for c in answer['calls'])
+  problem = ''
   if handed != (kind == 'transfer') or handed and not last:
+    problem = 'a transfer out of place'
+  elif kind in ('do', 'fallback') and not (changed or answer['tell']):
+    problem = 'nothing to judge by'
+  elif kind == 'refuse' and changed:
+    problem = 'a refusal that changes something'
+  if problem:
     raise rejection.SampleRejected(
-        types.Worker.USER_INTENT, 'a transfer out of place', answer['goal'])
-  if kind in ('do', 'fallback') and not (changed or tell):
-    raise rejection.SampleRejected(
-        types.Worker.USER_INTENT, 'nothing to judge by', answer['goal'])
-  if kind == 'refuse' and changed:
-    raise rejection.SampleRejected(
-        types.Worker.USER_INTENT, 'a refusal that changes something',
-        answer['goal'])
-  for fact in tell:
+        types.Worker.USER_INTENT, problem, answer['goal'])
+
+
+def _check_facts(facts: Sequence[str], learnt: str) -> None:
+  """Rejects facts that the agent cannot know, or that cannot be looked for."""
+  for fact in facts:
     if fact.lower() not in learnt.lower():
       raise rejection.SampleRejected(
           types.Worker.TASK_VALIDATION, 'ungrounded',
@@ -272,7 +309,7 @@ def _judged_by(answer: Mapping[str, Any], changed: bool, learnt: str, *,
 
 
 def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[types.Beat]:
-  """A call with the words around it."""
+  """Yields a call with the words around it."""
   arguments = json.dumps(call['arguments'], ensure_ascii=False)
   words = f'{call["name"]} {arguments}'
   if call['by'] == 'user':
@@ -285,19 +322,3 @@ def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[types.Beat]:
   yield types.Beat(call['by'], call=call['name'], arguments=call['arguments'])
   if call['by'] == 'user':
     yield domain.says('user', 'I have done that.', 'It is done.')
-
-
-def review(author: prompts.Author, env: domain.Domain, task: types.Task,
-           seed: int) -> None:
-  """TaskValidation: has somebody look at what the calls came to.
-
-  Raises:
-    SampleRejected: by the reviewer.
-  """
-  _, played = replay.replay(env, task, task.gold.moves)
-  opinion = author.write('review', {
-      'policy': env.policy, 'scenario': task.scenario, 'kind': task.kind,
-      'transcript': judge.transcript(played)}, seed)
-  if not opinion['ok']:
-    raise rejection.SampleRejected(
-        types.Worker.TASK_VALIDATION, 'reviewer objects', opinion['problem'])

@@ -3,7 +3,6 @@ a secret is seen."""
 
 import collections
 import dataclasses
-import json
 
 import ml_collections
 import pytest
@@ -113,19 +112,19 @@ def test_long_texts_count_where_they_name_what_is_held(
 
 def test_the_stage_of_built_in_domains_has_the_gate(
     config, tmp_path, monkeypatch):
-  make = sample_lib.make
-  def leaky(maker, stream, purpose, number, *, validate):
+  make = sample_lib.draw
+  def leaky(context, stream, purpose, number, *, validate):
     """Every third sample to train on is one of the test split."""
     if purpose.startswith('test') or number % 3 != 1:
-      return make(maker, stream, purpose, number)
-    leak = run.plan(maker, [0, 1], 64, 'test', {})[0]
-    sample = make(maker, leak, 'test-0-000-000', number // 3)
+      return make(context, stream, purpose, number)
+    leak = run.plan(context, [0, 1], 64, 'test', {})[0]
+    sample = make(context, leak, 'test-0-000-000', number // 3)
     if sample.task:
       sample.task.meta['leak'] = True
     return sample
-  monkeypatch.setattr(sample_lib, 'make', leaky)
-  settings = ml_collections.ConfigDict(json.loads(config(
-      num_train=18, num_test=12, databases=8, max_tries=10)))
+  monkeypatch.setattr(sample_lib, 'draw', leaky)
+  settings = ml_collections.ConfigDict(config(
+      num_train=18, num_test=12, databases=8, max_tries=10))
   run.synthesize(settings, tmp_path)
   manifest = files.read_json(tmp_path / 'manifest.json')
   reasons = manifest['train']['rejected']

@@ -11,6 +11,7 @@ import pytest
 from agentrl import jsons
 from agentrl import testing
 from agentrl import types
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
@@ -35,10 +36,9 @@ def show_lamp(state, lamp: str) -> str:
 
 
 def samples_of(config, numbers, **fields):
-  sample_lib.maker.cache_clear()
-  maker = sample_lib.maker(config(**fields))
-  known = run.plan(maker, [0.5, 0.5], 64, 'train', {})
-  return maker, [sample_lib.make(maker, known[i % len(known)], 'x', i)
+  context = context_lib.make(config(**fields))
+  known = run.plan(context, [0.5, 0.5], 64, 'train', {})
+  return context, [sample_lib.draw(context, known[i % len(known)], 'x', i)
                  for i in numbers]
 
 
@@ -66,10 +66,9 @@ def pairs(config, monkeypatch):
            parts['tools'].transfer_to_human)
   monkeypatch.setattr(parts['tools'], 'AGENT', agent)
   domain._tables.cache_clear()
-  maker, cursed = samples_of(config, range(12))
-  yield maker, list(zip(plain, cursed, strict=True))
+  context, cursed = samples_of(config, range(12))
+  yield context, list(zip(plain, cursed, strict=True))
   domain._tables.cache_clear()
-  sample_lib.maker.cache_clear()
 
 
 def harmless(message):
@@ -121,8 +120,8 @@ def test_it_is_no_markup_and_no_prompt(pairs):
 
 
 def test_checkers_hold_what_is_written_to_the_letter(pairs):
-  maker, pairs = pairs
-  env = maker.envs['lamp_shop']
+  context, pairs = pairs
+  env = context.envs['lamp_shop']
   tasks = [s.task for _, s in pairs
            if s.task and repr(NOTE) in s.task.checker]
   assert tasks
