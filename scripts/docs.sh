@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Builds the documents as a web site in site/; a broken link is an error.
+#   scripts/docs.sh [arguments of mkdocs build]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/install.sh docs
+NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet "$@"
+echo "The site is built: open site/index.html in a browser."
