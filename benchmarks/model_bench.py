@@ -43,8 +43,8 @@ from agentrl.models import flops
 from agentrl.models import transformer
 from agentrl.models import weights
 from agentrl.rollout import steps
-from agentrl.sft import loss as sft_loss
-from agentrl.stage import run as runs
+from agentrl.sft import likelihood
+from agentrl.stage import runs
 from agentrl.train import loop
 from agentrl.train import optimizer
 
@@ -142,7 +142,7 @@ def _our_step(config: model_config.ModelConfig, params: Any
       schedule='constant', clip_norm=1.0, weight_decay=0.0, b1=0.9, b2=0.999)
   first, _, update = loop.make(
       lambda: jax.tree.map(jnp.asarray, params),
-      functools.partial(sft_loss.next_token, model=config), tx, mesh=mesh,
+      functools.partial(likelihood.next_token, model=config), tx, mesh=mesh,
       micro_rows=MICRO_ROWS.value or ROWS.value)
   shape = ROWS.value, LENGTH.value
   batch = {'ids_BT': tokens(*shape, config.vocab_size),

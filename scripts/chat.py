@@ -26,8 +26,8 @@ from agentrl import types
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.rollout import steps
-from agentrl.stage import bundle
-from agentrl.stage import source as sources
+from agentrl.stage import bundles
+from agentrl.stage import sources
 from agentrl.tokenizer import formats
 
 WEIGHTS = flags.DEFINE_string(
@@ -193,7 +193,7 @@ def main(argv: Sequence[str]) -> None:
   print(f'Reading {WEIGHTS.value} ...', file=sys.stderr, flush=True)
   try:
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundle.load(WEIGHTS.value, mesh, '--weights', dict(
+    found = bundles.load(WEIGHTS.value, mesh, '--weights', dict(
         dtype=DTYPE.value, param_dtype=DTYPE.value))
     length = min(LENGTH.value, found.model.max_length)
     count = sum(x.size for x in jax.tree.leaves(found.params))

@@ -31,9 +31,9 @@ from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import families
 from agentrl.models import weights
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
-from agentrl.stage import source as sources
+from agentrl.stage import bundles
+from agentrl.stage import runs
+from agentrl.stage import sources
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
@@ -69,7 +69,7 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
   path = sources.locate(source)
   dtype = dtype or _dtype(path)
   changes = {'param_dtype': dtype} if dtype else {}
-  model, vocab = bundle.describe(source, '--source', changes)
+  model, vocab = bundles.describe(source, '--source', changes)
   if kind == 'safetensors':
     families.to_hf(model)
     if type(vocab) not in _TOKENIZERS:
@@ -78,7 +78,7 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
                        '--format=orbax can hold it.')
   mesh = sharding.make_mesh(
       dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp}, field='--fsdp: axes')
-  found = bundle.load(source, mesh, '--source', changes)
+  found = bundles.load(source, mesh, '--source', changes)
   temporary = target.with_name(target.name + '.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
   write = {'orbax': _orbax, 'safetensors': _safetensors}[kind]
@@ -101,15 +101,15 @@ def _dtype(path: pathlib.Path) -> str | None:
   return found if found in model_config.DTYPES else None
 
 
-def _orbax(folder: pathlib.Path, found: bundle.Bundle,
+def _orbax(folder: pathlib.Path, found: bundles.Bundle,
            source: pathlib.Path) -> None:
   """A stage like those that train."""
   config = ml_collections.ConfigDict(dict(source=str(source)))
   run = runs.start(folder, 'convert', config, {'source': str(source)})
-  run.finish(bundle.save(folder, found.model, found.vocab, found.params))
+  run.finish(bundles.save(folder, found.model, found.vocab, found.params))
 
 
-def _safetensors(folder: pathlib.Path, found: bundle.Bundle,
+def _safetensors(folder: pathlib.Path, found: bundles.Bundle,
                  source: pathlib.Path) -> None:
   """What `transformers` loads."""
   vocab = found.vocab

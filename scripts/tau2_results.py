@@ -33,7 +33,7 @@ from agentrl.envs.tau2 import results_write as tau2_export
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run as eval_run
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 EXPORT = flags.DEFINE_string(
     'export', None, 'File to write; one for each domain if there are several.')

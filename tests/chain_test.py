@@ -22,8 +22,8 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.rollout import play
 from agentrl.rollout import policy
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
+from agentrl.stage import bundles
+from agentrl.stage import runs
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -166,7 +166,7 @@ def test_adapters_are_trained_on_a_frozen_model(
   if stage == 'grpo':  # the sampler has the merged weights
     assert first['train/logp_gap_max'] < 1e-4
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
-  plain, adapted = (bundle.load(x, mesh, 'agent').params
+  plain, adapted = (bundles.load(x, mesh, 'agent').params
                     for x in (start, one))
   np.testing.assert_array_equal(adapted['embed'], plain['embed'])
 
@@ -177,9 +177,9 @@ def unsure(whole, folder):
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
   env = env_lib.load_many(config['domains'], config['env'])
   tasks = data.tasks(whole / 'data', 'train') * 8
-  found = bundle.load(whole / 'agent_sft', mesh, 'agent')
+  found = bundles.load(whole / 'agent_sft', mesh, 'agent')
   agent = policy.from_bundle(found, mesh, **config['sampler'])
-  user = policy.from_bundle(bundle.load(whole / 'user_sft', mesh, 'user'),
+  user = policy.from_bundle(bundles.load(whole / 'user_sft', mesh, 'user'),
                             mesh, **config['user_sampler'])
   norm = found.params['final_norm']
   reward = 1.0
@@ -192,7 +192,7 @@ def unsure(whole, folder):
   shutil.copytree(whole / 'agent_sft', folder)
   shutil.rmtree(folder / 'params')
   manifest = runs.manifest(folder)
-  manifest['made'] |= bundle.save(folder, found.model, found.vocab,
+  manifest['made'] |= bundles.save(folder, found.model, found.vocab,
                                   found.params)
   files.write_json(folder / 'manifest.json', manifest)
 

@@ -23,7 +23,7 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 FOLDER = 'episodes'
 Record = Mapping[str, Any]

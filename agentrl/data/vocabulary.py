@@ -9,7 +9,7 @@ import ml_collections
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.envs import env as env_lib
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 

@@ -43,7 +43,7 @@ from agentrl.envs import databases
 from agentrl.envs.tau2 import task_format as tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 # What the plans took, and what was paid in all, until the run is over.
 PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'

@@ -24,8 +24,8 @@ from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.rollout import play as play_lib
 from agentrl.rollout import policy as policy_lib
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
+from agentrl.stage import bundles
+from agentrl.stage import runs
 
 # Raise it when a change here or in envs/ gives a number another meaning.
 EVALUATOR = 1
@@ -36,7 +36,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   Args:
     config: see configs/eval/builtin.py. `agent` is a model (see
-      `bundle.describe`), or the import path of a script
+      `bundles.describe`), or the import path of a script
       (`agentrl.eval.floors:gold`) that brings its own user. `data` is the
       folder of a data stage; '' takes the tasks that the domains bring
       themselves (tau2-bench).
@@ -66,11 +66,11 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
     user_digest = config.agent  # a script and its user are one
   else:
     mesh = sharding.replica(sharding.make_mesh(config.mesh))
-    user_bundle = bundle.load(config.user, mesh, 'user', config.model)
+    user_bundle = bundles.load(config.user, mesh, 'user', config.model)
     user_digest = user_bundle.digest
     user = policy_lib.from_bundle(user_bundle, mesh, **config.user_sampler)
     agent = policy_lib.from_bundle(
-        bundle.load(config.agent, mesh, 'agent', config.model), mesh,
+        bundles.load(config.agent, mesh, 'agent', config.model), mesh,
         **config.sampler)
   parts = measurement(env, tasks, user=user_digest,
                       protocol=_protocol(config))

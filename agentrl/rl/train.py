@@ -29,8 +29,8 @@ from agentrl.rl import losses
 from agentrl.rollout import play
 from agentrl.rollout import policy
 from agentrl.rollout import trajectory
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
+from agentrl.stage import bundles
+from agentrl.stage import runs
 from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import loop
 from agentrl.train import optimizer
@@ -78,16 +78,17 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   manager = checkpoint.Manager(run.folder / 'checkpoints')
   restored, params = manager.restore(like), None
   if config.lora.rank or not restored:
-    params = bundle.load(config.init_from, mesh, 'init_from',
+    params = bundles.load(config.init_from, mesh, 'init_from',
                          config.model).params
   frozen = tuned.frozen(params)
   done, state, _ = restored or (0, first(params), None)
   del restored, params  # else a copy of the weights stays beside the state
   agent = policy.from_bundle(
-      bundle.Bundle(model, vocab, tuned.merge(state.params, frozen), digest=''),
+      bundles.Bundle(model, vocab, tuned.merge(state.params, frozen),
+                     digest=''),
       *places, **config.sampler)
   user = policy.from_bundle(
-      bundle.load(config.user, places[0], 'user', config.user_model), *places,
+      bundles.load(config.user, places[0], 'user', config.user_model), *places,
       **config.user_sampler)
   play_all = functools.partial(
       _play, env, agent=agent, user=user,
@@ -133,7 +134,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     print(f'GRPO ended {stopped}', file=sys.stderr)
   if config.lora.rank:
     checkpoint.save_params(run.folder / 'adapters', state.params)
-  run.finish(bundle.save(run.folder, model, vocab,
+  run.finish(bundles.save(run.folder, model, vocab,
                          tuned.merge(state.params, frozen)), stopped=stopped)
 
 
@@ -146,8 +147,8 @@ def _places(config: ml_collections.ConfigDict
   Raises:
     ValueError: they do not.
   """
-  model, vocab = bundle.describe(config.init_from, 'init_from', config.model)
-  user, _ = bundle.describe(config.user, 'user', config.user_model)
+  model, vocab = bundles.describe(config.init_from, 'init_from', config.model)
+  user, _ = bundles.describe(config.user, 'user', config.user_model)
   mesh = sharding.make_mesh(config.mesh)
   sharding.check(model, mesh, name='config.init_from')
   field = 'config.sampler_mesh'

@@ -22,7 +22,7 @@ from agentrl.llm import llm
 from agentrl.llm.openai import wire as openai_format
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import slot as slot_lib
-from agentrl.stage import bundle
+from agentrl.stage import bundles
 from agentrl.tokenizer import formats
 
 
@@ -53,7 +53,7 @@ class Local:
                max_tokens: int = 128, temperature: float = 0.7,
                dtype: str = 'float32'):
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundle.load(weights, mesh, 'llm_kw.weights',
+    found = bundles.load(weights, mesh, 'llm_kw.weights',
                         dict(dtype=dtype, param_dtype=dtype))
     if length > found.model.max_length:
       raise ValueError(f'length={length} is beyond the '

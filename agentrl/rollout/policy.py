@@ -17,7 +17,7 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import pool
-from agentrl.stage import bundle as bundle_lib
+from agentrl.stage import bundles
 from agentrl.tokenizer import formats
 
 # What a policy may fail by without being wrong: its service is away. Anything
@@ -246,7 +246,7 @@ def sampled(params: Any, dtype: str) -> Any:
   return jax.tree_util.tree_map_with_path(one, params)
 
 
-def from_bundle(bundle: bundle_lib.Bundle, *meshes: jax.sharding.Mesh,
+def from_bundle(bundle: bundles.Bundle, *meshes: jax.sharding.Mesh,
                 history_thinking: formats.Keeps = 'keep',
                 **engine: Any) -> ModelPolicy:
   """A policy that speaks for a trained model, ready and compiled.

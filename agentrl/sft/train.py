@@ -25,9 +25,9 @@ from agentrl.envs import env as env_lib
 from agentrl.models import config as model_config
 from agentrl.models import kernels
 from agentrl.models import transformer
-from agentrl.sft import loss as sft_loss
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
+from agentrl.sft import likelihood
+from agentrl.stage import bundles
+from agentrl.stage import runs
 from agentrl.tokenizer import formats
 from agentrl.train import loop
 from agentrl.train import optimizer
@@ -65,13 +65,13 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   first, like, update = loop.make(
       functools.partial(transformer.init, model, jax.random.key(config.seed)),
-      functools.partial(sft_loss.next_token, model=model),
+      functools.partial(likelihood.next_token, model=model),
       optimizer.make(**config.optimizer), mesh=mesh,
       micro_rows=config.micro_rows, tuned=tuned)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
   restored, params = manager.restore(like), None
   if config.init_from and (config.lora.rank or not restored):
-    params = bundle.load(config.init_from, mesh, 'init_from',
+    params = bundles.load(config.init_from, mesh, 'init_from',
                          dataclasses.asdict(model)).params
   frozen = tuned.frozen(params)
   done, state, position = restored or (0, first(params), None)
@@ -99,7 +99,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   writer.close()
   if config.lora.rank:
     checkpoint.save_params(run.folder / 'adapters', state.params)
-  run.finish(bundle.save(run.folder, model, vocab,
+  run.finish(bundles.save(run.folder, model, vocab,
                          tuned.merge(state.params, frozen)),
              tokens_seen=config.total_steps * config.batch_size * config.length,
              rows=len(rows['ids_BT']))
@@ -119,11 +119,11 @@ def _model(config: ml_collections.ConfigDict
         "that is '' too: set the one to the folder of the tokenizer stage "
         f'({runs.MAKERS["tokenizer"]}), or the other to a trained model.')
   if not config.tokenizer:
-    return bundle.describe(config.init_from, 'init_from', config.model)
+    return bundles.describe(config.init_from, 'init_from', config.model)
   vocab = vocabulary.load(config.tokenizer)
   model = model_config.make(config.model, vocab_size=vocab.size)
   if config.init_from:
-    start, own = bundle.describe(config.init_from, 'init_from')
+    start, own = bundles.describe(config.init_from, 'init_from')
     _check_start(start, own.digest, model, vocab.digest)
   return model, vocab
 
@@ -139,7 +139,7 @@ def _check_start(start: model_config.ModelConfig, own: str,
         "Set config.tokenizer to '', which takes its own.")
   have, want = dataclasses.asdict(start), dataclasses.asdict(model)
   if off := {k: (v, want[k]) for k, v in have.items()
-             if v != want[k] and k not in bundle.FREE[1:]}:
+             if v != want[k] and k not in bundles.FREE[1:]}:
     raise ValueError(f'config.init_from is of another model (field: its value, '
                      f'config.model): {off}. Make them equal.')
 

@@ -10,13 +10,13 @@ import optax
 
 from agentrl import sharding
 from agentrl.train import tuning
-from agentrl.train import update as update_lib
+from agentrl.train import updates
 
 # (state, batch, frozen=()) -> (state, metrics)
-Update = Callable[..., tuple[update_lib.TrainState, update_lib.Metrics]]
+Update = Callable[..., tuple[updates.TrainState, updates.Metrics]]
 
 
-def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
+def make(make_params: Callable[[], Any], loss_fn: updates.LossFn,
          tx: optax.GradientTransformation, *, mesh: jax.sharding.Mesh,
          micro_rows: int, tuned: tuning.Tuning = tuning.FULL
          ) -> tuple[Callable[..., Any], Any, Update]:
@@ -25,10 +25,10 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
   Args:
     make_params: makes fresh parameters; traced, so that arrays are born
       where they live.
-    loss_fn: see `train.update`.
+    loss_fn: see `train.updates`.
     tx: the optimiser.
     mesh: where all lies.
-    micro_rows: rows of a part of the batch, see `train.update`.
+    micro_rows: rows of a part of the batch, see `train.updates`.
     tuned: what of the parameters is trained.
 
   Returns:
@@ -37,17 +37,17 @@ def make(make_params: Callable[[], Any], loss_fn: update_lib.LossFn,
     and shardings; the update of rows [B, T], jitted, which consumes its state
     but not what is frozen).
   """
-  begin = lambda params: update_lib.init(tuned.init(params), tx)
+  begin = lambda params: updates.init(tuned.init(params), tx)
   params_like = sharding.abstract(make_params, mesh)
   params_places = jax.tree.map(lambda x: x.sharding, params_like)
   like = sharding.abstract(lambda: begin(make_params()), mesh)
   places = jax.tree.map(lambda x: x.sharding, like)
   frozen_places = tuned.frozen(params_places)
   jitted = compiled(
-      update_lib.make_update(loss_fn, tx, tuned.join), places, frozen_places,
+      updates.make_update(loss_fn, tx, tuned.join), places, frozen_places,
       mesh=mesh, micro_rows=micro_rows)
   update = lambda state, batch, frozen=(): jitted(
-      state, update_lib.split(batch, micro_rows), frozen)
+      state, updates.split(batch, micro_rows), frozen)
   fresh = jax.jit(make_params, out_shardings=params_places)
   start = jax.jit(begin, donate_argnums=() if frozen_places else 0,
                   out_shardings=places)
@@ -60,7 +60,7 @@ def compiled(pure: Update, places: Any, frozen_places: Any = (), *,
   """The jitted update(state, batch in parts, frozen), which consumes its state.
 
   Args:
-    pure: see `train.update.make_update`.
+    pure: see `train.updates.make_update`.
     places: shardings of the state.
     frozen_places: of what is not trained.
     mesh: where all lies; what it computes by `shard_map` finds it set.

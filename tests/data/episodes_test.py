@@ -10,7 +10,7 @@ from agentrl import files
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 CALL = types.ToolCall('echo', {'text': 'Grüße', 'n': [1, None]}, id='1.0')
 DIALOGUES = [

@@ -19,7 +19,7 @@ from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.eval import results
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 

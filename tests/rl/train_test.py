@@ -18,8 +18,8 @@ from agentrl.models import transformer  # noqa: E402
 from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
 from agentrl.rollout import policy  # noqa: E402
-from agentrl.stage import bundle  # noqa: E402
-from agentrl.stage import run as runs  # noqa: E402
+from agentrl.stage import bundles  # noqa: E402
+from agentrl.stage import runs  # noqa: E402
 from configs.grpo import builtin  # noqa: E402
 
 # No other array of this process is of its embedding's shape.
@@ -33,7 +33,7 @@ def config(tmp_path, monkeypatch):
   sft = runs.start(tmp_path / 'sft', 'sft', empty)
   shapes = jax.eval_shape(
       lambda: transformer.init(MODEL, jax.random.key(0)))
-  sft.finish(bundle.save(
+  sft.finish(bundles.save(
       sft.folder, MODEL, testing.chatml_vocab(),
       jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
   runs.start(tmp_path / 'data', 'data', empty).finish()
@@ -91,7 +91,7 @@ def test_one_copy_of_the_weights_beside_their_moments(
     ({'sampler.temperature': 0.0}, r'temperature=0.0 must be above 0')])
 def test_what_does_not_fit_is_refused_before_weights_are_read(
     config, tmp_path, monkeypatch, change, words):
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   config.model.attention = 'xla'
   config.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=words):
@@ -105,7 +105,7 @@ def test_tasks_that_cannot_be_trained_on_are_refused(
     config, tmp_path, monkeypatch, meta, words):
   tasks = [] if meta is None else [testing.echo_task(meta=meta)]
   monkeypatch.setattr(episodes, 'tasks', lambda *args: tasks)
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   with pytest.raises(ValueError, match=words):
     train.train(config, str(tmp_path / 'run'))
 
@@ -128,4 +128,4 @@ def test_a_run_without_groups_left_ends_with_what_it_has(
   why = 'after 1 of 100 steps: Too easy: stop here.'
   assert files.read_json(folder / 'manifest.json')['stopped'] == why
   assert why in capsys.readouterr().err
-  assert bundle.describe(folder, 'init_from')[0].d_model == MODEL.d_model
+  assert bundles.describe(folder, 'init_from')[0].d_model == MODEL.d_model

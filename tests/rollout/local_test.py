@@ -9,7 +9,7 @@ from agentrl import testing
 from agentrl import types
 from agentrl.rollout import local as local_lib
 from agentrl.rollout import slot as slot_lib
-from agentrl.stage import bundle
+from agentrl.stage import bundles
 
 VOCAB = testing.ByteVocab()
 CONFIG = testing.tiny_model()
@@ -22,8 +22,8 @@ CHATS = [[M('system', f'You are helper {i}.'), M('user', 'Hi! ' * i)]
 def make(monkeypatch):
   def load(weights, mesh, field, changes):
     params = testing.chatty_params(CONFIG, stop=0.3)
-    return bundle.Bundle(CONFIG, VOCAB, params, 'digest')
-  monkeypatch.setattr(bundle, 'load', load)
+    return bundles.Bundle(CONFIG, VOCAB, params, 'digest')
+  monkeypatch.setattr(bundles, 'load', load)
   return lambda **kw: local_lib.Local('here', **{**dict(
       slots=4, length=192, max_tokens=32), **kw})
 

@@ -14,11 +14,11 @@ from agentrl import testing
 from agentrl.models import config as model_config
 from agentrl.models import lora
 from agentrl.models import transformer
-from agentrl.sft import loss as sft_loss
+from agentrl.sft import likelihood
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
-from agentrl.train import update as update_lib
+from agentrl.train import updates
 
 MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16,
                                  param_dtype='bfloat16', scan_layers=True)
@@ -41,7 +41,7 @@ def made(name):
                       master=name == 'master', **KW)
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
   return tuned, *loop.make(
-      make_params, functools.partial(sft_loss.next_token, model=MODEL), tx,
+      make_params, functools.partial(likelihood.next_token, model=MODEL), tx,
       mesh=mesh, micro_rows=2, tuned=tuned)
 
 
@@ -83,13 +83,13 @@ def test_adapters_have_the_gradients_of_the_merged_model_in_parts_too():
       params, jax.random.key(1), rank=2, targets='kernel$'))
   data = testing.packed_rows()
   data['total'] = data['target_BT'].sum()
-  grads = jax.jit(jax.grad(lambda a: sft_loss.next_token(
+  grads = jax.jit(jax.grad(lambda a: likelihood.next_token(
       lora.merge(params, a, 2.0), data, model=model)[0]))(adapters)
-  update = jax.jit(update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=model), optax.sgd(1.0),
+  update = jax.jit(updates.make_update(
+      functools.partial(likelihood.next_token, model=model), optax.sgd(1.0),
       lambda adapters, params: lora.join(params, adapters, 2.0)))
-  state, _ = update(update_lib.init(adapters, optax.sgd(1.0)),
-                    update_lib.split(testing.packed_rows(), 1), params)
+  state, _ = update(updates.init(adapters, optax.sgd(1.0)),
+                    updates.split(testing.packed_rows(), 1), params)
   jax.tree.map(lambda x, y, g: np.testing.assert_allclose(x - y, g, atol=1e-5),
                adapters, state.params, grads)
   assert optax.tree.norm(grads) > 0.1
@@ -141,13 +141,13 @@ def test_moments_are_float32_whatever_the_parameters():
 
 def test_gradients_of_bfloat16_add_up_in_float32():
   loss_fn = lambda params, b: ((params['w'] * b['x_B1']).sum(), {})
-  update = jax.jit(update_lib.make_update(loss_fn, optax.sgd(1.0)))
+  update = jax.jit(updates.make_update(loss_fn, optax.sgd(1.0)))
   x_B1 = np.full((257, 1), 2.0**-9)
   x_B1[0] = 1.0  # in bfloat16 nothing could be added to it
   data = {'x_B1': x_B1.astype(jnp.bfloat16),
           'target_BT': np.ones((257, 1), bool)}
-  state = update_lib.init({'w': jnp.zeros((), jnp.bfloat16)}, optax.sgd(1.0))
-  state, found = update(state, update_lib.split(data, 1))
+  state = updates.init({'w': jnp.zeros((), jnp.bfloat16)}, optax.sgd(1.0))
+  state, found = update(state, updates.split(data, 1))
   assert float(found['grad_norm']) == 1.5 and float(state.params['w']) == -1.5
 
 

@@ -21,7 +21,7 @@ from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.plan import planner
 from agentrl.envs import env as env_lib
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 LEAST = 0.25  # weight of a family that never fails; one that always does: 1.25
 FAILED = (types.Outcome.FAILURE, types.Outcome.AGENT_LIMIT)

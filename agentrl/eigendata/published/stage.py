@@ -33,7 +33,7 @@ from agentrl.eigendata.write import workers
 from agentrl.envs import databases as databases_lib
 from agentrl.envs import env as env_lib
 from agentrl.envs.tau2 import env as tau2
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',

@@ -31,7 +31,7 @@ from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import task_format as tau2_form
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})

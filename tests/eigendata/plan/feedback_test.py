@@ -14,7 +14,7 @@ from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.write import workers
 from agentrl.envs import env as env_lib
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 O = types.Outcome
 

@@ -5,7 +5,7 @@ import pytest
 
 from agentrl import files
 from agentrl import metrics
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 
 def config(**fields):

@@ -17,9 +17,9 @@ from agentrl.eval import run as evaluation
 from agentrl.models import weights
 from agentrl.rl import train as rl
 from agentrl.sft import train as sft
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
-from agentrl.stage import source as sources
+from agentrl.stage import bundles
+from agentrl.stage import runs
+from agentrl.stage import sources
 from configs.eigendata import builtin as data_config
 from configs.eval import builtin as eval_config
 from configs.grpo import builtin as grpo_config
@@ -92,15 +92,15 @@ def test_sft_goes_on_from_a_checkpoint_as_if_nothing_had_been(
 
 
 def test_what_was_trained_is_a_model_of_the_same_vocabulary(folder, trained):
-  model, vocab = bundle.describe(trained, 'agent')
+  model, vocab = bundles.describe(trained, 'agent')
   assert vocab.digest == testing.chatml_vocab().digest
   assert model == dataclasses.replace(CONFIG, scan_layers=True)
   mesh = sharding.make_mesh(ONE)
-  before = bundle.load(folder, mesh, 'agent', dict(scan_layers=True)).params
-  after = bundle.load(trained, mesh, 'agent').params
+  before = bundles.load(folder, mesh, 'agent', dict(scan_layers=True)).params
+  after = bundles.load(trained, mesh, 'agent').params
   assert jax.tree.structure(before) == jax.tree.structure(after)
   assert not np.array_equal(before['embed'], after['embed'])
-  half = bundle.load(trained, mesh, 'agent', dict(param_dtype='bfloat16'))
+  half = bundles.load(trained, mesh, 'agent', dict(param_dtype='bfloat16'))
   assert half.params['embed'].dtype == jnp.bfloat16
   assert half.model.param_dtype == 'bfloat16'
 
@@ -156,12 +156,12 @@ def test_a_vocabulary_larger_than_the_embedding(folder, tmp_path):
   weights.write(tmp_path / 'x', small, testing.chatty_params(small))
   testing.chatml_vocab().save(tmp_path / 'x/tokenizer.json')
   with pytest.raises(ValueError, match=r'has 265 ids.* embedding 260 rows'):
-    bundle.describe(tmp_path / 'x', 'agent')
+    bundles.describe(tmp_path / 'x', 'agent')
 
 
 def test_a_stage_keeps_how_its_layers_are_stored(trained):
   with pytest.raises(ValueError, match='scan_layers.*Leave these out'):
-    bundle.describe(trained, 'agent', dict(scan_layers=False))
+    bundles.describe(trained, 'agent', dict(scan_layers=False))
 
 
 def test_other_weights_have_another_digest(folder, tmp_path):

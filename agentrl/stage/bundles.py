@@ -23,8 +23,8 @@ from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.models import weights
-from agentrl.stage import run as runs
-from agentrl.stage import source as sources
+from agentrl.stage import runs
+from agentrl.stage import sources
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import vocab as vocab_lib
 

