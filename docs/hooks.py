@@ -1,5 +1,5 @@
-"""Hooks of MkDocs: BUILD.md and LOG.md become pages, and the site that was built
-must load nothing from elsewhere."""
+"""Hooks of MkDocs: BUILD.md and LOG.md become pages, and a built site must load
+nothing from elsewhere."""
 
 from __future__ import annotations
 
