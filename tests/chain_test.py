@@ -32,7 +32,7 @@ RUN = ('scripts/run.py', '--config=configs/quickstart.py:domain=lamps,tiny')
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-  """A folder with the domain of docs/domains.md; `call` has it as PYTHONPATH."""
+  """A folder with the domain of docs/domains.md; `call` looks there too."""
   folder = tmp_path_factory.mktemp('chain')
   page = (ROOT / 'docs/domains.md').read_text()
   parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', page, re.S)
