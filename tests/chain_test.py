@@ -19,7 +19,7 @@ from agentrl import metrics
 from agentrl import sharding
 from agentrl.data import episodes as data
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.rollout import play
 from agentrl.rollout import policy
 from agentrl.stage import bundles
@@ -175,7 +175,7 @@ def unsure(whole, folder):
   """The trained agent, its logits so flat that it earns less than half."""
   config = json.loads((whole / 'grpo/config.json').read_text())['config']
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
-  env = env_lib.load_many(config['domains'], config['env'])
+  env = env_load.load_many(config['domains'], config['env'])
   tasks = data.tasks(whole / 'data', 'train') * 8
   found = bundles.load(whole / 'agent_sft', mesh, 'agent')
   agent = policy.from_bundle(found, mesh, **config['sampler'])

@@ -9,6 +9,7 @@ import ml_collections
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.stage import runs
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
@@ -35,7 +36,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   run = runs.start(workdir, 'tokenizer', config, inputs={'data': config.data})
   if run.done:
     return
-  env = env_lib.load_many(config.domains, config.env)
+  env = env_load.load_many(config.domains, config.env)
   texts = list(corpus(config.data, env))
   vocab = vocab_lib.train(texts, config.vocab_size)
   vocab.save(run.folder / FILE)
@@ -45,11 +46,11 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
              characters_per_token=round(characters / tokens, 2))
 
 
-def corpus(data: str, env: env_lib.Many) -> Iterator[str]:
+def corpus(data: str, env: env_load.ManyEnvs) -> Iterator[str]:
   """Each piece of text by itself, just as `tokenizer.chat` encodes it."""
   for task, messages in episodes.read(data):
-    yield env.system('assistant', task)
-    yield env.system('user', task)
+    yield env_lib.prompt_text(env, 'assistant', task)
+    yield env_lib.prompt_text(env, 'user', task)
     for message in messages:
       if message.content:
         yield message.content

@@ -19,6 +19,7 @@ from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import outcomes
 from agentrl.eval import floors
 from agentrl.eval import results
@@ -53,7 +54,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
   if run.done:
     _say(run.folder)
     return
-  env = env_lib.load_many(config.domains, config.env)
+  env = env_load.load_many(config.domains, config.env)
   tasks = (data_lib.tasks(config.data, config.split) if config.data
            else env.tasks(config.split))
   if not tasks:
@@ -148,7 +149,7 @@ def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
     user: digest of the user model.
     protocol: trials, limits and sampling of the dialogues.
   """
-  prompts = [[env.system(side, task), env.tools(side, task)]
+  prompts = [[env_lib.prompt_text(env, side, task), env.tools(side, task)]
              for task in tasks for side in ('assistant', 'user')]
   return {
       'evaluator': str(EVALUATOR),

@@ -20,6 +20,7 @@ from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import outcomes
 from agentrl.models import config as model_config
 from agentrl.models import kernels
@@ -59,7 +60,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       'data': config.data, 'init_from': config.init_from, 'user': config.user})
   if run.done:
     return
-  env = env_lib.load_many(config.domains, config.env)
+  env = env_load.load_many(config.domains, config.env)
   tasks = data_lib.tasks(config.data, 'train')
   if not tasks:
     raise ValueError(f'config.data={config.data!r} holds no tasks of the split '

@@ -21,7 +21,7 @@ from agentrl.data import episodes
 from agentrl.data import pack
 from agentrl.data import vocabulary
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.models import config as model_config
 from agentrl.models import kernels
 from agentrl.models import transformer
@@ -58,7 +58,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   mesh = sharding.make_mesh(config.mesh)
   sharding.check(model, mesh)
   kernels.check_length(model.attention, config.length, 'config.length')
-  rows = packed(config.data, vocab, env_lib.load_many(
+  rows = packed(config.data, vocab, env_load.load_many(
       config.domains, config.env), side=config.side, length=config.length,
                 history_thinking=config.history_thinking)
   data = batches.iterator(rows, batch_size=config.batch_size, seed=config.seed)
@@ -144,7 +144,7 @@ def _check_start(start: model_config.ModelConfig, own: str,
                      f'config.model): {off}. Make them equal.')
 
 
-def packed(data: str, vocab: formats.Vocab, env: env_lib.Many, *,
+def packed(data: str, vocab: formats.Vocab, env: env_load.ManyEnvs, *,
            side: types.Side, length: int,
            history_thinking: formats.Keeps = 'keep') -> dict[str, np.ndarray]:
   """The dialogues as one side sees them, tokenised and packed into rows.

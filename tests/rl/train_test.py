@@ -13,7 +13,7 @@ from agentrl import checkpoint  # noqa: E402
 from agentrl import files
 from agentrl import testing  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
-from agentrl.envs import env as env_lib  # noqa: E402
+from agentrl.envs import load as env_load  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
@@ -37,7 +37,7 @@ def config(tmp_path, monkeypatch):
       sft.folder, MODEL, testing.chatml_vocab(),
       jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
   runs.start(tmp_path / 'data', 'data', empty).finish()
-  monkeypatch.setattr(env_lib, 'load_many', lambda *args: testing.EchoEnv())
+  monkeypatch.setattr(env_load, 'load_many', lambda *args: testing.EchoEnv())
   monkeypatch.setattr(episodes, 'tasks', lambda *args: [testing.echo_task()])
   config = builtin.get_config()
   config.mesh.data = 1

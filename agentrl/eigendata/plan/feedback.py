@@ -20,7 +20,7 @@ from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.plan import planner
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.stage import runs
 
 LEAST = 0.25  # weight of a family that never fails; one that always does: 1.25
@@ -50,7 +50,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
   split = config['split']
   judged = (episodes.tasks(config['data'], split, 'feedback')
             if config['data'] else
-            env_lib.load_many(config['domains'], config['env']).tasks(split))
+            env_load.load_many(config['domains'], config['env']).tasks(split))
   tasks = {(t.domain, t.id): t for t in judged}
   families: dict[str, dict[str, list[int]]] = collections.defaultdict(
       lambda: collections.defaultdict(lambda: [0, 0]))

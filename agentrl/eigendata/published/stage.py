@@ -31,7 +31,7 @@ from agentrl.eigendata.published import rows as rows_lib
 from agentrl.eigendata.tau2 import stage as tau2_writer
 from agentrl.eigendata.write import workers
 from agentrl.envs import databases as databases_lib
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import env as tau2
 from agentrl.stage import runs
 
@@ -63,7 +63,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = stage.folder / databases_lib.FOLDER
   options = dict(config.env, databases=str(folder))
   envs = {env.domain: env for env in (
-      env_lib.load(name, options) for name in config.domains)}
+      env_load.load(name, options) for name in config.domains)}
   train = []
   if 'dialogues' in corpus:
     train += dialogues(corpus['dialogues'], envs,

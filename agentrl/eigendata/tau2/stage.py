@@ -27,7 +27,7 @@ from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.scale import statistics
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import task_format as tau2_form
@@ -50,7 +50,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: another domain, or a split that holds tasks to be judged on.
   """
   check_config(config)
-  envs = [env_lib.load(name, config.env) for name in config.domains]
+  envs = [env_load.load(name, config.env) for name in config.domains]
   for env in envs:
     check(env, (t for split in config.splits_train for t in env.tasks(split)),
           config.judged_on)

@@ -15,7 +15,7 @@ from agentrl.envs.domains.orders import steps
 from agentrl.envs.domains.orders import tasks
 from agentrl.envs.domains.orders import tools
 
-TABLE = tools_lib.table(tools.AGENT)
+TABLE = tools_lib.by_name(tools.AGENT)
 ORDER = dict(customer='Mira Tobin', item='lamp', color='blue', city='Oslo',
              status='pending', day=database.TODAY - 1)
 CUSTOMER = dict(tier='basic', credit=50, orders=['tealHeron'])

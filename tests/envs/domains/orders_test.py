@@ -20,7 +20,7 @@ from agentrl.envs.domains.orders import tasks
 from agentrl.envs.domains.orders import tools
 
 ENV = domain.Domain('agentrl.envs.domains.orders')
-TABLE = tools_lib.table(tools.AGENT)
+TABLE = tools_lib.by_name(tools.AGENT)
 
 
 def call(state, name, /, **arguments) -> types.Message:

@@ -12,7 +12,7 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import reward
 from agentrl.envs.tau2 import results_read as tau2_results
 from agentrl.envs.tau2 import results_write as tau2_export
@@ -57,7 +57,7 @@ def played(env, task, moves, trial=0, limits=SETUP.limits, play=dialogue.play):
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
@@ -193,7 +193,7 @@ def test_a_verdict_that_no_replay_gives_is_not_exported(env, tasks, episodes):
 
 
 def test_solo_dialogues_are_judged_alike(theirs, tmp_path):
-  solo = env_lib.load('tau2:telecom', {'solo': True})
+  solo = env_load.load('tau2:telecom', {'solo': True})
   task = next(t for t in solo.tasks('test') if 'bad_vpn' not in t.families)
   moves = [types.Message('assistant', None, (types.ToolCall(
       a.name, a.arguments, f'{i}', 'assistant'),))

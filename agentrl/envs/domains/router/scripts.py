@@ -15,8 +15,8 @@ from agentrl.envs.domains.router import phrases
 from agentrl.envs.domains.router import state as database
 from agentrl.envs.domains.router import tools
 
-_TOOLS = {'assistant': tools_lib.table(tools.AGENT),
-          'user': tools_lib.table(tools.USER)}
+_TOOLS = {'assistant': tools_lib.by_name(tools.AGENT),
+          'user': tools_lib.by_name(tools.USER)}
 
 End = tuple[str, tuple[str, ...]]  # kind of the demand, and facts to tell
 
