@@ -160,6 +160,14 @@ def test_a_missing_path_is_seen():
       'scripts/nope.sh', 'rl/nope.py', 'agentrl.rl.losses:nope']
 
 
+@pytest.mark.parametrize(
+    'path', [p for p in SHOWN if p.suffix == '.py'],
+    ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_named_in_code_are_there(path):
+  for name in re.findall(r'\b(?:docs/)?\w+\.md\b', path.read_text()):
+    assert (ROOT / name).exists() or name == 'policy.md', name
+
+
 def anchors(text):
   """Names by which a page's headings are linked to, on GitHub and the site."""
   text = re.sub(r'^```.*?^```$', '', text, flags=re.S | re.M)
