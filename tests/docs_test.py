@@ -7,6 +7,7 @@ import importlib.util
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -231,18 +232,35 @@ def test_files_from_elsewhere_are_seen(name, text, loads, hooks, tmp_path):
   assert len(list(hooks.loaded_from_elsewhere(tmp_path / name))) == loads
 
 
+def build(root, site):
+  """Builds the site of a checkout as scripts/docs.sh does."""
+  return subprocess.run(
+      [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', site],
+      cwd=root, capture_output=True, text=True, check=False)
+
+
 def test_the_site_builds(hooks, tmp_path):
-  """As scripts/docs.sh does it: a broken link is an error."""
   pytest.importorskip('material')
-  built = subprocess.run(
-      [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet',
-       '--site-dir', tmp_path / 'site'], cwd=ROOT, capture_output=True,
-      text=True, check=False)
+  built = build(ROOT, tmp_path)
   assert built.returncode == 0, built.stderr
-  pages = {path.name for path in (tmp_path / 'site').glob('*.html')}
+  pages = {path.name for path in tmp_path.glob('*.html')}
   assert {'index.html', 'domains.html', 'build.html', 'log.html'} <= pages
-  build = (tmp_path / 'site/build.html').read_text()
-  assert 'href="domains.html"' in build  # a link to docs/domains.md
-  titles = re.findall(r'class="filename">([^<]+)', (
-      tmp_path / 'site/domains.html').read_text())
+  text = (tmp_path / 'build.html').read_text()
+  assert 'href="domains.html"' in text  # a link to docs/domains.md
+  titles = re.findall(r'class="filename">([^<]+)',
+                      (tmp_path / 'domains.html').read_text())
   assert 'lamps/tasks.py' in titles
+
+
+@pytest.mark.parametrize('bad, why', [
+    ('[a](nope.md)', 'nope.md'), ('[a](data.md#nope)', "'#nope'"),
+    ('<img src="https://a/b.png">', 'loads https://a/b.png')])
+def test_the_build_fails_at(bad, why, hooks, tmp_path):
+  pytest.importorskip('material')
+  shutil.copytree(ROOT / 'docs', tmp_path / 'docs')
+  for name in ('mkdocs.yml', 'BUILD.md', 'LOG.md'):
+    shutil.copy(ROOT / name, tmp_path / name)
+  with (tmp_path / 'docs/tau2.md').open('a') as page:
+    page.write(f'\n\n{bad}\n')
+  built = build(tmp_path, tmp_path / 'site')
+  assert built.returncode and why in built.stderr, built.stderr
