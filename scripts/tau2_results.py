@@ -33,6 +33,7 @@ from agentrl.envs.tau2 import results_write as tau2_export
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run as eval_run
+from agentrl.stage import inputs
 from agentrl.stage import runs
 
 EXPORT = flags.DEFINE_string(
@@ -65,7 +66,7 @@ def write(workdir: str, out: str) -> None:
       made with another version of it.
   """
   folder = pathlib.Path(workdir)
-  manifest = runs.manifest(folder, '--workdir')
+  manifest = inputs.manifest(folder, '--workdir')
   if manifest['stage'] != 'eval':
     raise ValueError(f'{folder} is of the stage {manifest["stage"]!r}: give '
                      'the folder of an evaluation.')

@@ -23,6 +23,7 @@ from agentrl.envs import load as env_load
 from agentrl.rollout import play
 from agentrl.rollout import policy
 from agentrl.stage import bundles
+from agentrl.stage import inputs
 from agentrl.stage import runs
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -130,8 +131,8 @@ def test_killed_and_started_again_is_as_if_nothing_had_been(
   kill_after(folder, after, call.start(*args))
   call(*args)
   assert lines(folder) == lines(whole / stage)  # to the last bit
-  assert (runs.manifest(folder)['made']['params']
-          == runs.manifest(whole / stage)['made']['params'])
+  assert (inputs.manifest(folder)['made']['params']
+          == inputs.manifest(whole / stage)['made']['params'])
 
 
 @pytest.mark.parametrize('stage, script, config, own', [
@@ -158,15 +159,15 @@ def test_adapters_are_trained_on_a_frozen_model(
              call.start(*args(two, '--config.lora.rank=4')))
   call(*args(two, '--config.lora.rank=4'))
   assert lines(two) == lines(one)  # to the last bit
-  made = runs.manifest(one)['made']['params']
-  assert runs.manifest(two)['made']['params'] == made
-  assert made != runs.manifest(start)['made']['params']
+  made = inputs.manifest(one)['made']['params']
+  assert inputs.manifest(two)['made']['params'] == made
+  assert made != inputs.manifest(start)['made']['params']
   assert (one / 'adapters').is_dir()
   first = metrics.read(one)[0]
   if stage == 'grpo':  # the sampler has the merged weights
     assert first['train/logp_gap_max'] < 1e-4
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
-  plain, adapted = (bundles.load(x, mesh, 'agent').params
+  plain, adapted = (bundles.read(x, mesh, 'agent').params
                     for x in (start, one))
   np.testing.assert_array_equal(adapted['embed'], plain['embed'])
 
@@ -177,9 +178,9 @@ def unsure(whole, folder):
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
   env = env_load.load_many(config['domains'], config['env'])
   tasks = data.tasks(whole / 'data', 'train') * 8
-  found = bundles.load(whole / 'agent_sft', mesh, 'agent')
+  found = bundles.read(whole / 'agent_sft', mesh, 'agent')
   agent = policy.from_bundle(found, mesh, **config['sampler'])
-  user = policy.from_bundle(bundles.load(whole / 'user_sft', mesh, 'user'),
+  user = policy.from_bundle(bundles.read(whole / 'user_sft', mesh, 'user'),
                             mesh, **config['user_sampler'])
   norm = found.params['final_norm']
   reward = 1.0
@@ -191,7 +192,7 @@ def unsure(whole, folder):
         limits=dialogue.Limits(**config['limits']))])
   shutil.copytree(whole / 'agent_sft', folder)
   shutil.rmtree(folder / 'params')
-  manifest = runs.manifest(folder)
+  manifest = inputs.manifest(folder)
   manifest['made'] |= bundles.save(folder, found.model, found.vocab,
                                   found.params)
   files.write_json(folder / 'manifest.json', manifest)

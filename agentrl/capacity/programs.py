@@ -109,7 +109,9 @@ def _grpo(config: ml_collections.ConfigDict, devices: Sequence[Any]
       loss=resolve.name(config.loss), loss_kw=dict(config.loss_kw))
   # A full batch; what the last wave brings beyond it is trained on too.
   rows = math.lcm(config.tasks * config.group, config.micro_rows)
-  rows = min(rows, rl_train.row_buckets(config)[0])
+  rows = min(rows, rl_train.row_buckets(
+      tasks=config.tasks, group=config.group, wave=config.wave,
+      micro_rows=config.micro_rows, max_steps=config.limits.max_steps)[0])
   return _update(config, devices, model, loss_fn,
                  (rows, config.sampler.length), _PACKED | _SAMPLED)
 
@@ -119,11 +121,11 @@ def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
             shape: tuple[int, int], columns: Mapping[str, str]) -> Program:
   mesh = sharding.make_mesh(config.mesh, devices)
   sharding.check(model, mesh)
-  tx = optimizer.make(**config.optimizer)
-  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
+  tx = optimizer.make(config.total_steps, **config.optimizer)
+  partition = tuning.make(jax.random.key(config.seed), **config.lora)
   state = sharding.abstract(
-      lambda: updates.init(tuned.init(_init(model)), tx), mesh)
-  frozen = tuned.frozen(sharding.abstract(lambda: _init(model), mesh))
+      lambda: updates.init(partition.trained(_init(model)), tx), mesh)
+  frozen = partition.frozen(sharding.abstract(lambda: _init(model), mesh))
   place = sharding.batch(mesh, config.micro_rows)
   rows = lambda dtype: jnp.zeros(shape, dtype)
   batch = jax.eval_shape(lambda: updates.split(
@@ -133,8 +135,8 @@ def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
       x.shape, x.dtype, sharding=place), batch)
   places, frozen_places = jax.tree.map(lambda x: x.sharding, (state, frozen))
   update = loop.compiled(
-      updates.make_update(loss_fn, tx, tuned.join), places, frozen_places,
-      mesh=mesh, micro_rows=config.micro_rows)
+      updates.make_update(loss_fn, tx, partition.combine), places,
+      frozen_places, mesh=mesh, micro_rows=config.micro_rows)
   return Program(
       'update', update.lower(state, batch, frozen),
       {'parameters': per_device((state.params, frozen)),

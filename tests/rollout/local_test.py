@@ -23,7 +23,7 @@ def make(monkeypatch):
   def load(weights, mesh, field, changes):
     params = testing.chatty_params(CONFIG, stop=0.3)
     return bundles.Bundle(CONFIG, VOCAB, params, 'digest')
-  monkeypatch.setattr(bundles, 'load', load)
+  monkeypatch.setattr(bundles, 'read', load)
   return lambda **kw: local_lib.Local('here', **{**dict(
       slots=4, length=192, max_tokens=32), **kw})
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_shown_as_text(make):
   local = make()
   ids = np.array([*VOCAB.encode('Hm'), VOCAB.user, *VOCAB.encode('!'),
                   VOCAB.end])
-  reply = local._reply(9, slot_lib.Turn(0, ids, ids * 0.0, False))
+  reply = local._reply(9, slot_lib.SampledTurn(0, ids, ids * 0.0, False))
   assert (reply.message.content, reply.end, reply.problem) == (
       'Hm<|user|>!', 'stop', 'It cannot be read.')
 

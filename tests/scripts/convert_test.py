@@ -17,6 +17,7 @@ from agentrl import types  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.models import weights  # noqa: E402
 from agentrl.stage import bundles  # noqa: E402
+from agentrl.stage import inputs
 from agentrl.stage import runs  # noqa: E402
 from agentrl.tokenizer import formats  # noqa: E402
 from scripts import convert  # noqa: E402
@@ -44,7 +45,7 @@ def stage(tmp_path_factory):
 
 def load(source):
   mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-  return bundles.load(source, mesh, 'agent', dict(param_dtype='bfloat16'))
+  return bundles.read(source, mesh, 'agent', dict(param_dtype='bfloat16'))
 
 
 def test_there_and_back(stage, tmp_path, capsys):
@@ -56,7 +57,7 @@ def test_there_and_back(stage, tmp_path, capsys):
     assert found.model == first.model
     assert found.vocab.digest == first.vocab.digest
     jax.tree.map(np.testing.assert_array_equal, found.params, first.params)
-  assert runs.manifest(tmp_path / 'orbax')['stage'] == 'convert'
+  assert inputs.manifest(tmp_path / 'orbax')['stage'] == 'convert'
   with pytest.raises(ValueError, match='exists: delete it'):
     convert.convert(str(stage), tmp_path / 'hf', 'orbax')
 

@@ -18,7 +18,7 @@ from agentrl.train import updates
 
 MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16)
 KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10,
-          schedule='constant',
+          schedule='constant', master=False,
           clip_norm=1e9, weight_decay=0.0, b1=0.9, b2=0.95)
 
 
