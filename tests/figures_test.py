@@ -10,6 +10,7 @@ are made from the files here, cell by cell.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import importlib
 import json
 import math
 import pathlib
@@ -25,7 +26,8 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 # What each file says of its origin; the rest are figures.
 ORIGIN = {'title', 'measured', 'commit', 'command', 'seed', 'machine',
           'versions'}
-NO_FIGURES = ORIGIN | {'from', 'note', 'package', 'cpus', 'device'}
+NO_FIGURES = ORIGIN | {'from', 'note', 'measurement', 'package', 'cpus',
+                       'device'}
 MARK = re.compile(r'<!-- figures: ([\w. ]+) -->')
 NUMBER = re.compile(r'(?<![\w.^:=-])[-+]?\d[\d,]*(?:\.\d+)?(?![\w^]|\.\d)')
 MEASURED = re.compile(
@@ -253,3 +255,11 @@ def test_tables_are_those_of_the_results(page, rows):
   text = (ROOT / page).read_text()
   missing = [row for row in rows() if row not in text]
   assert not missing, f'{page} should have\n' + '\n'.join(missing)
+
+
+def test_benchmarks_write_their_origin(monkeypatch):
+  monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
+  origin = importlib.import_module('origin')
+  facts = origin.facts('A test')
+  assert {*facts} >= ORIGIN
+  assert facts['command'].startswith('python ') and facts['title'] == 'A test'
