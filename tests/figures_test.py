@@ -168,7 +168,7 @@ def quickstart_rows():
         for r in (run['sft'], run['grpo']))
     delta = (f'{100 * run["delta"]:+.1f} '
              f'{interval(*run["delta_interval"], sign="+")}')
-    worst = ' to '.join(f'{100 * run[name]["pass^4"]:.1f}'
+    worst = ' → '.join(f'{100 * run[name]["pass^4"]:.1f}'
                         for name in ('sft', 'grpo'))
     yield f'| {seed} | {before} | {after} | {delta} | {worst} % |'
 
