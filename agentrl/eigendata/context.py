@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 import dataclasses
 import os
-import pathlib
-from typing import Any
 
-from agentrl import files
 from agentrl import resolve
 from agentrl import types
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import source as source_lib
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.write import drafted
 from agentrl.eigendata.write import invented
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.llm import budget
 from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
@@ -55,7 +54,7 @@ class Context:
     return {name: source.env for name, source in self.sources.items()}
 
 
-def make(config: Mapping[str, Any]) -> Context:
+def make(config: config_lib.Config) -> Context:
   """Returns the context of a config, see configs/eigendata/builtin.py.
 
   Raises:
@@ -63,23 +62,22 @@ def make(config: Mapping[str, Any]) -> Context:
   """
   _check_roles(config)
   llm, ledger = build.make(
-      config['llm'], config['llm_kw'], others=config['llm_roles'],
-      account=config['llm_account'], plain=(types.Worker.STUDENT,))
+      config.llm, config.llm_kw, others=config.llm_roles,
+      account=config.llm_account, plain=(types.Worker.STUDENT,))
   return Context(
-      {name: _source(name, config) for name in config['domains']}, llm, ledger,
-      config['seed'], config['databases'], config['other_share'],
-      types.Worker.STUDENT in config['llm_roles'])
+      {name: _source(name, config) for name in config.domains}, llm, ledger,
+      config.seed, config.databases, config.other_share,
+      types.Worker.STUDENT in config.llm_roles)
 
 
 def of_folder(folder: str | os.PathLike) -> Context:
   """Returns the context of a run, from the config in its folder."""
-  record = files.read_json(pathlib.Path(folder) / 'config.json')
-  return make(record['config'])
+  return make(config_lib.of_folder(folder))
 
 
-def _check_roles(config: Mapping[str, Any]) -> None:
+def _check_roles(config: config_lib.Config) -> None:
   """Raises ValueError for roles of `config.llm_roles` without an effect."""
-  for stage, own in config['llm_roles'].items():
+  for stage, own in config.llm_roles.items():
     if stage not in STAGES:
       raise ValueError(f'llm_roles.{stage} would have no effect: there is no '
                        'worker of that name that asks an LLM.'
@@ -87,27 +85,25 @@ def _check_roles(config: Mapping[str, Any]) -> None:
     if own.get('brief') and stage != types.Worker.DIALOG_SYNTHESIS:
       raise ValueError(f'llm_roles.{stage}.brief would have no effect: only '
                        'DialogSynthesis has short prompts.')
-  if (types.Worker.STUDENT in config['llm_roles']
-      and not config['evolve']['rounds']):
+  if (types.Worker.STUDENT in config.llm_roles
+      and not config.evolve.rounds):
     raise ValueError('llm_roles.Student would have no effect: it plays the '
                      'audits of rounds, and config.evolve.rounds is 0.')
 
 
-def _source(name: str, config: Mapping[str, Any]) -> source_lib.TaskSource:
+def _source(name: str, config: config_lib.Config) -> source_lib.TaskSource:
   """Returns the source of demands for a domain.
 
   Raises:
     ValueError: test tasks of the benchmark are asked for.
   """
   if not name.startswith('tau2:'):
-    env = env_lib.load(name, config['env'])
+    env = env_load.load(name, config.env)
     return (drafted.DraftedTasks(env) if env.drafts
             else invented.InventedTasks(env))
-  # Imported here: the benchmark is an extra and takes half a second to load.
-  from agentrl.eigendata.tau2 import domain as tau2_domain  # pylint: disable=g-import-not-at-top
-  if config['num_test']:
+  if config.num_test:
     raise ValueError(f'{name} brings its own test tasks, by which models are '
                      'compared: set config.num_test=0, got '
-                     f'{config["num_test"]}.')
+                     f'{config.num_test}.')
   return invented.InventedTasks(resolve.call(
-      tau2_domain.Tau2Domain, {'domain': name[5:], **config['env']}))
+      tau2_domain.Tau2Domain, {'domain': name[5:], **config.env}))

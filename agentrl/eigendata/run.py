@@ -29,6 +29,7 @@ from agentrl import jsons
 from agentrl import resolve
 from agentrl import seeds
 from agentrl.data import episodes
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
@@ -45,13 +46,19 @@ from agentrl.envs import databases
 from agentrl.envs.tau2 import task_format as tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 # What the plans took, and what was paid in all, until the run is over.
 PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'
 MORE = ('Raise config.llm_account.dollars or .tokens and start again in this '
         'folder: what was paid for is kept.')
 PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> config_lib.Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return config_lib.read(config, name)
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -67,6 +74,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or too few samples were good.
     llm.Unavailable: the LLM did not answer.
   """
+  config = read_config(config)
   for kw in (config.llm_kw, *config.llm_roles.values()):
     for name in {'key', 'url'} & set(kw):
       resolve.variable(kw[name])  # before the config is written down
@@ -75,7 +83,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
                    may_change='llm_account')
   if run.done:
     return
-  context = context_lib.of_folder(run.folder)
+  context = context_lib.make(config)
   if config.if_short not in ('error', 'keep'):
     raise ValueError("config.if_short must be 'error' or 'keep', got "
                      f'{config.if_short!r}: say whether a run that finds too '
@@ -100,7 +108,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
                  for split, planned in streams.items()})
 
 
-def _runner(config: ml_collections.ConfigDict, context: context_lib.Context,
+def _runner(config: config_lib.Config, context: context_lib.Context,
             folder: str) -> contextlib.AbstractContextManager[runners.RunAll]:
   """Returns the runner of the shards.
 
@@ -121,7 +129,7 @@ def _runner(config: ml_collections.ConfigDict, context: context_lib.Context,
       **config.runner_kw})
 
 
-def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
+def _plan_all(run: runs.Run, config: config_lib.Config,
               context: context_lib.Context, failures: Mapping[str, Any]
               ) -> None:
   """Writes the streams of both splits as they start, and what that took.
@@ -205,7 +213,7 @@ def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
 
 def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
              streams: Sequence[streams_lib.Stream], *, wanted: int,
-             config: ml_collections.ConfigDict, ledger: budget.Ledger
+             config: config_lib.Config, ledger: budget.Ledger
              ) -> list[sample_lib.Sample]:
   """The samples of a split, the rejected ones among them.
 
@@ -234,9 +242,9 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       bar.set_postfix_str(f'{len(found)} tried')
       for shard, samples in zip(todo, made):
         by_stream[shard.stream] += samples
+      monitor = dataclasses.asdict(config.monitor)
       live = {i: weight for i, weight in live.items()
-              if not shards_lib.acceptance_dropped(
-                  by_stream[i], **config.monitor)}
+              if not shards_lib.acceptance_dropped(by_stream[i], **monitor)}
   enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
@@ -272,7 +280,7 @@ def _named(samples: Sequence[sample_lib.Sample], split: str
   return named
 
 
-def _finish(run: runs.Run, config: ml_collections.ConfigDict,
+def _finish(run: runs.Run, config: config_lib.Config,
             context: context_lib.Context,
             found: dict[str, list[sample_lib.Sample]], *, stopped: str,
             **facts: Any) -> None:

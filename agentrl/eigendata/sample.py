@@ -21,7 +21,7 @@ from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
 from agentrl.eigendata import source as source_lib
 from agentrl.eigendata.check import certify
-from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import trajectory
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.write import checker
@@ -232,7 +232,7 @@ def _write(job: _Job, drawn: source_lib.Draw, name: str
   for attempt in range(REPAIRS + 1):
     played = dialogues.synthesize(job.writer, job.source.env, task, intent,
                                   drawn, seed=job.seed('dialogue', attempt))
-    verdict = judge.verdict(job.writer, job.source.env, task, played,
+    verdict = trajectory.validate(job.writer, job.source.env, task, played,
                             plan=job.plan, seed=job.seed('judge', attempt))
     if verdict.objection is None:
       return task, played[1].messages
@@ -309,7 +309,7 @@ def _relabelled(job: _Job, drawn: source_lib.Draw, intent: source_lib.Intent,
   try:
     intent, task = _composed(job, drawn, name, 'hindsight')
     task = _certified(job, task, intent, '')
-    verdict = judge.verdict(
+    verdict = trajectory.validate(
         job.writer, job.source.env, task, played, plan=job.plan,
         seed=job.seed('judge', 'hindsight'))
   except (rejection.SampleRejected, llm_lib.BadAnswer):

@@ -1,12 +1,13 @@
 """A lamp shop, and ways to make samples of it without mistakes.
 
-Not called `lamps`, as the domain of README.md: one process imports both.
+Not called `lamps`, as the domain of docs/domains.md: one process imports both.
 """
 
 import pathlib
 
 import pytest
 
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
@@ -35,9 +36,11 @@ def config(monkeypatch):
         'drop_flagged': False, 'validate': True,
         'monitor': {'window': 40, 'floor': 0.5},
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
-                   'target': 0.95},
+                   'target': 0.95, **fields.pop('evolve', {})},
         'runner': 'agentrl.eigendata.scale.runners:processes', 'runner_kw': {},
-        'workers': 1, 'shard_size': 3, 'llm_roles': {}, 'llm_account': {},
+        'workers': 1, 'shard_size': 3, 'llm_roles': {}, 'llm_account': {
+            'prices': [], 'dollars': None, 'tokens': None, 'cache': '',
+            'evolve_share': 0.5, **fields.pop('llm_account', {})},
         'llm': 'agentrl.llm.stand_in.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields}
@@ -45,8 +48,14 @@ def config(monkeypatch):
 
 
 @pytest.fixture
-def context(config):
-  return context_lib.make(config())
+def make_context(config):
+  """`make_context(**fields)`: the context of such a config."""
+  return lambda **fields: context_lib.make(config_lib.read(config(**fields)))
+
+
+@pytest.fixture
+def context(make_context):
+  return make_context()
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import certify
-from agentrl.eigendata.check import judge
 from agentrl.eigendata.check import mutants
+from agentrl.eigendata.check import trajectory
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.write import validate
@@ -33,12 +32,12 @@ OPTIONS = dict(rounds=8, pilot=6, audit=12, patience=3, target=0.95)
 
 
 @pytest.fixture
-def clumsy(config):
+def clumsy(make_context):
   """A context whose stand-in errs often, unless a prompt tells it not to."""
   def make(engineer=0.0, heeds=True):
     rates = {**CLUMSY, 'engineer': engineer}
-    return context_lib.make(config(
-        llm_kw={'mistakes': rates, 'heeds': heeds}))
+    return make_context(
+        llm_kw={'mistakes': rates, 'heeds': heeds})
   return make
 
 
@@ -150,7 +149,7 @@ def test_a_round_has_its_price_whoever_had_the_answers(
   context, found = clumsy(), []
   stream = streams(context)[0]
   for _ in range(2):
-    cached = llm_lib.Meter(cache.Cache(
+    cached = llm_lib.Meter(cache.AnswerCache(
         procedural.Procedural(CLUMSY, heeds=True), {}, tmp_path))
     _, history = evolve.evolve(
         dataclasses.replace(context, llm=cached), stream,
@@ -300,13 +299,13 @@ def test_habits_show_in_kinds_that_the_engine_reports():
   reported = {
       'intent': validate.DETAIL_KINDS,
       'checker': {*certify.ProblemKind, *mutants.MutantKind},
-      'agent': {*judge.Objection}, 'user': {domain.MADE_UP, domain.UNSAID}}
+      'agent': {*trajectory.Objection}, 'user': {domain.MADE_UP, domain.UNSAID}}
   for habit in habits.HABITS:
     assert habit.kinds or habit.words
     assert set(habit.kinds) <= set(reported[habit.role]), habit.mistake
-  roles = {judge.Objection.CHECKER_DISAGREES: 'checker',
-           judge.Objection.USER_FAULT: 'user'}
-  for kind in judge.Objection:
+  roles = {trajectory.Objection.CHECKER_DISAGREES: 'checker',
+           trajectory.Objection.USER_FAULT: 'user'}
+  for kind in trajectory.Objection:
     assert habits.role_of(types.Worker.TRAJECTORY_VALIDATION, kind) == (
         roles.get(kind, 'agent'))
   for worker, role in ((types.Worker.USER_INTENT, 'intent'),

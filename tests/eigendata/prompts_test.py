@@ -7,7 +7,6 @@ import re
 import pytest
 
 from agentrl import types
-from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.write import dialogues
@@ -94,9 +93,9 @@ def test_a_talk_that_leads_nowhere_is_ended(context, streams):
   assert astray.asked < 200
 
 
-def test_the_stand_in_needs_the_json(config, streams):
-  context = context_lib.make(config(llm_roles=dict(
-      DialogSynthesis=dict(brief=True))))
+def test_the_stand_in_needs_the_json(make_context, streams):
+  context = make_context(llm_roles=dict(
+      DialogSynthesis=dict(brief=True)))
   with pytest.raises(ValueError, match='reads the JSON .* brief=True'):
     sample_lib.draw(context, streams(context)[0], 'train', 0)
 

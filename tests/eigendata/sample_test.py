@@ -8,6 +8,7 @@ import random
 import pytest
 
 from agentrl.data import episodes
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.scale import statistics
@@ -26,16 +27,16 @@ def make(streams):
 
 
 def test_a_sample_is_a_function_of_config_split_and_number(
-    config, make, streams):
+    config, make_context, make, streams):
   wrong = dict.fromkeys(('intent', 'user', 'agent', 'checker', 'judge'), 0.3)
   text = config(mistakes=wrong)
-  first = make(context_lib.make(text), 20)
-  again = context_lib.make(text)
+  first = make(context_lib.make(config_lib.read(text)), 20)
+  again = context_lib.make(config_lib.read(text))
   order = random.Random(0).sample(range(20), 20)
   known = streams(again)
   assert all(first[i] == sample_lib.draw(
       again, known[i % len(known)], 'train', i) for i in order)
-  assert first != make(context_lib.make(config(mistakes=wrong, seed=1)), 20)
+  assert first != make(make_context(mistakes=wrong, seed=1), 20)
 
 
 def test_without_mistakes_all_that_fits_is_kept(context, make):
@@ -81,16 +82,16 @@ def test_test_tasks_are_certified_and_have_no_dialogue(context, make):
     ('judge', {'TrajectoryValidation'}),
 ])
 def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
-    config, role, workers, make):
-  found = make(context_lib.make(config(mistakes={role: 1.0})), 40)
+    make_context, role, workers, make):
+  found = make(make_context(mistakes={role: 1.0}), 40)
   rejected = collections.Counter(
       s.rejection.worker for s in found if s.rejection and s.had_caller)
   assert set(rejected) == workers
   assert rejected.total() > 8
 
 
-def test_what_a_first_checker_passed_wrongly_is_counted(config, make):
-  found = make(context_lib.make(config(mistakes={'checker': 1.0})), 40)
+def test_what_a_first_checker_passed_wrongly_is_counted(make_context, make):
+  found = make(make_context(mistakes={'checker': 1.0}), 40)
   drafts = [s.first_checker for s in found if s.first_checker]
   wrong = collections.Counter(kind for d in drafts for kind in d.passed)
   assert len(wrong) > 1 and 'unwanted' in wrong
@@ -101,8 +102,8 @@ def test_what_a_first_checker_passed_wrongly_is_counted(config, make):
       sum(d.passed != () for d in drafts), len(drafts))
 
 
-def test_a_dialogue_that_fails_is_tried_once_more(config, make):
-  found = make(context_lib.make(config(mistakes={'agent': 0.5})), 40)
+def test_a_dialogue_that_fails_is_tried_once_more(make_context, make):
+  found = make(make_context(mistakes={'agent': 0.5}), 40)
   mended = [s for s in found if s.task and s.repaired]
   assert mended
   assert all(s.repaired[0].part == sample_lib.Part.DIALOGUE for s in mended)
@@ -123,8 +124,8 @@ class Listener:
     return self.llm.complete(messages, **kw)
 
 
-def test_what_was_wrong_is_told_and_stays_with_the_task(config, streams):
-  context = context_lib.make(config(mistakes={'agent': 0.5, 'checker': 0.3}))
+def test_what_was_wrong_is_told_and_stays_with_the_task(make_context, streams):
+  context = make_context(mistakes={'agent': 0.5, 'checker': 0.3})
   context = dataclasses.replace(context, llm=Listener(context.llm))
   found = [sample_lib.draw(context, s, 'x', i)
            for s in streams(context)[:4] for i in range(9)]
@@ -138,8 +139,8 @@ def test_what_was_wrong_is_told_and_stays_with_the_task(config, streams):
                                    for c in context.llm.told}
 
 
-def test_databases_take_turns(config, streams):
-  context = context_lib.make(config(seed=3))
+def test_databases_take_turns(make_context, streams):
+  context = make_context(seed=3)
   stream = streams(context)[0]
   found = [sample_lib.draw(context, stream, 'x', i) for i in range(12)]
   seeds = {i % 2: s.task.initial_state['seed']
@@ -158,14 +159,14 @@ def test_usage_is_counted_by_worker(context, make):
   assert sample.usage['UserIntent'].calls == 1
 
 
-def test_no_llm_of_that_name(config):
+def test_no_llm_of_that_name(make_context):
   with pytest.raises(ValueError, match="Did you mean 'Procedural'"):
-    context_lib.make(config(llm='agentrl.llm.stand_in.procedural:Procedure'))
+    make_context(llm='agentrl.llm.stand_in.procedural:Procedure')
 
 
-def test_kinds_are_mixed_as_asked(config, make):
-  always = make(context_lib.make(config(other_share=1.0)), 20)
-  never = make(context_lib.make(config(other_share=0.0)), 20)
+def test_kinds_are_mixed_as_asked(make_context, make):
+  always = make(make_context(other_share=1.0), 20)
+  never = make(make_context(other_share=0.0), 20)
   assert all(s.task.kind != 'do' for s in always if s.task)
   assert all(s.task.kind == 'do' for s in never if s.task)
   assert dataclasses.asdict(always[0]) != dataclasses.asdict(never[0])
@@ -189,9 +190,10 @@ def test_demands_of_no_draft_are_rejected(context, streams):
   assert any(s.rejection.kind == 'no such draft' for s in found)
 
 
-def test_without_validation_all_that_can_be_played_is_kept(config, streams):
+def test_without_validation_all_that_can_be_played_is_kept(
+    make_context, streams):
   wrong = dict(agent=1.0, checker=1.0, judge=1.0)
-  context = context_lib.make(config(mistakes=wrong))
+  context = make_context(mistakes=wrong)
   found = [sample_lib.draw(context, s, 'x', i, validate=False)
            for s in streams(context) for i in range(4)]
   assert {s.rejection and s.rejection.kind for s in found} <= {

@@ -6,12 +6,11 @@ import typing
 import pytest
 
 from agentrl import types
-from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import source as source_lib
 from agentrl.eigendata.write import drafted
 from agentrl.eigendata.write import invented
 from agentrl.envs import domain
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 
 def members(protocol):
@@ -39,7 +38,7 @@ def test_the_check_sees_what_is_missing():
 
 @pytest.mark.parametrize('kind', [drafted.DraftedTasks, invented.InventedTasks])
 def test_a_source_has_all_members(kind):
-  source = kind(env_lib.load('orders', {'prompt': 'brief'}))
+  source = kind(env_load.load('orders', {'prompt': 'brief'}))
   assert not lacks(source, source_lib.TaskSource)
   assert not lacks(source.env, source_lib.WritableEnv)
   for name in ('families', 'draw', 'intent', 'review'):
@@ -63,8 +62,8 @@ def test_the_benchmark_is_writable():
   assert len(env.verdicts(task, env.start(task), [])) == 1
 
 
-def test_a_domain_with_drafts_is_asked_for_them(config):
-  sources = context_lib.make(config(domains=['lamp_shop', 'orders'])).sources
+def test_a_domain_with_drafts_is_asked_for_them(make_context):
+  sources = make_context(domains=['lamp_shop', 'orders']).sources
   assert {type(s) for s in sources.values()} == {drafted.DraftedTasks}
   assert isinstance(sources['orders'].env, domain.Domain)
   assert sources['lamp_shop'].families() == ['dim', 'dark', 'sell']
@@ -72,7 +71,7 @@ def test_a_domain_with_drafts_is_asked_for_them(config):
 
 def test_entities_and_texts_of_a_folder(config):
   config()
-  env = env_lib.load('lamp_shop', {})
+  env = env_load.load('lamp_shop', {})
   tables = env.tables(0, 'train')
   lamp = next(iter(tables['lamps']))
   task = types.Task('', env.name, f'Dim {lamp}.',
@@ -84,6 +83,6 @@ def test_entities_and_texts_of_a_folder(config):
 
 def test_a_description_names_tools_and_tables(config):
   config()
-  known = source_lib.describe(env_lib.load('lamp_shop', {}))
+  known = source_lib.describe(env_load.load('lamp_shop', {}))
   assert set(known) == {'policy', 'tools', 'tables'}
   assert 'set_level' in known['tools']['assistant']

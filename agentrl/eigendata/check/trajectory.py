@@ -47,10 +47,10 @@ class Verdict:
   user_fault: str = ''
 
 
-def verdict(writer: prompts.Writer, env: source_lib.WritableEnv,
-            task: types.Task,
-            played: tuple[source_lib.WritableWorld, dialogue.End], *,
-            plan: planner.Plan, seed: int) -> Verdict:
+def validate(writer: prompts.Writer, env: source_lib.WritableEnv,
+             task: types.Task,
+             played: tuple[source_lib.WritableWorld, dialogue.End], *,
+             plan: planner.Plan, seed: int) -> Verdict:
   """Returns whether a dialogue is kept, and if not, why and what is at fault.
 
   Args:

@@ -15,11 +15,11 @@ import itertools
 import json
 import math
 import pathlib
-from typing import Any
 
 from agentrl import files
 from agentrl import jsons
 from agentrl import types
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import evolve
 from agentrl.eigendata import sample as sample_lib
@@ -83,9 +83,10 @@ def evolve_stream(folder: str, context: context_lib.Context, number: int
   target = pathlib.Path(folder, 'evolved', f'{number:03d}.json')
   if target.exists():
     return
+  config = config_lib.of_folder(folder)
   planned = streams_lib.read(folder, 'planned.json')
   stream, rounds = evolve.evolve(context, planned['train'][number],
-                                 **_config(folder)['evolve'])
+                                 **dataclasses.asdict(config.evolve))
   # Apart: the cost depends on the cache, the rounds shall not.
   usage = [record.pop('usage') for record in rounds]
   files.write_json(target, {
@@ -101,10 +102,11 @@ def fill(folder: str, context: context_lib.Context, shard: Shard) -> None:
     return
   cut = target.with_suffix('.cut')
   stream = streams_lib.read(folder, 'streams.json')[shard.split][shard.stream]
-  config = _config(folder)
+  config = config_lib.of_folder(folder)
   samples = draw_samples(
-      context, stream, shard, config['max_tries'], **config['monitor'],
-      validate=config['validate'] or shard.split == 'test',
+      context, stream, shard, config.max_tries,
+      **dataclasses.asdict(config.monitor),
+      validate=config.validate or shard.split == 'test',
       begun=_read(cut) if cut.exists() else ())
   if samples and samples[-1].over_budget:
     target, samples = cut, samples[:-1]
@@ -196,7 +198,3 @@ def interleave(shards: Sequence[Samples]) -> Iterator[sample_lib.Sample]:
 
 def _path(folder: str, shard: Shard) -> pathlib.Path:
   return pathlib.Path(folder, 'shards', f'{shard.name}.jsonl')
-
-
-def _config(folder: str) -> dict[str, Any]:
-  return files.read_json(pathlib.Path(folder, 'config.json'))['config']

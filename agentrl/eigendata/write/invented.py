@@ -19,7 +19,7 @@ from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
 from agentrl.eigendata import source
-from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import trajectory
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import script
 from agentrl.envs import domain
@@ -99,7 +99,7 @@ class InventedTasks:
     _, played = replay.replay(self.env, task, task.gold.moves)
     opinion = writer.write('review', {
         'policy': self.env.policy, 'scenario': task.scenario,
-        'kind': task.kind, 'transcript': judge.transcript(played)}, seed)
+        'kind': task.kind, 'transcript': trajectory.transcript(played)}, seed)
     if not opinion['ok']:
       raise rejection.SampleRejected(
           types.Worker.TASK_VALIDATION, 'reviewer objects', opinion['problem'])

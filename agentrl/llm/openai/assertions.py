@@ -1,6 +1,6 @@
 """Judges what only words can tell, by an OpenAI-compatible LLM (extra `llm`).
 
-    --config.env.judge=agentrl.llm.openai.judge:Judge \
+    --config.env.judge=agentrl.llm.openai.assertions:AssertionJudge \
     --config.env.judge_kw.model=<name>
 
 The server is that of OPENAI_BASE_URL and OPENAI_API_KEY. The prompt is ours,
@@ -24,7 +24,7 @@ PROMPT = (
     'each statement, in their order.')
 
 
-class Judge:
+class AssertionJudge:
   """Whether statements are true of a dialogue, by an LLM.
 
   Args:

@@ -6,20 +6,19 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
 from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import mutants
 from agentrl.eigendata.plan import planner
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 
 
 @pytest.fixture
-def drafted(config, checked):
+def drafted(make_context, checked):
   """`drafted(name, family, kind)`: (source, task, script) of one demand."""
-  context = context_lib.make(config(domains=['orders', 'router']))
+  context = make_context(domains=['orders', 'router'])
   writer = prompts.Writer(context.llm, prompts.load())
   def make(name, family, kind, fits=lambda demand: True):
     source = context.sources[name]
@@ -65,7 +64,7 @@ def without(task, *clauses):
                 'book_visit', 'cancel_visit', 'pause_service', 'move_service',
                 'transfer_to_human'})])
 def test_tools_would_carry_out_what_is_forbidden(name, carried_out):
-  env, found = env_lib.load(name, {'prompt': 'brief'}), {}
+  env, found = env_load.load(name, {'prompt': 'brief'}), {}
   rng = random.Random(0)
   world = env.start(types.Task('', name, '', initial_state={
       'seed': 0, 'split': 'train'}))

@@ -7,7 +7,7 @@ import pytest
 
 from agentrl import types
 from agentrl.eigendata import prompts
-from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import trajectory
 from agentrl.eigendata.plan import planner
 from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
@@ -37,11 +37,11 @@ def gold(context, writer, checked):
 def verdict(env, task, moves, success=True, fault='none'):
   played = replay.enact(env, task, moves)
   writer = prompts.Writer(Opinion(success, fault), prompts.load())
-  return judge.verdict(writer, env, task, played, plan=PLAN, seed=0)
+  return trajectory.validate(writer, env, task, played, plan=PLAN, seed=0)
 
 
 def test_all_agree(gold):
-  assert verdict(*gold) == judge.Verdict(None, 'none', 'because')
+  assert verdict(*gold) == trajectory.Verdict(None, 'none', 'because')
 
 
 def test_the_judge_objects(gold):
@@ -101,13 +101,13 @@ def test_what_can_be_told_for_nothing_is_not_paid_for(
   bye = dataclasses.replace(moves[-1], content=last)
   played = replay.enact(env, task, [*moves[:-1], bye])
   writer = prompts.Writer(Unasked(), prompts.load())
-  assert judge.verdict(writer, env, task, played, plan=PLAN,
+  assert trajectory.validate(writer, env, task, played, plan=PLAN,
                        seed=0).objection == reason
 
 
 def test_the_transcript_shows_results():
   call = types.ToolCall('x', {'a': 1})
-  assert judge.transcript([
+  assert trajectory.transcript([
       types.Message('user', 'Hi.'),
       types.Message('assistant', tool_calls=(call,)),
       types.Message('tool', 'no', error=True)]) == [

@@ -88,8 +88,8 @@ def test_a_stream_is_judged_by_all_its_shards(config, tmp_path, monkeypatch):
   assert {number for wave, number in made if wave} == {1}
 
 
-def test_samples_survive_their_file(config, streams, tmp_path):
-  context = context_lib.make(config(mistakes={'intent': 0.5}))
+def test_samples_survive_their_file(make_context, streams, tmp_path):
+  context = make_context(mistakes={'intent': 0.5})
   stream = streams(context)[0]
   made = [sample_lib.draw(context, stream, 'x', i) for i in range(9)]
   shard = shards.Shard('train', 0, 0, 0, 9)

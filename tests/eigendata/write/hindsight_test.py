@@ -6,7 +6,6 @@ import pytest
 
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import hindsight
@@ -53,8 +52,8 @@ def test_no_combination_of_the_other_split_comes_in_by_the_back_door(
   assert hindsight.met((LAMP, SOFA, RUG), found, 'test') == (LAMP, SOFA)
 
 
-def test_users_who_forget_leave_smaller_tasks_behind(config, streams):
-  context = context_lib.make(config(mistakes={'user': 1.0}))
+def test_users_who_forget_leave_smaller_tasks_behind(make_context, streams):
+  context = make_context(mistakes={'user': 1.0})
   found = [sample_lib.draw(context, s, 'x', i) for s in streams(context)
            if '/2/' in s.plan.id for i in range(25)]
   smaller = [s for s in found if 'relabelled' in [r.kind for r in s.repaired]]
@@ -83,8 +82,8 @@ class Once:
     return self.llm.complete(messages, **kw)
 
 
-def test_hindsight_that_fails_hides_no_reason(config, streams):
-  context = context_lib.make(config(mistakes={'user': 1.0}))
+def test_hindsight_that_fails_hides_no_reason(make_context, streams):
+  context = make_context(mistakes={'user': 1.0})
   context = dataclasses.replace(context, llm=Once(context.llm))
   stream = next(s for s in streams(context) if '/2/' in s.plan.id)
   for i in range(12):

@@ -13,6 +13,7 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
@@ -20,7 +21,7 @@ from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import invented
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
 from agentrl.llm.stand_in import procedural
@@ -103,8 +104,12 @@ def thinker(config, bare, monkeypatch):
   return make
 
 
+def context_of(fields):
+  return context_lib.make(config_lib.read(fields))
+
+
 def made(text, count=20):
-  context = context_lib.make(text)
+  context = context_of(text)
   fields = text
   streams = run.plan(context, fields['demands_train'], 8, 'train', {})
   return context, [sample_lib.draw(context, streams[i % len(streams)], 'x', i)
@@ -205,7 +210,7 @@ def test_a_demand_has_words(thinker, field):
 
 def test_nobody_is_named_who_may_not_call(thinker):
   """Customers of tasks that models are judged on may not."""
-  env = copy.copy(context_lib.make(thinker()).envs['bare_shop'])
+  env = copy.copy(context_of(thinker()).envs['bare_shop'])
   plan = planner.Plan('x', env.name, 'train', (('show_lamp',),), 'brief')
   may = []
   env.callers = lambda tables: may
@@ -345,13 +350,13 @@ def pending(job, rng):
 def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
   pytest.importorskip('tau2')
   name = f'tau2:{domain}'
-  context = context_lib.make(thinker(
+  context = context_of(thinker(
       think, domains=[name], env={'prompt': 'brief'}, other_share=0.0))
   stream = run.plan(context, [1.0], 1, 'train', {})[0]
   stream = dataclasses.replace(stream, plan=dataclasses.replace(
       stream.plan, combinations=((family,),)))
   sample = sample_lib.draw(context, stream, 'x', 0)
-  task, plain = sample.task, env_lib.load(name, {'prompt': 'brief'})
+  task, plain = sample.task, env_load.load(name, {'prompt': 'brief'})
   assert task and sample.messages, sample
   assert changed in task.checker
   assert task.certificate.score == 1 and task.certificate.killed > 0
@@ -369,7 +374,7 @@ def test_a_corpus_of_the_benchmark(thinker, tmp_path):
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
   task, = episodes.tasks(tmp_path / 'data', 'train')
   record, = files.read_json(tmp_path / 'data' / 'tau2_tasks_train.json')
-  again = env_lib.load('tau2:telecom', {'prompt': 'brief'}).task(record)
+  again = env_load.load('tau2:telecom', {'prompt': 'brief'}).task(record)
   assert (again.scenario, again.criteria, again.initial_state) == (
       task.scenario, task.criteria, task.initial_state)
   assert record['agentrl']['checker'] == task.checker
@@ -377,7 +382,7 @@ def test_a_corpus_of_the_benchmark(thinker, tmp_path):
 
 def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
   pytest.importorskip('tau2')
-  held = env_lib.load('tau2:telecom').by_id(
+  held = env_load.load('tau2:telecom').by_id(
       '[service_issue]airplane_mode_on|lock_sim_card_pin[PERSONA:Easy]')
   assert held.split == 'test'
   def think(job, rng):
@@ -396,4 +401,4 @@ def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
 
 def test_test_tasks_of_the_benchmark_are_its_own(thinker):
   with pytest.raises(ValueError, match='num_test=0'):
-    context_lib.make(thinker(domains=['tau2:retail'], num_test=3))
+    context_of(thinker(domains=['tau2:retail'], num_test=3))

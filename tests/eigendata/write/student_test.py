@@ -9,7 +9,6 @@ import pytest
 
 from agentrl import files
 from agentrl import types
-from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
@@ -89,14 +88,14 @@ class Shopkeeper:
 
 
 @pytest.fixture
-def taught(config):
+def taught(make_context):
   """`taught(**kw)`: a context whose student is `Shopkeeper(**kw)`; `user` is
   how often the user errs."""
   def make(user=0.3, **kw):
-    return context_lib.make(config(
+    return make_context(
         evolve=OPTIONS,
         llm_kw={'mistakes': {**MISTAKES, 'user': user}, 'heeds': True},
-        llm_roles={'Student': {'llm': 'student_test:Shopkeeper', **kw}}))
+        llm_roles={'Student': {'llm': 'student_test:Shopkeeper', **kw}})
   return make
 
 
@@ -249,8 +248,8 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
     (dict(evolve=OPTIONS, llm_roles={'Student': {}}), 'cannot be a student'),
 ])
 def test_a_student_that_could_not_play_is_an_error(
-    config, streams, fields, words):
+    make_context, streams, fields, words):
   student = {'Student': {'llm': 'student_test:Shopkeeper'}}
   with pytest.raises(ValueError, match=words):
-    context = context_lib.make(config(**{'llm_roles': student, **fields}))
+    context = make_context(**{'llm_roles': student, **fields})
     audit(context, streams(context)[0])
