@@ -33,7 +33,7 @@ from agentrl.envs.tau2 import env as tau2_env
 from agentrl.envs.tau2 import package
 from agentrl.envs.tau2 import score
 from agentrl.eval import floors
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 OUT = flags.DEFINE_string('out', '', 'File to write the figures to as JSON.')
 EPISODES = flags.DEFINE_integer('episodes', 10_000,

@@ -23,7 +23,7 @@ from agentrl.eigendata.scale import statistics
 from agentrl.envs import databases
 from agentrl.envs import env as env_lib
 from agentrl.envs.tau2 import task_format
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 # Figures of each split that the manifest repeats from `stats.json`.
 FIGURES = ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',

@@ -95,8 +95,8 @@ _FILTERS = ('capitalize', 'count', 'default', 'e', 'escape', 'first', 'join',
 _DEPTH = 2  # of loops within loops
 
 
-class Unfit(ValueError):
-  """A revision that nothing can be tried with; the text is a critique."""
+class UnfitPrompt(ValueError):
+  """A revision that cannot be used as a prompt; the text is a critique."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,23 +125,24 @@ class Prompts:
     """The same prompts with another text for a role.
 
     Raises:
-      Unfit: it is empty, no template, uses what the job has not, or is more
-        of a program than a text.
+      UnfitPrompt: it is empty, no template, uses what the job has not, or is
+        more of a program than a text.
     """
     if not text.strip():
-      raise Unfit(f'The new prompt for {role} is empty.')
+      raise UnfitPrompt(f'The new prompt for {role} is empty.')
     try:
       tree = _JINJA.parse(text)
       problem = _program(tree)
       used = jinja2.meta.find_undeclared_variables(tree)
     except Exception as e:  # beside syntax: numbers too long, nesting too deep
-      raise Unfit(f'The new prompt for {role} is no template: {e}.') from e
+      raise UnfitPrompt(
+          f'The new prompt for {role} is no template: {e}.') from e
     if problem:
-      raise Unfit(
+      raise UnfitPrompt(
           f'The new prompt for {role} uses {problem}: use variables, if, up to '
           f'{_DEPTH} loops in each other, and of filters {_FILTERS} alone.')
     if unknown := sorted(used - set(FIELDS[role])):
-      raise Unfit(f'The new prompt for {role} uses {unknown}; there are '
+      raise UnfitPrompt(f'The new prompt for {role} uses {unknown}; there are '
                   f'{list(FIELDS[role])}.')
     return Prompts({**self.texts, role: text})
 
@@ -181,46 +182,59 @@ def load() -> Prompts:
 
 
 class Unrenderable(llm_lib.BadAnswer):
-  """A template that a job's payload does not suit."""
+  """A template that does not suit the payload of a job."""
 
   kind = 'prompt fails'
 
 
-# Of each role: whose work its calls are counted as, and which model it may have
-# of its own (config.llm_roles).
+# Role -> worker that its calls are counted for, and that may have a model of
+# its own (config.llm_roles).
 STAGES = {
-    'planner': 'WorkflowPlanner', 'intent': 'UserIntent', 'goal': 'UserIntent',
-    'review': 'TaskValidation', 'checker': 'ValidationFunction',
-    'agent': 'DialogSynthesis', 'user': 'DialogSynthesis',
-    'judge': 'TrajectoryValidation', 'critic': 'Critic',
-    'engineer': 'PromptEngineer'}
+    'planner': types.Worker.PLANNER, 'intent': types.Worker.USER_INTENT,
+    'goal': types.Worker.USER_INTENT,
+    'review': types.Worker.TASK_VALIDATION,
+    'checker': types.Worker.VALIDATION_FUNCTION,
+    'agent': types.Worker.DIALOG_SYNTHESIS,
+    'user': types.Worker.DIALOG_SYNTHESIS,
+    'judge': types.Worker.TRAJECTORY_VALIDATION,
+    'critic': types.Worker.CRITIC, 'engineer': types.Worker.PROMPT_ENGINEER}
 
 
 @dataclasses.dataclass(frozen=True)
-class Author:
-  """An LLM whose work is metered by stage, and the prompts it works by."""
+class Writer:
+  """A metered LLM, and the prompts that it works by."""
 
   llm: llm_lib.Meter
   prompts: Prompts
 
   @property
   def brief(self) -> bool:
-    return getattr(self.llm, 'brief', False)
+    """Whether the model that plays the sides of dialogues wants short
+    prompts."""
+    return self.llm.wants_brief(types.Worker.DIALOG_SYNTHESIS)
 
   def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
-    """`Prompts.system`; the LLM is in the stage of this role from now on.
+    """Returns the system prompt of a role for one job.
 
     Raises:
       Unrenderable: the template fails on this payload.
     """
-    self.llm.stage = STAGES[role]
     try:
-      return self.prompts.system(role, payload, brief=self.brief)
-    except Exception as e:  # a revision may be any program: whatever it raises
-      raise Unrenderable(
-          f'The prompt of {role} fails on its job: {e!r:.200}') from e
+      brief = role in llm_lib.SIDES and self.brief
+      return self.prompts.system(role, payload, brief=brief)
+    except Exception as e:  # a revised template may raise anything
+      raise Unrenderable(f'The prompt of {role} fails on its job: {e!r:.200}',
+                         stage=STAGES[role]) from e
 
   def write(self, role: str, payload: Mapping[str, Any], seed: int) -> Any:
-    """What a role answers to one job, in the form of its schema."""
-    return self.llm.complete([self.system(role, payload)],
-                             schema=SCHEMAS[role], seed=seed).value
+    """Returns the answer of a role to one job, in the form of its schema."""
+    return self.llm.complete(
+        [self.system(role, payload)], stage=STAGES[role],
+        schema=SCHEMAS[role], seed=seed).value
+
+  def speak(self, messages: Sequence[types.Message],
+            tools: Sequence[Mapping[str, Any]], seed: int) -> types.Message:
+    """Returns the next message of a side in a dialogue."""
+    return self.llm.complete(
+        messages, stage=types.Worker.DIALOG_SYNTHESIS, tools=tools,
+        seed=seed).message

@@ -28,9 +28,12 @@ from agentrl import files
 from agentrl import jsons
 from agentrl import resolve
 from agentrl import seeds
+from agentrl.eigendata import config as config_lib
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import output
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import source as source_lib
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.plan import feedback
 from agentrl.eigendata.plan import planner
@@ -40,13 +43,19 @@ from agentrl.eigendata.scale import shards as shards_lib
 from agentrl.eigendata.scale import statistics
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 # What the plans took, and what was paid in all, until the run is over.
 PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'
 MORE = ('Raise config.llm_account.dollars or .tokens and start again in this '
         'folder: what was paid for is kept.')
 PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> config_lib.Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return config_lib.read(config, name)
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -62,6 +71,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or too few samples were good.
     llm.Unavailable: the LLM did not answer.
   """
+  config = read_config(config)
   for kw in (config.llm_kw, *config.llm_roles.values()):
     for name in {'key', 'url'} & set(kw):
       resolve.variable(kw[name])  # before the config is written down
@@ -70,54 +80,55 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
                    may_change='llm_account')
   if run.done:
     return
-  maker = shards_lib.maker(str(run.folder))
+  context = context_lib.make(config)
   if config.if_short not in ('error', 'keep'):
     raise ValueError("config.if_short must be 'error' or 'keep', got "
                      f'{config.if_short!r}: say whether a run that finds too '
                      'few good tasks fails, or ends with those it has.')
-  ledger = maker.ledger
-  runner = _runner(config, ledger)
+  ledger = context.ledger
+  runner = _runner(config, context, str(run.folder))
   failures = feedback.read(config.feedback) if config.feedback else {}
   wanted = {'train': config.num_train, 'test': config.num_test}
   ledger.keep(run.folder / PAID)
-  try:
-    if not (run.folder / 'planned.json').exists():
-      _plan_all(run, config, maker, failures)
-    # Closed first: the pool waits for its threads, which must not go on paying.
-    with runner as run_all, contextlib.closing(ledger):
-      with ledger.evolving():
-        streams, cut = _evolve(run, config.evolve.rounds, run_all)
-      found = {split: _collect(run, run_all, split, streams.get(split, ()),
-                               wanted=count, config=config, ledger=ledger)
-               for split, count in wanted.items()}
-  finally:
-    sample_lib.maker.cache_clear()
-  _finish(run, config, maker, found, stopped=ledger.stopped,
+  if not (run.folder / 'planned.json').exists():
+    _plan_all(run, config, context, failures)
+  # Closed first: the pool waits for its threads, which must not go on paying.
+  with runner as run_all, contextlib.closing(ledger):
+    with ledger.evolving():
+      streams, cut = _evolve(run, config.evolve.rounds, run_all)
+    found = {split: _collect(run, run_all, split, streams.get(split, ()),
+                             wanted=count, config=config, ledger=ledger)
+             for split, count in wanted.items()}
+  _finish(run, config, context, found, stopped=ledger.stopped,
           evolution_stopped=cut, feedback=failures,
           plans={split: planner.overlaps([s.plan for s in planned])
                  for split, planned in streams.items()})
 
 
-def _runner(config: ml_collections.ConfigDict, ledger: budget.Ledger
-            ) -> contextlib.AbstractContextManager[runners.RunAll]:
-  """Who makes the shards.
+def _runner(config: config_lib.Config, context: context_lib.Context,
+            folder: str) -> contextlib.AbstractContextManager[runners.RunAll]:
+  """Returns the runner of the shards.
 
   Raises:
     ValueError: processes that would each have the whole budget.
   """
   runner = resolve.name(config.runner)
   alone = runner is runners.processes and config.workers == 1
+  ledger = context.ledger
   if ledger.models and runner is not runners.threads and not alone:
     raise ValueError(
         f'config.runner={config.runner!r} is for an LLM that computes: '
         f'{", ".join(sorted(ledger.models))} has limits and a budget, '
         'which hold within one process. Set config.runner to '
         'agentrl.eigendata.scale.runners:threads.')
-  return resolve.call(runner, {'workers': config.workers, **config.runner_kw})
+  return resolve.call(runner, {
+      'context': context, 'folder': folder, 'workers': config.workers,
+      **config.runner_kw})
 
 
-def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
-              maker: sample_lib.Maker, failures: Mapping[str, Any]) -> None:
+def _plan_all(run: runs.Run, config: config_lib.Config,
+              context: context_lib.Context, failures: Mapping[str, Any]
+              ) -> None:
   """Writes the streams of both splits as they start, and what that took.
 
   Raises:
@@ -127,23 +138,23 @@ def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
       ('train', config.num_train, config.demands_train),
       ('test', config.num_test, config.demands_test)) if wanted}
   for split, demands in weights.items():
-    planner.sizes(_families(maker), split, demands)
-  maker.llm.usage.clear()
+    planner.sizes(_families(context), split, demands)
+  context.llm.usage.clear()
   planned = {
-      split: plan(maker, weights[split], pairs, split, failures_)
+      split: plan(context, weights[split], pairs, split, failures_)
       for split, pairs, failures_ in (
           ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
       if split in weights}
-  files.write_json(run.folder / PLANNING, jsons.to_json(maker.llm.usage))
+  files.write_json(run.folder / PLANNING, jsons.to_json(context.llm.usage))
   files.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
 
-def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
+def plan(context: context_lib.Context, weights: Sequence[float], pairs: int,
          split: str, failures: Mapping[str, Any]) -> list[streams_lib.Stream]:
   """The streams of a split as they start.
 
   Args:
-    maker: what all samples share.
+    context: what all samples share.
     weights: of tasks with 1, 2, .. demands.
     pairs: the most plans.
     split: of the plans.
@@ -152,21 +163,22 @@ def plan(maker: sample_lib.Maker, weights: Sequence[float], pairs: int,
   Raises:
     ValueError: no plan was fit, or could be paid.
   """
-  author = prompts.Author(maker.llm, prompts.load())
+  writer = prompts.Writer(context.llm, prompts.load())
   try:
     plans = planner.write(
-        author, _families(maker), split, weights, pairs=pairs,
-        known={name: planner.about(env) for name, env in maker.envs.items()},
-        seed=seeds.seed_of(maker.seed, split, 'planner'))
+        writer, _families(context), split, weights, pairs=pairs,
+        known={name: source_lib.describe(env)
+               for name, env in context.envs.items()},
+        seed=seeds.seed_of(context.seed, split, 'planner'))
   except llm_lib.OverBudget as e:
     raise ValueError(f'Not even the plans could be paid: {e}. {MORE}') from e
   plans = feedback.weigh(plans, failures) if failures else plans
-  return [streams_lib.Stream(p, author.prompts, weight)
+  return [streams_lib.Stream(p, writer.prompts, weight)
           for p, weight in zip(plans, planner.weigh(plans, weights))]
 
 
-def _families(maker: sample_lib.Maker) -> dict[str, Sequence[str]]:
-  return {name: env.aims() for name, env in maker.envs.items()}
+def _families(context: context_lib.Context) -> dict[str, Sequence[str]]:
+  return {name: source.families() for name, source in context.sources.items()}
 
 
 def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
@@ -198,7 +210,7 @@ def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
 
 def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
              streams: Sequence[streams_lib.Stream], *, wanted: int,
-             config: ml_collections.ConfigDict, ledger: budget.Ledger
+             config: config_lib.Config, ledger: budget.Ledger
              ) -> list[sample_lib.Sample]:
   """The samples of a split, the rejected ones among them.
 
@@ -216,19 +228,20 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
         break
       todo = shards_lib.allot(live, missing, split, wave=wave,
                               size=config.shard_size)
-      run_all(functools.partial(shards_lib.make, folder), todo,
+      run_all(functools.partial(shards_lib.fill, folder), todo,
               functools.partial(_tick, bar, bar.n, missing, len(todo),
                                 itertools.count(1)))
       made = shards_lib.read(folder, todo)
-      found += [shards_lib.unless_seen(sample, seen)
+      found += [shards_lib.reject_repeated(sample, seen)
                 for sample in shards_lib.interleave(made)]
       missing = wanted - sum(s.task is not None for s in found)
       bar.n = wanted - missing
       bar.set_postfix_str(f'{len(found)} tried')
       for shard, samples in zip(todo, made):
         by_stream[shard.stream] += samples
+      monitor = dataclasses.asdict(config.monitor)
       live = {i: weight for i, weight in live.items()
-              if not shards_lib.fell(by_stream[i], **config.monitor)}
+              if not shards_lib.acceptance_dropped(by_stream[i], **monitor)}
   enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
@@ -264,15 +277,15 @@ def _named(samples: Sequence[sample_lib.Sample], split: str
   return named
 
 
-def _finish(run: runs.Run, config: ml_collections.ConfigDict,
-            maker: sample_lib.Maker,
+def _finish(run: runs.Run, config: config_lib.Config,
+            context: context_lib.Context,
             found: dict[str, list[sample_lib.Sample]], *, stopped: str,
             **facts: Any) -> None:
   """What passes the gates goes to files, `facts` into the manifest too."""
   held = {name: guards.of_run(env, (
       s.task for s in found['test'] if s.task and s.task.domain == name))
-          for name, env in maker.envs.items()}
-  found, flagged = output.gate(found, held, maker.envs,
+          for name, env in context.envs.items()}
+  found, flagged = output.gate(found, held, context.envs,
                                drop_flagged=config.drop_flagged)
   wanted = {'train': config.num_train, 'test': config.num_test}
   if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
@@ -280,9 +293,9 @@ def _finish(run: runs.Run, config: ml_collections.ConfigDict,
       for split, samples in found.items()) if kept < wanted[split]]:
     stopped = stopped or f'fewer than wanted ({"; ".join(short)})'
   output.write(
-      run, found, maker.envs, prompts=prompts.load().version, seed=config.seed,
-      flagged=flagged, stopped=stopped,
-      cost=statistics.cost(found, maker.ledger, _before(run)), **facts)
+      run, found, context.envs, prompts=prompts.load().version,
+      seed=config.seed, flagged=flagged, stopped=stopped,
+      cost=statistics.cost(found, context.ledger, _before(run)), **facts)
   for name in ('evolved', 'shards'):  # all of it stands in the files above
     shutil.rmtree(run.folder / name, ignore_errors=True)
 

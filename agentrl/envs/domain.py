@@ -149,6 +149,7 @@ class Domain:
   """
 
   basis = ('CHECKER',)
+  judged_on = ''  # it has test tasks of its own written
 
   def __init__(self, path: str, prompt: str = 'full', databases: str = ''):
     if prompt not in ('full', 'brief'):
@@ -157,8 +158,8 @@ class Domain:
     self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
-    self._tools = {'assistant': tools.table(module.AGENT),
-                   'user': tools.table(module.USER)}
+    self._tools = {'assistant': tools.by_name(module.AGENT),
+                   'user': tools.by_name(module.USER)}
     self._state = self._part('state', 'build')
     self.drafts = None
     if importlib.util.find_spec(f'{path}.tasks'):
@@ -205,11 +206,8 @@ class Domain:
           'of those who call, or have it as the first.')
     return list(tables[table])
 
-  def aims(self) -> list[str]:
-    """What a demand may be about: drafts by name or, without, the tools of the
-    agent."""
-    if self.drafts:
-      return [family.__name__ for family in self.drafts.FAMILIES]
+  def demand_tools(self) -> list[str]:
+    """Returns the tools that an invented demand may be about."""
     return [name for name in self._tools['assistant']
             if not name.startswith(env_lib.TRANSFER_TOOL)]
 
@@ -271,10 +269,6 @@ class Domain:
       return types.Message('system', f'You are the assistant for {self.name}.')
     return types.Message('system', self.policy, tools=self.tools(side, task))
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    prompt = self.prompt(side, task)
-    return types.with_tools(prompt.content, prompt.tools)
-
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a folder have the same tools
     return tuple(tool.schema for tool in self._tools[side].values())
@@ -323,18 +317,32 @@ class Domain:
   def _made_up(self, task: types.Task,
                messages: Sequence[types.Message]) -> list[str]:
     """Returns entities that the user named first; [] if there are none."""
-    pattern = getattr(self.drafts, 'ENTITY', None)
-    if pattern is None:
+    if not self.entity:
       return []
-    known = set(re.findall(pattern, task.scenario))
+    known = set(re.findall(self.entity, task.scenario))
     for message in messages:
       if message.role == 'tool' and message.requestor == 'assistant':
         continue
-      entities = set(re.findall(pattern, message.content or ''))
+      entities = set(re.findall(self.entity, message.content or ''))
       if message.role == 'user' and not message.is_call and entities - known:
         return sorted(entities - known)
       known |= entities
     return []
+
+  @property
+  def entity(self) -> str:
+    """Pattern of the names of entities, ENTITY of tasks.py; '' without one."""
+    return getattr(self.drafts, 'ENTITY', '')
+
+  def entities(self, task: types.Task, texts: Sequence[str]) -> frozenset[str]:
+    """Returns the entities that texts about a task name."""
+    del task  # its start names none
+    pattern = self.entity
+    return frozenset(re.findall(pattern, ' '.join(texts)) if pattern else ())
+
+  def database_texts(self, task: types.Task) -> list[str]:
+    """Returns the database that a task starts from as plain text."""
+    return [jsons.dumps(self.tables(**task.initial_state))]
 
   def fingerprint(self) -> str:
     """Hash of policy, code of the folder, prompt style and checker prelude."""

@@ -37,7 +37,7 @@ class Account:
 
 def make(path: str, kw: Mapping[str, Any], *,
          others: Mapping[str, Mapping[str, Any]],
-         account: Mapping[str, Any], plain: Collection[str] = ()
+         account: Account, plain: Collection[str] = ()
          ) -> tuple[llm_lib.Meter, budget.Ledger]:
   """Who is asked, and what that costs.
 
@@ -46,7 +46,7 @@ def make(path: str, kw: Mapping[str, Any], *,
     kw: its keyword arguments.
     others: stage -> keyword arguments that differ there (with a `llm` of its
       own, an import path: all of them); and `brief`, true for short prompts.
-    account: fields of `Account`.
+    account: budget, prices and cache.
     plain: stages whose answers are taken as they come, not wrapped by
       `strict.Strict`.
 
@@ -54,10 +54,10 @@ def make(path: str, kw: Mapping[str, Any], *,
     ValueError: a wrong path, argument or field, or dollars are to be counted
       and a model has no price.
   """
-  a = resolve.call(Account, account)
-  ledger = budget.Ledger(a.dollars, a.tokens, a.evolve_share)
+  ledger = budget.Ledger(account.dollars, account.tokens,
+                         account.evolve_share)
   prices = {}
-  for row in a.prices:
+  for row in account.prices:
     if len(row) != 4:
       raise ValueError(f'A price is a row (model, prompt, completion, cached '
                        f'prompt), in dollars a million tokens, got {row!r}.')
@@ -69,7 +69,7 @@ def make(path: str, kw: Mapping[str, Any], *,
     if identity is None:
       return model
     price = prices.get(identity['model'])
-    if price is None and a.dollars is not None:
+    if price is None and account.dollars is not None:
       raise ValueError(
           f'No price of {identity["model"]!r}, yet dollars may run out: add a '
           'row to config.llm_account.prices.'
@@ -80,7 +80,9 @@ def make(path: str, kw: Mapping[str, Any], *,
     if price is None:
       ledger.unpriced.add(identity['model'])
     paid = budget.Paid(model, identity, price or budget.Price(), ledger)
-    return cache_lib.Cache(paid, identity, a.cache) if a.cache else paid
+    if not account.cache:
+      return paid
+    return cache_lib.AnswerCache(paid, identity, account.cache)
 
   different = {}
   for stage, own in others.items():

@@ -18,7 +18,7 @@ from agentrl import types
 from agentrl.llm import llm
 
 
-class Cache:
+class AnswerCache:
   """An `LLM` that asks for the same thing once.
 
   The key is the request itself: whatever else of a run is changed, answers to

@@ -90,15 +90,15 @@ class BadAnswer(Exception):
   Attributes:
     kind: reason without particulars, to count by.
     detail: for people.
-    usage: what it cost all the same.
-    stage: in which it was asked for; `Meter` says it.
+    usage: its cost all the same.
+    stage: stage in which it was asked for; `Meter` sets it.
   """
 
   kind = 'rejected'
 
-  def __init__(self, detail: str, usage: Usage = Usage()):
+  def __init__(self, detail: str, usage: Usage = Usage(), stage: str = ''):
     super().__init__(detail)
-    self.detail, self.usage, self.stage = detail, usage, ''
+    self.detail, self.usage, self.stage = detail, usage, stage
 
 
 class Refused(BadAnswer):
@@ -206,36 +206,38 @@ def unwritable(value: Any) -> str:
 
 
 class Meter(threading.local):
-  """An `LLM` that counts what each stage of its user costs.
+  """Asks the model of a stage, and counts what each stage costs.
 
-  Each thread sets its own `stage` and sees its own `usage`.
+  Each thread has its own `usage`.
 
   Args:
-    llm: who answers.
-    others: stage -> who answers there instead.
-    brief: stages in which it wants short prompts.
+    llm: model of all stages but `others`.
+    others: stage -> model that answers there instead.
+    brief: stages whose model wants short prompts.
+
+  Attributes:
+    usage: stage -> cost since it was last cleared.
   """
 
   def __init__(self, llm: LLM, others: Mapping[str, LLM] | None = None,
                brief: Collection[str] = ()):
     self._llm, self._others, self._brief = llm, others or {}, brief
-    self.stage = ''
     self.usage: dict[str, Usage] = collections.defaultdict(Usage)
 
-  @property
-  def brief(self) -> bool:
-    """True if who answers in this stage wants short prompts."""
-    return self.stage in self._brief
+  def wants_brief(self, stage: str) -> bool:
+    """Returns whether the model of a stage wants short prompts."""
+    return stage in self._brief
 
-  def complete(self, messages: Sequence[types.Message], *,
+  def complete(self, messages: Sequence[types.Message], *, stage: str,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (), seed: int) -> Reply:
-    llm = self._others.get(self.stage, self._llm)
+    """Returns the answer of the stage's model; see `LLM.complete`."""
+    llm = self._others.get(stage, self._llm)
     try:
       reply = llm.complete(messages, schema=schema, tools=tools, seed=seed)
     except BadAnswer as e:
-      e.stage = self.stage
-      self.usage[self.stage] += e.usage
+      e.stage = stage
+      self.usage[stage] += e.usage
       raise
-    self.usage[self.stage] += reply.usage
+    self.usage[stage] += reply.usage
     return reply

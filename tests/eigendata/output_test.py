@@ -11,7 +11,7 @@ from agentrl.data import episodes
 from agentrl.eigendata import output
 from agentrl.eigendata import sample as sample_lib
 from agentrl.envs import databases
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 CERTIFICATE = types.Certificate(
     gold=(True,), orders=(), floors={'noop': False}, mutants=2, killed=1,

@@ -19,10 +19,10 @@ import random
 from typing import NamedTuple
 
 from agentrl import types
+from agentrl.eigendata import source
 from agentrl.eigendata.check import mutants
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
-from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 
@@ -61,7 +61,7 @@ BLIND = Problem(ProblemKind.NOTHING_FAILS, 'no wrong run fails: there is '
                 'nothing to tell right from wrong')
 
 
-def certify(env: domain.Domain, task: types.Task, seed: int, *,
+def certify(env: source.WritableEnv, task: types.Task, seed: int, *,
             way_known: bool, script: Sequence[types.Beat] = ()
             ) -> tuple[types.Certificate | None, tuple[Problem, ...]]:
   """Executes all runs that the trust in a verdict rests on.
@@ -136,7 +136,7 @@ def _worded(script: Sequence[types.Beat], rng: random.Random) -> list[Moves]:
        for beat, move in zip(script, gold, strict=True)] for which in (0, -1))]
 
 
-def _reordered_script(env: domain.Domain, task: types.Task,
+def _reordered_script(env: source.WritableEnv, task: types.Task,
                       script: Sequence[types.Beat], gold: Moves
                       ) -> list[Moves]:
   """Renders the demands in reverse order, if the tools accept each call and the
@@ -168,7 +168,7 @@ def _reordered_writes(task: types.Task) -> list[Moves]:
   return [moves]
 
 
-def _floors(env: domain.Domain, task: types.Task,
+def _floors(env: source.WritableEnv, task: types.Task,
             gold: Moves) -> list[tuple[str, Moves]]:
   """Returns the ways to give up, each after the user's first words, if any."""
   def says(text: str) -> types.Message:
@@ -186,7 +186,7 @@ def _floors(env: domain.Domain, task: types.Task,
             for call in env_lib.transfers(env, task))]
 
 
-def _judge(env: domain.Domain, task: types.Task,
+def _judge(env: source.WritableEnv, task: types.Task,
            runs: Sequence[Moves]) -> list[list[bool]]:
   """Returns for each run whether each judge passes it.
 
@@ -213,7 +213,7 @@ def _score(killed: int, survivors: int) -> float:
   return round(killed / max(1, killed + survivors), 4)
 
 
-def _refused(env: domain.Domain, task: types.Task, gold: Moves
+def _refused(env: source.WritableEnv, task: types.Task, gold: Moves
              ) -> list[Problem]:
   """Finds the first gold call that a tool refuses."""
   _, played = replay.replay(env, task, gold)

@@ -25,7 +25,6 @@ from typing import Any
 from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.check import mutants
 from agentrl.eigendata.check import values
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import domain
@@ -121,7 +120,7 @@ def of_split(env: env_lib.Env, tasks: Iterable[types.Task]) -> Held:
   """
   tasks = list(tasks)
   about = functools.partial(entities, env)
-  if isinstance(env, domain.Domain) and not mutants.entity(env, ''):
+  if isinstance(env, domain.Domain) and not env.entity:
     about = functools.partial(_named, _held_strings(env, tasks))
   held = hold(tasks, about)
   named = {t.id: [_words(name) for name in about(t, ())] for t in tasks}
@@ -164,8 +163,9 @@ def entities(env: env_lib.Env, task: types.Task,
   texts = list(_texts(task, messages))
   if isinstance(env, tau2.Tau2):
     return frozenset(tau2_held.owners_in(env, ' '.join(texts)))
-  pattern = mutants.entity(env) if isinstance(env, domain.Domain) else r'(?!)'
-  return frozenset(re.findall(pattern, ' '.join(texts)))
+  if not isinstance(env, domain.Domain):
+    return frozenset()
+  return env.entities(task, texts)
 
 
 def _faults(task: types.Task) -> frozenset[str]:

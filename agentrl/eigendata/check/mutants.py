@@ -20,9 +20,9 @@ import random
 from typing import Any
 
 from agentrl import types
+from agentrl.eigendata import source
 from agentrl.eigendata.check import values
 from agentrl.envs import checkers
-from agentrl.envs import domain
 from agentrl.envs import replay
 
 TRIED = 6  # values for a place, until the tool accepts a write with one
@@ -66,8 +66,8 @@ class Mutant:
   words: bool = False
 
 
-def make(env: domain.Domain, task: types.Task, gold: Moves, rng: random.Random,
-         *, way_known: bool) -> Iterator[Mutant]:
+def make(env: source.WritableEnv, task: types.Task, gold: Moves,
+         rng: random.Random, *, way_known: bool) -> Iterator[Mutant]:
   """Yields every mutant of a gold run.
 
   Args:
@@ -101,7 +101,7 @@ def make(env: domain.Domain, task: types.Task, gold: Moves, rng: random.Random,
   yield from _unwanted(env, task, gold, rng)
 
 
-def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
+def is_equivalent(env: source.WritableEnv, task: types.Task, mutant: Mutant,
                   gold: Moves, *, way_known: bool) -> bool:
   """Returns whether a mutant that passed is equivalent to the gold run."""
   world, played = replay.replay(env, task, mutant.moves)
@@ -115,18 +115,14 @@ def is_equivalent(env: domain.Domain, task: types.Task, mutant: Mutant,
   return world.state.changes() == end.state.changes()
 
 
-def entity(env: domain.Domain, otherwise: str = r'(?!)') -> str:
-  """Pattern of the names of entities, if the domain has one."""
-  return getattr(env.drafts, 'ENTITY', otherwise)  # or there are no drafts
-
-
 def first_call(moves: Moves) -> int | None:
   """Returns the place of the agent's first call."""
   return next((i for i, m in enumerate(moves)
                if m.is_call and m.role == 'assistant'), None)
 
 
-def writes(env: domain.Domain, task: types.Task, moves: Moves) -> list[int]:
+def writes(env: source.WritableEnv, task: types.Task, moves: Moves
+           ) -> list[int]:
   """Returns the places of the moves whose calls change the state."""
   world, places = env.start(task), []
   before = world.state.changes()
@@ -164,8 +160,8 @@ def _without(move: types.Message, fact: str) -> types.Message:
   return dataclasses.replace(move, content='That is all.')
 
 
-def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
-                     rng: random.Random) -> Iterator[Mutant]:
+def _other_arguments(env: source.WritableEnv, task: types.Task, gold: Moves,
+                     i: int, rng: random.Random) -> Iterator[Mutant]:
   """Yields the write with another value in each place of its arguments: one
   that the tool accepts, if there is any."""
   call = gold[i].tool_calls[0]
@@ -217,7 +213,7 @@ def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
                    [*gold[:bye], *moves, gold[bye]], place=bye)
 
 
-def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
+def _unwanted(env: source.WritableEnv, task: types.Task, gold: Moves,
               rng: random.Random) -> Iterator[Mutant]:
   """Yields runs with a write that no demand is about.
 
@@ -254,7 +250,7 @@ def _agreed(call: types.ToolCall) -> Moves:
           types.Message('assistant', tool_calls=(call,))]
 
 
-def _unused(env: domain.Domain, task: types.Task, gold: Moves,
+def _unused(env: source.WritableEnv, task: types.Task, gold: Moves,
             rng: random.Random) -> Iterator[types.ToolCall]:
   """Yields a call of each tool that is neither used nor forbidden."""
   calls = [c for m in gold for c in m.tool_calls]

@@ -15,7 +15,7 @@ from typing import Any
 
 from agentrl import jsons
 from agentrl import types
-from agentrl.envs import domain
+from agentrl.eigendata import source
 
 MOST = 30  # candidates for one place in a value
 
@@ -30,7 +30,7 @@ class Proposer:
     rng: draws the order of the candidates.
   """
 
-  def __init__(self, env: domain.Domain, task: types.Task, shown: str,
+  def __init__(self, env: source.WritableEnv, task: types.Task, shown: str,
                rng: random.Random):
     self._env, self._task, self._shown, self._rng = env, task, shown, rng
 
@@ -87,7 +87,7 @@ def _replaced(value: Any, key: Any, item: Any) -> Any:
   return value
 
 
-def _schema(env: domain.Domain, task: types.Task, call: types.ToolCall,
+def _schema(env: source.WritableEnv, task: types.Task, call: types.ToolCall,
             name: str) -> Mapping[str, Any]:
   """Returns the JSON schema of an argument; {} if the tool has none such."""
   return next((s['function']['parameters']['properties'].get(name, {})
@@ -95,13 +95,13 @@ def _schema(env: domain.Domain, task: types.Task, call: types.ToolCall,
                if s['function']['name'] == call.name), {})
 
 
-def strings(env: domain.Domain, start: Mapping[str, Any]) -> Set[str]:
+def strings(env: source.WritableEnv, start: Mapping[str, Any]) -> Set[str]:
   """Returns all strings of the database of an initial state, keys included."""
   return _columns(env, jsons.dumps(start))[1].keys()
 
 
 @functools.lru_cache(maxsize=256)
-def _columns(env: domain.Domain, start: str
+def _columns(env: source.WritableEnv, start: str
              ) -> tuple[dict[str, set[str]], dict[str, list[str]]]:
   """Returns column -> its strings, and string -> its columns; keys included."""
   columns: dict[str, set[str]] = collections.defaultdict(set)

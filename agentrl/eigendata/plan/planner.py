@@ -17,9 +17,7 @@ import hashlib
 import itertools
 from typing import Any
 
-from agentrl import types
 from agentrl.eigendata import prompts
-from agentrl.envs import domain as domain_lib
 from agentrl.llm import llm as llm_lib
 
 HELD_OUT = 0.3  # of the combinations, for the split `test`
@@ -76,24 +74,11 @@ def held_out(combination: Sequence[str]) -> bool:
   return len(combination) > 1 and number < HELD_OUT * 2**32
 
 
-class Unfit(ValueError):
+class UnfitPlan(ValueError):
   """A plan that cannot be written for; the text is a critique."""
 
 
-def about(env: domain_lib.Domain) -> dict[str, Any]:
-  """What a planner is told of a domain: policy, tools with the first lines of
-  their descriptions, and the tables with their sizes and fields."""
-  start = env.initial_state(0, 'train')
-  asked = types.Task('', env.name, '', initial_state=start)
-  tools = {side: {f['name']: f['description'].partition('\n')[0] for f in (
-      tool['function'] for tool in env.tools(side, asked))}
-           for side in ('assistant', 'user')}
-  tables = {name: {'records': len(rows), 'fields': list(next(
-      iter(rows.values()), ()))} for name, rows in env.tables(**start).items()}
-  return {'policy': env.policy, 'tools': tools, 'tables': tables}
-
-
-def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
+def write(writer: prompts.Writer, families: Mapping[str, Sequence[str]],
           split: str, weights: Sequence[float], *, known: Mapping[str, Any],
           pairs: int, seed: int) -> list[Plan]:
   """Has up to `pairs` plans written, each in view of those before.
@@ -125,12 +110,12 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
         'earlier': [{'domain': p.domain, 'demands': p.demands,
                      'style': p.style, 'families': _names(p)} for p in found]}
     try:
-      record = author.write('planner', payload, seed + i)['plan']
+      record = writer.write('planner', payload, seed + i)['plan']
       if record is None:
         break
       found.append(_plan(record, families, split, demands, found))
       critique = ''
-    except (Unfit, llm_lib.BadAnswer) as e:
+    except (UnfitPlan, llm_lib.BadAnswer) as e:
       critique = str(e)
     if len(found) == pairs:
       break
@@ -168,25 +153,25 @@ def _plan(record: Mapping[str, Any], families: Mapping[str, Sequence[str]],
   """The plan of an answer, less what earlier ones have.
 
   Raises:
-    Unfit: it asks for what there is not, or for nothing new.
+    UnfitPlan: it asks for what there is not, or for nothing new.
   """
   for what, value, known in (('domain', record['domain'], families),
                              ('style', record['style'], STYLES),
                              ('number of demands', record['demands'],
                               demands)):
     if value not in known:
-      raise Unfit(f'there is no {what} {value!r}, but {list(known)}')
+      raise UnfitPlan(f'there is no {what} {value!r}, but {list(known)}')
   domain, number = record['domain'], record['demands']
   if unknown := set(record['families']) - set(families[domain]):
-    raise Unfit(f'{domain} has no families {sorted(unknown)}')
+    raise UnfitPlan(f'{domain} has no families {sorted(unknown)}')
   sets = _sets(record['families'], number, split)
   taken = {c for p in earlier if (p.domain, p.style) == (
       domain, record['style']) for c in p.combinations}
   overlap = sum(c in taken for c in sets) / max(1, len(sets))
   fresh = tuple(c for c in sets if c not in taken)
   if not fresh or overlap > MOST_OVERLAP:
-    raise Unfit(f'{overlap:.0%} of its {len(sets)} combinations of families '
-                'are those of earlier plans')
+    raise UnfitPlan(f'{overlap:.0%} of its {len(sets)} combinations of '
+                    'families are those of earlier plans')
   name = f'{domain}/{number}/{record["style"]}'
   same = sum(p.id.startswith(name) for p in earlier)
   return Plan(f'{name}/{same + 1}' if same else name, domain, split, fresh,

@@ -34,7 +34,8 @@ from agentrl.eigendata.tau2 import certify
 from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases as databases_lib
-from agentrl.stage import run as runs
+from agentrl.stage import fields
+from agentrl.stage import runs
 
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
@@ -43,15 +44,37 @@ Row = rows_lib.Row
 Envs = Mapping[str, tau2_domain.Tau2Domain]  # by name of the benchmark's domain
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Fields of the config; configs/eigendata/published.py explains them."""
+
+  seed: int
+  domains: tuple[str, ...]
+  env: Mapping[str, Any]
+  dialogues: str
+  tasks: str
+  judged_on: str
+  drop_failures: bool
+  thinking: bool
+  drop_flagged: bool
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return fields.read(Config, config, name=name)
+
+
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes the data stage; see configs/eigendata/published.py.
 
   Raises:
     ValueError: a wrong config, or a file that is missing.
   """
-  tau2_stage.check_config(config)
-  corpus = {name: pathlib.Path(config[name]) for name in ('dialogues', 'tasks')
-           if config[name]}
+  config = read_config(config)
+  tau2_stage.check_config(config.domains, config.judged_on)
+  corpus = {name: pathlib.Path(path) for name, path in (
+      ('dialogues', config.dialogues), ('tasks', config.tasks)) if path}
   for name, path in corpus.items():
     if not path.is_file():
       raise ValueError(f'config.{name}={str(path)!r} is not a file.')

@@ -71,7 +71,7 @@ def _certify(env: tau2_domain.Tau2Domain, task: types.Task
 def _gold_run(env: tau2_domain.Tau2Domain, task: types.Task) -> types.GoldRun:
   """Returns the gold calls and one message with all facts, as moves.
 
-  Where the evaluator asks for the gold calls themselves, each counts as a write.
+  Where the evaluator asks for the gold calls themselves, each is a write.
   """
   moves = [types.Message(a.requestor, requestor=a.requestor, tool_calls=(
       types.ToolCall(a.name, a.arguments, requestor=a.requestor),))

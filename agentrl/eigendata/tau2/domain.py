@@ -40,8 +40,8 @@ class Tau2Domain(tau2.Tau2):
   Attributes: see `domain.Domain`.
   """
 
-  drafts = None
   basis = ('DB', 'COMMUNICATE')
+  entity = ''
 
   def __init__(self, domain: str = 'telecom', *, judged_on: str = 'test',
                **options: Any):
@@ -52,8 +52,8 @@ class Tau2Domain(tau2.Tau2):
     """The database, and the user's device if there is one, at the start."""
     return _tables(self, jsons.dumps(start))
 
-  def aims(self) -> list[str]:
-    """Tools of both sides that change something."""
+  def demand_tools(self) -> list[str]:
+    """Returns the tools of both sides that change something."""
     return sorted(n for n in self._bench.writes
                   if not n.startswith(env_lib.TRANSFER_TOOL))
 
@@ -103,7 +103,7 @@ class Tau2Domain(tau2.Tau2):
 
   def score(self, task: types.Task, world: World,
             messages: Sequence[types.Message], ended: str) -> types.Score:
-    """The worst of the verdicts: checker and evaluator must agree."""
+    """Returns the worst of the verdicts: checker and evaluator must agree."""
     if ended != 'user_stop':
       return types.Score(0.0)
     return min(self.verdicts(task, world, messages), key=lambda s: s.reward)
@@ -122,6 +122,28 @@ class Tau2Domain(tau2.Tau2):
     if not task.checker:
       return (own,)
     return (checkers.score(task.checker, world.state.changes(), messages), own)
+
+  def database(self, **initial_state: Any) -> str:
+    """Returns '': the package brings the databases along."""
+    del initial_state
+    return ''
+
+  def entities(self, task: types.Task, texts: Sequence[str]) -> frozenset[str]:
+    """Returns the customers that texts name; of telecom, in which all tasks are
+    about the same customer, one name for everything that is wrong at the
+    start."""
+    if self.domain != 'telecom':
+      return frozenset(tau2_held.owners_in(self, ' '.join(texts)))
+    actions = (task.initial_state or {}).get('initialization_actions') or ()
+    wrong = sorted(jsons.dumps([a['func_name'], a['arguments']])
+                   for a in actions)
+    return frozenset([' '.join(wrong)] if wrong else [])
+
+  def database_texts(self, task: types.Task) -> list[str]:
+    """Returns the databases of both sides at the start of a task."""
+    world = self.start(task)
+    kits = (world.environment.tools, world.environment.user_tools)
+    return [kit.db.model_dump_json() for kit in kits if kit and kit.db]
 
 
 def load(name: str, options: Mapping[str, Any] | None = None,

@@ -10,6 +10,7 @@ engine's (`run.py`): dialogues, tasks as JSON lines, figures, manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
 import random
 from typing import Any, NamedTuple
 
@@ -34,7 +35,8 @@ from agentrl.eigendata.tau2.telecom import tasks as telecom_tasks
 from agentrl.envs import dialogue
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2_env
-from agentrl.stage import run as runs
+from agentrl.stage import fields
+from agentrl.stage import runs
 
 
 class Writer(NamedTuple):
@@ -55,6 +57,26 @@ WRITERS: Mapping[str, Writer] = {
     'retail': Writer(retail_agent.RetailDialogue, retail_agent.solve)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Fields of the config; `synthesize` explains them."""
+
+  seed: int
+  domains: tuple[str, ...]
+  env: Mapping[str, Any]
+  per_task: int
+  splits_train: tuple[str, ...]
+  num_new: int
+  judged_on: str
+  drop_flagged: bool
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return fields.read(Config, config, name=name)
+
+
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes the data stage; the chain runs it in place of `run.synthesize`.
 
@@ -67,7 +89,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: another domain, or a split that holds tasks to be judged on.
   """
-  check_config(config)
+  config = read_config(config)
+  check_config(config.domains, config.judged_on)
   envs = [tau2_domain.load(name, config.env, config.judged_on)
           for name in config.domains]
   for env in envs:
@@ -96,17 +119,17 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   finish(stage, config, envs, samples)
 
 
-def check_config(config: ml_collections.ConfigDict) -> None:
+def check_config(domains: Sequence[str], judged_on: str) -> None:
   """Raises ValueError for domains or a split that the benchmark lacks."""
-  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
+  if strange := [d for d in domains if not d.startswith('tau2:')]:
     raise ValueError(f'config.domains has {strange}: this stage writes for '
                      f'tau2:{", tau2:".join(tau2_env.DOMAINS)} alone.')
-  if config.judged_on not in guards.JUDGED_ON:
+  if judged_on not in guards.JUDGED_ON:
     raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
-                     f'{config.judged_on!r}.')
+                     f'{judged_on!r}.')
 
 
-def finish(stage: runs.Run, config: ml_collections.ConfigDict,
+def finish(stage: runs.Run, config: Any,
            envs: Sequence[tau2_domain.Tau2Domain],
            samples: Mapping[str, Sequence[sample_lib.Sample]],
            **facts: Any) -> None:

@@ -3,7 +3,6 @@ a secret is seen."""
 
 import collections
 import dataclasses
-import json
 
 import ml_collections
 import pytest
@@ -18,7 +17,7 @@ from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.eigendata.tau2 import stage as tau2_stage
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 WORDS = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split()
 
@@ -95,7 +94,7 @@ def test_long_texts_count_where_they_name_what_is_held(
     config, monkeypatch, entity):
   """With a pattern of entities, and by the databases if there is none."""
   config()
-  env = env_lib.load('lamp_shop', {})
+  env = env_load.load('lamp_shop', {})
   if not entity:
     monkeypatch.delattr(env.drafts, 'ENTITY')
   lamps = {split: next(iter(env.tables(0, split)['lamps']))
@@ -114,19 +113,19 @@ def test_long_texts_count_where_they_name_what_is_held(
 
 def test_the_stage_of_built_in_domains_has_the_gate(
     config, tmp_path, monkeypatch):
-  make = sample_lib.make
-  def leaky(maker, stream, purpose, number, *, validate):
+  make = sample_lib.draw
+  def leaky(context, stream, purpose, number, *, validate):
     """Every third sample to train on is one of the test split."""
     if purpose.startswith('test') or number % 3 != 1:
-      return make(maker, stream, purpose, number)
-    leak = run.plan(maker, [0, 1], 64, 'test', {})[0]
-    sample = make(maker, leak, 'test-0-000-000', number // 3)
+      return make(context, stream, purpose, number)
+    leak = run.plan(context, [0, 1], 64, 'test', {})[0]
+    sample = make(context, leak, 'test-0-000-000', number // 3)
     if sample.task:
       sample.task.meta['leak'] = True
     return sample
-  monkeypatch.setattr(sample_lib, 'make', leaky)
-  settings = ml_collections.ConfigDict(json.loads(config(
-      num_train=18, num_test=12, databases=8, max_tries=10)))
+  monkeypatch.setattr(sample_lib, 'draw', leaky)
+  settings = ml_collections.ConfigDict(config(
+      num_train=18, num_test=12, databases=8, max_tries=10))
   run.synthesize(settings, tmp_path)
   manifest = files.read_json(tmp_path / 'manifest.json')
   reasons = manifest['train']['rejected']

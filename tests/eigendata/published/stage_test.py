@@ -16,7 +16,7 @@ from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from configs.eigendata import published as config_lib
 
 pytest.importorskip(
@@ -259,7 +259,7 @@ def test_the_stage_gates_certifies_and_says_what_it_dropped(
   assert 'a1a1' not in json.dumps(manifest)
   assert len(episodes.tasks(tmp_path / 'data', 'test')) == 80
   # And later stages can read it.
-  env = env_lib.load_many(config.domains, dict(config.env))
+  env = env_load.load_many(config.domains, dict(config.env))
   texts = list(vocabulary.corpus(tmp_path / 'data', env))
   assert 'Something is wrong.' in texts and 'I see.' not in texts
 

@@ -9,7 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.eigendata.tau2.telecom import agent
 from agentrl.eigendata.tau2.telecom import user
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -21,7 +21,7 @@ WHYS = {item.why for item in user.FIXES.values() if item.why}
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
