@@ -1,4 +1,4 @@
-"""From a config to whom all of a run asks."""
+"""Builds the LLM of a run, with all its wrappers, from a config."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from agentrl.llm import strict
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-  """How models are paid for, and where their answers are kept.
+  """Budget, prices and cache of a run's models.
 
   Attributes:
     prices: rows (model, dollars a million prompt tokens, completion tokens,
       prompt tokens from the server's cache).
-    dollars: that a run may spend; None: any sum.
-    tokens: that a run may read and write; None: any number.
+    dollars: most dollars that a run may spend; None: no limit.
+    tokens: most tokens that a run may read and write; None: no limit.
     cache: folder of answers; '': they are not kept. Models of one name share
-      them, whichever server they are asked of.
-    evolve_share: of dollars and tokens, that may be spent by the time when
-      prompts have evolved; then this ends, so that tasks can be paid for.
+      them, on any server.
+    evolve_share: share of dollars and tokens that evolution may spend; it ends
+      then, so that tasks can be paid for.
   """
 
   prices: Sequence[Sequence[Any]] = ()
@@ -39,7 +39,7 @@ def make(path: str, kw: Mapping[str, Any], *,
          others: Mapping[str, Mapping[str, Any]],
          account: Account, plain: Collection[str] = ()
          ) -> tuple[llm_lib.Meter, budget.Ledger]:
-  """Who is asked, and what that costs.
+  """Builds the models of all stages, and the account that they are paid from.
 
   Args:
     path: import path of a class of models.
@@ -51,8 +51,8 @@ def make(path: str, kw: Mapping[str, Any], *,
       `strict.Strict`.
 
   Raises:
-    ValueError: a wrong path, argument or field, or dollars are to be counted
-      and a model has no price.
+    ValueError: a wrong path, argument or field, or a limit of dollars and a
+      model without a price.
   """
   ledger = budget.Ledger(account.dollars, account.tokens,
                          account.evolve_share)

@@ -42,8 +42,8 @@ class Reader:
     greeted = chat[0].role == 'assistant'
     how, line = mine[sum(m.role == 'assistant' for m in chat) - greeted]
     if how == ': ':
-      return llm_lib.Reply(types.Message('assistant', line))
-    return llm_lib.Reply(types.Message(
+      return llm_lib.Answer(types.Message('assistant', line))
+    return llm_lib.Answer(types.Message(
         'assistant', tool_calls=(types.ToolCall(**json.loads(line)),)))
 
 
@@ -76,7 +76,7 @@ class Babbler:
   def complete(self, messages, *, schema=None, tools=(), seed):
     said = sum(m.role == 'assistant' for m in messages)
     self.asked += 1
-    return llm_lib.Reply(types.Message(
+    return llm_lib.Answer(types.Message(
         'assistant', self.words[said % len(self.words)]))
 
 

@@ -179,7 +179,7 @@ class Astray:
 
   def complete(self, messages, *, stage, schema=None, tools=(), seed):
     demands = [{'draft': 7, 'goal': 'Fly me to the moon.'}]
-    return llm_lib.Reply(None, {'scenario': 'You fly.', 'demands': demands})
+    return llm_lib.Answer(None, {'scenario': 'You fly.', 'demands': demands})
 
 
 def test_demands_of_no_draft_are_rejected(context, streams):

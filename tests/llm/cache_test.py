@@ -13,7 +13,7 @@ from agentrl.llm import llm
 CALL = types.ToolCall('find', {'b': {'d': 1, 'c': 2}, 'a': [1, 'ö']},
                       requestor='user')
 CHAT = [types.Message('system', 'Do.'), types.Message('user', 'This.')]
-REPLY = llm.Reply(
+REPLY = llm.Answer(
     types.Message('assistant', 'ä', (CALL,)),
     usage=llm.Usage(5, 3, 1, 2, dollars=0.5), thinking='hm', end='truncated',
     problem='too long')
@@ -94,7 +94,7 @@ def test_processes_may_share_a_folder(tmp_path):
 
 
 def test_no_room_is_asked_again_where_that_is_free(tmp_path):
-  reply = llm.Reply(types.Message('assistant', ''), end='no room')
+  reply = llm.Answer(types.Message('assistant', ''), end='no room')
   inner = Counting(dataclasses.replace(reply, usage=llm.Usage(calls=1)))
   costly = Counting(dataclasses.replace(reply, usage=llm.Usage(9, 1, 1)))
   for counting, calls in ((inner, 2), (costly, 1)):

@@ -19,7 +19,7 @@ class Fixed:
   def complete(self, messages, *, schema=None, tools=(), seed):
     if seed < 0:
       raise llm.Refused('no', llm.Usage(9, 9, 1))
-    return llm.Reply(types.Message('assistant', f'{seed}'),
+    return llm.Answer(types.Message('assistant', f'{seed}'),
                      usage=llm.Usage(len(messages), self.tokens, 1))
 
 

@@ -57,7 +57,7 @@ class Procedural:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     del tools  # the script has the calls
     text = [m.content for m in messages if m.role == 'system'][-1]
     instructions, payload = _parts(text)
@@ -75,7 +75,7 @@ class Procedural:
       value = ROLES[role](payload, rng, slip)
       written = json.dumps(value, ensure_ascii=False)
       message = types.Message('assistant', written)
-    return llm.Reply(message, value, llm.Usage(
+    return llm.Answer(message, value, llm.Usage(
         _words(messages), len(written.split()), 1))
 
 

@@ -22,7 +22,7 @@ class Opinion:
     self.value = {'success': success, 'fault': fault, 'critique': 'because'}
 
   def complete(self, messages, *, stage, schema=None, tools=(), seed):
-    return llm_lib.Reply(types.Message('assistant', ''), self.value)
+    return llm_lib.Answer(types.Message('assistant', ''), self.value)
 
 
 @pytest.fixture

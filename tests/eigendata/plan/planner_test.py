@@ -33,7 +33,7 @@ class Scripted:
   def complete(self, messages, *, schema, tools=(), seed):
     self.asked.append(messages[0].content)
     plan = self.records.pop(0) if self.records else None
-    return llm_lib.Reply(types.Message('assistant', ''), {'plan': plan})
+    return llm_lib.Answer(types.Message('assistant', ''), {'plan': plan})
 
 
 def record(**fields):

@@ -50,7 +50,7 @@ class Thinker:
     else:
       off = rng.random() < self._objects
       value = {'ok': not off, 'problem': 'not by the policy' if off else ''}
-    return llm_lib.Reply(types.Message('assistant', json.dumps(value)), value,
+    return llm_lib.Answer(types.Message('assistant', json.dumps(value)), value,
                          llm_lib.Usage(1, 1, 1))
 
 

@@ -45,7 +45,7 @@ class Shopkeeper:
     assert messages[0] == prompt and not tools
     said = ONLY[self.only] if self.only else self._act(messages)
     end = 'truncated' if self.only == 'is cut off' else 'stop'
-    return llm_lib.Reply(said, usage=llm_lib.Usage(7, 3, 1), end=end)
+    return llm_lib.Answer(said, usage=llm_lib.Usage(7, 3, 1), end=end)
 
   def _act(self, messages):
     last, wishes = messages[-1], [m for m in messages if m.role == 'user']
@@ -150,7 +150,7 @@ class Terse:
   def complete(self, messages, **kw):
     del kw
     self.asked.append(messages[0].content)
-    return llm_lib.Reply(types.Message('assistant', 'Bye. ###STOP###'))
+    return llm_lib.Answer(types.Message('assistant', 'Bye. ###STOP###'))
 
 
 def test_the_user_of_a_student_has_the_prompt_that_its_model_wants(
