@@ -225,7 +225,7 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
   live = {i: stream.weight for i, stream in enumerate(streams)}
   by_stream = collections.defaultdict(list)
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
-    for wave in itertools.count():  # each makes what is missing after the last
+    for wave in itertools.count():  # each draws as many as are missing
       if ledger.stopped or not (
           missing and live and len(samples) < wanted * config.max_tries):
         break

@@ -96,7 +96,7 @@ def write(writer: prompts.Writer, families: Mapping[str, Sequence[str]],
   critique = ''
   for i in range(pairs * TRIES):
     payload = {
-        'about': dict(known),  # first, for servers keep what prompts begin with
+        'about': dict(known),  # first, for servers cache the start of prompts
         'domains': {k: list(v) for k, v in families.items()}, 'split': split,
         'styles': STYLES, 'demands': demands, 'critique': critique,
         'earlier': [{'domain': p.domain, 'demands': p.demands,

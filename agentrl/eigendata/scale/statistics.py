@@ -61,7 +61,7 @@ def cost(splits: Mapping[str, Sequence[sample_lib.Sample]],
   samples = [s for split in splits.values() for s in split]
   stages = llm_lib.by_stage([*before, *(s.usage for s in samples)])
   total = sum(stages.values(), llm_lib.Usage())
-  # A later start finds in the cache what an earlier one paid for.
+  # A later start finds answers in the cache that an earlier one paid for.
   dollars = max(total.dollars + total.saved, ledger.spent.dollars)
   tokens = max(total.tokens + total.saved_tokens, ledger.spent.tokens)
   kept = sum(s.task is not None for s in samples)
