@@ -28,13 +28,12 @@ from agentrl import files
 from agentrl import jsons
 from agentrl import resolve
 from agentrl import seeds
-from agentrl.data import episodes
 from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
+from agentrl.eigendata import output
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import source as source_lib
-from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.plan import feedback
 from agentrl.eigendata.plan import planner
@@ -42,8 +41,6 @@ from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.scale import runners
 from agentrl.eigendata.scale import shards as shards_lib
 from agentrl.eigendata.scale import statistics
-from agentrl.envs import databases
-from agentrl.envs.tau2 import task_format as tau2_form
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 from agentrl.stage import runs
@@ -288,31 +285,17 @@ def _finish(run: runs.Run, config: config_lib.Config,
   held = {name: guards.of_run(env, (
       s.task for s in found['test'] if s.task and s.task.domain == name))
           for name, env in context.envs.items()}
-  found['train'], flagged = guards.guard(
-      found['train'], held, context.envs, drop_flagged=config.drop_flagged)
-  digest, shards = _write(run.folder, found)
-  snapshots = sorted({s.task.database for samples in found.values()
-                      for s in samples
-                      if s.task and s.task.database})
-  databases.prune(run.folder / databases.FOLDER, snapshots)
+  found, flagged = output.gate(found, held, context.envs,
+                               drop_flagged=config.drop_flagged)
   wanted = {'train': config.num_train, 'test': config.num_test}
   if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
       (split, sum(s.task is not None for s in samples))
       for split, samples in found.items()) if kept < wanted[split]]:
     stopped = stopped or f'fewer than wanted ({"; ".join(short)})'
-  stats = {split: statistics.describe(samples)
-           for split, samples in found.items()}
-  files.write_json(run.folder / 'stats.json', stats)
-  run.finish(
-      {episodes.FOLDER: digest}, files=shards, prompts=prompts.load().version,
+  output.write(
+      run, found, context.envs, prompts=prompts.load().version,
       seed=config.seed, flagged=flagged, stopped=stopped,
-      cost=statistics.cost(found, context.ledger, _before(run)), **facts,
-      databases=snapshots,
-      environments={k: certify.fingerprint(e) for k, e in context.envs.items()},
-      **{split: {k: stats[split][k] for k in
-                 ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
-                  'kinds')}
-         for split in found})
+      cost=statistics.cost(found, context.ledger, _before(run)), **facts)
   for name in ('evolved', 'shards'):  # all of it stands in the files above
     shutil.rmtree(run.folder / name, ignore_errors=True)
 
@@ -324,18 +307,3 @@ def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
   return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}
           for record in (files.read_json(run.folder / PLANNING),
                          *(use for e in evolved for use in e['usage']))]
-
-
-def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
-           ) -> tuple[str, dict[str, str]]:
-  """Tasks as JSON lines and in the form of tau2-bench, dialogues as a TFDS data
-  set; see `episodes.write`."""
-  for split, samples in found.items():
-    tasks = [s.task for s in samples if s.task]
-    files.write_lines(folder / f'tasks_{split}.jsonl',
-                        map(jsons.dumps, tasks))
-    tau2_form.write(folder, split, tasks)
-  records = [episodes.record(s.task, s.messages, {
-      'repaired': [r.name for r in s.repaired]})
-             for s in found['train'] if s.task]
-  return episodes.write(folder, records) if records else ('', {})

@@ -329,7 +329,8 @@ def _certified(job: _Job, task: types.Task, intent: source_lib.Intent,
         job.writer, job.source, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))
     certificate, problems = certify.certify(
-        job.source, task, intent.script, job.seed('certify'))
+          job.source.env, task, job.seed('certify'),
+          way_known=job.source.way_known, script=intent.script)
     if job.first_checker is None:
       job.first_checker = FirstChecker(
           certificate.score if certificate else 0.0,

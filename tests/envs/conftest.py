@@ -53,7 +53,7 @@ def package():
 def clone(value):
   """A deep copy of a database; pydantic's own takes a third of a second.
 
-  Not that of `envs/tau2_state.py`, which is what the oracle is to check.
+  Not that of `envs/tau2/state.py`, which is what the oracle is to check.
   """
   kind = type(value)
   if kind in (str, int, float, bool, type(None)):

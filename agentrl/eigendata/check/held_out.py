@@ -25,7 +25,7 @@ from typing import Any
 from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.check import mutants
+from agentrl.eigendata.check import values
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
@@ -136,8 +136,8 @@ def _held_strings(env: domain.Domain, tasks: Iterable[types.Task]
   starts = {jsons.dumps(t.initial_state): t.initial_state for t in tasks}
   here, there = set(), set()
   for start in starts.values():
-    here |= mutants.strings(env, start)
-    there |= mutants.strings(env, env.initial_state(start['seed'], 'train'))
+    here |= values.strings(env, start)
+    there |= values.strings(env, env.initial_state(start['seed'], 'train'))
   return frozenset(map(_words, here - there)) - {''}
 
 
@@ -256,13 +256,6 @@ def gate(samples: Iterable[sample_lib.Sample], held: Mapping[str, Held]
         rejection=types.Rejection(types.Worker.CONTAMINATION, reason,
                                   f'{sample.task.id}: {detail}'),
         usage=sample.usage) if reason else sample
-
-
-def guard(samples: Iterable[sample_lib.Sample], held: Mapping[str, Held],
-          envs: Mapping[str, env_lib.Env], *, drop_flagged: bool
-          ) -> tuple[list[sample_lib.Sample], dict[str, Any]]:
-  """`gate` and `look`; the facts are for the manifest."""
-  return look(gate(samples, held), envs, drop=drop_flagged)
 
 
 # --- Secrets and personal data ---

@@ -30,10 +30,10 @@ from agentrl import types
 from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.published import rows as rows_lib
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import domain as tau2_domain
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases as databases_lib
-from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import env as tau2
 from agentrl.stage import fields
 from agentrl.stage import runs
 
@@ -41,7 +41,7 @@ from agentrl.stage import runs
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
                'evaluation_criteria')
 Row = rows_lib.Row
-Envs = Mapping[str, tau2.Tau2]  # by name of the benchmark's domain
+Envs = Mapping[str, tau2_domain.Tau2Domain]  # by name of the benchmark's domain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or a file that is missing.
   """
   config = read_config(config)
-  tau2_writer.check_config(config.domains, config.judged_on)
+  tau2_stage.check_config(config.domains, config.judged_on)
   corpus = {name: pathlib.Path(path) for name, path in (
       ('dialogues', config.dialogues), ('tasks', config.tasks)) if path}
   for name, path in corpus.items():
@@ -87,7 +87,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = stage.folder / databases_lib.FOLDER
   options = dict(config.env, databases=str(folder))
   envs = {env.domain: env for env in (
-      env_load.load(name, options) for name in config.domains)}
+      tau2_domain.load(name, options, config.judged_on)
+      for name in config.domains)}
   train = []
   if 'dialogues' in corpus:
     train += dialogues(corpus['dialogues'], envs,
@@ -97,12 +98,11 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     train += tasks(corpus['tasks'], envs, folder,
                    drop_failures=config.drop_failures)
   found = {'train': once(train), 'test': [
-      sample_lib.Sample(tau2_writer.certified(env, task))
+      sample_lib.Sample(certify.with_certificate(env, task))
       for env in envs.values() for task in env.tasks(config.judged_on)]}
-  tau2_writer.finish(
+  tau2_stage.finish(
       stage, config, list(envs.values()), found,
-      sources={name: files.file_digest(path) for name, path in corpus.items()},
-      databases=sorted(p.stem for p in folder.glob('*')))
+      sources={name: files.file_digest(path) for name, path in corpus.items()})
 
 
 # --- Dialogues ---
@@ -189,7 +189,7 @@ def _failure(about: Mapping[str, Any]) -> str:
 
 
 def _env(name: str, messages: Sequence[types.Message], envs: Envs
-         ) -> tau2.Tau2:
+         ) -> tau2_domain.Tau2Domain:
   """The domain that a name begins with, else the one with all its tools."""
   if found := [e for domain, e in envs.items() if name.startswith(domain)]:
     return found[0]
@@ -278,7 +278,7 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
   task = dataclasses.replace(task, split='train', database=databases.get(
       row.get('db_path'), ''))
   try:
-    task = tau2_writer.certified(env, task)
+    task = certify.with_certificate(env, task)
   except Exception as e:  # of the benchmark, on what others wrote
     raise rejection.SampleRejected(
         types.Worker.CERTIFICATE, 'it cannot be played',

@@ -15,6 +15,7 @@ import json
 from typing import Any
 
 from agentrl import jsons
+from agentrl import resolve
 from agentrl import types
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import checkers
@@ -145,6 +146,20 @@ class Tau2Domain(tau2.Tau2):
     return [kit.db.model_dump_json() for kit in kits if kit and kit.db]
 
 
+def load(name: str, options: Mapping[str, Any] | None = None,
+         judged_on: str = 'test') -> Tau2Domain:
+  """Returns a domain of the benchmark to write for.
+
+  Args:
+    name: `tau2:<domain>`.
+    options: options of `Tau2Domain`.
+    judged_on: the split that models are judged on.
+  """
+  return resolve.call(Tau2Domain, {
+      'domain': name.removeprefix('tau2:'), 'judged_on': judged_on,
+      **(options or {})})
+
+
 @functools.lru_cache(maxsize=16)  # whole databases
 def _tables(env: Tau2Domain, start: str) -> state_lib.Tables:
   return _dump(env.environment(types.Task(
@@ -176,7 +191,7 @@ def _setups(env: Tau2Domain) -> tuple[Mapping[str, Any], ...]:
   return tuple(found.values())
 
 
-class World(tau2.World):
+class World(tau2.Tau2World):
   """A world that knows what has changed in it, and can go back.
 
   Attributes:

@@ -31,7 +31,8 @@ def drafted(context, writer, checked):
 def certificate(source, task, intent, checker=None):
   if checker is not None:
     task = dataclasses.replace(task, checker=checker)
-  return certify.certify(source, task, intent.script, seed=0)
+  return certify.certify(source.env, task, 0, way_known=True,
+                         script=intent.script)
 
 
 def problems_of(source, task, intent, checker=None):
@@ -43,7 +44,8 @@ def test_worked_example(drafted):
   source, task, intent = drafted('dim')
   moves = replay.render(intent.script, random.Random(0))
   names = [m.name.partition('=')[0]
-           for m in mutants.make(source, task, moves, random.Random(0))]
+           for m in mutants.make(
+               source.env, task, moves, random.Random(0), way_known=True)]
   level = intent.demands[0].tell[0]
   assert names == ['set_level deleted', 'set_level doubled', 'set_level(lamp',
                    'set_level(level', 'set_level unasked',

@@ -39,11 +39,13 @@ def drafted(make_context, checked):
 def made(source, task, script):
   gold = replay.render(script, random.Random(0))
   return gold, {m.name: m for m in mutants.make(
-      source, task, gold, random.Random(0))}
+      source.env, task, gold, random.Random(0), way_known=True)}
 
 
 def problems_of(source, task, script):
-  return [p.detail for p in certify.certify(source, task, script, 0)[1]]
+  _, problems = certify.certify(source.env, task, 0, way_known=True,
+                                script=script)
+  return [p.detail for p in problems]
 
 
 def without(task, *clauses):
@@ -195,9 +197,8 @@ def test_a_wording_that_has_another_is_missing_from_a_gold_run(
     drafted, family):
   """Even one that a long exchange has in several places."""
   _, _, script = drafted('router', family, 'do')
-  gold = replay.render(script, random.Random(0))
-  first, last = ({m.content for m in certify._worded(script, gold, which)}
-                 for which in (0, -1))
+  _, *same = certify._worded(script, random.Random(0))
+  first, last = ({m.content for m in moves} for moves in same)
   texts = {text for beat in script if not beat.call
            and len(set(beat.say)) > 1 for text in beat.say}
   assert texts and not texts & first & last

@@ -14,8 +14,9 @@ from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import held_out as tau2_held
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import load as env_load
 
 WORDS = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split()
@@ -142,7 +143,7 @@ def test_the_stage_of_built_in_domains_has_the_gate(
 @pytest.fixture(scope='module')
 def bench():
   pytest.importorskip('tau2.domains.telecom', reason='needs the benchmark')
-  return {name: env_load.load(f'tau2:{name}', {'prompt': 'brief'})
+  return {name: tau2_domain.load(f'tau2:{name}', {'prompt': 'brief'})
           for name in ('airline', 'retail', 'telecom')}
 
 
@@ -173,10 +174,10 @@ def test_train_passes_and_test_does_not(bench, name):
 def test_new_tasks_are_not_about_customers_of_the_split_that_judges(bench):
   env = bench['airline']
   held = guards.of_benchmark(env, 'base')
-  found = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'base') if s.task]
+  found = [s.task for s in tau2_stage.new_tasks(env, 0, 12, 'base') if s.task]
   assert len(found) == 12
   assert {guards.clash(held, t)[0] for t in found} == {''}
-  free = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'test') if s.task]
+  free = [s.task for s in tau2_stage.new_tasks(env, 0, 12, 'test') if s.task]
   assert {guards.clash(held, t)[0] for t in free} > {''}
 
 
