@@ -31,9 +31,12 @@ RUN = ('scripts/run.py', '--config=configs/quickstart.py:domain=lamps,tiny')
 
 
 @pytest.fixture(scope='module')
-def root(tmp_path_factory):
+def root(once):
   """A folder with the domain of README.md, on the PYTHONPATH of `call`."""
-  folder = tmp_path_factory.mktemp('chain')
+  return once('lamps_of_readme', write_domain)
+
+
+def write_domain(folder):
   readme = (ROOT / 'README.md').read_text()
   parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', readme, re.S)
   assert {name for name, _ in parts} == {
@@ -41,7 +44,6 @@ def root(tmp_path_factory):
                                    'tasks.py')}
   for name, text in parts:
     files.write_text(folder / name, text)
-  return folder
 
 
 @pytest.fixture(scope='module')
@@ -61,11 +63,12 @@ def call(root):
 
 
 @pytest.fixture(scope='module')
-def whole(root, call):
+def whole(once, call):
   """A finished chain."""
-  found = call(*RUN, f'--workdir={root / "run"}')
-  assert 'The plan' in found.stdout
-  return root / 'run'
+  def run(folder):
+    printed = call(*RUN, f'--workdir={folder}').stdout
+    assert 'The plan' in printed
+  return once('whole_chain', run)
 
 
 def test_the_models_have_learned_the_domain(whole):

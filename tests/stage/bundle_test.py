@@ -34,22 +34,21 @@ SAMPLER = dict(slots=4, length=512, max_new=32, width=4, chunks=(64,))
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+def folder(once):
   """A published model: one that chatters, in ChatML."""
-  path = tmp_path_factory.mktemp('hf') / 'model'
-  weights.write(path, CONFIG, testing.chatty_params(CONFIG))
-  testing.chatml_vocab().save(path / 'tokenizer.json')
-  return str(path)
+  def make(path):
+    weights.write(path / 'model', CONFIG, testing.chatty_params(CONFIG))
+    testing.chatml_vocab().save(path / 'model/tokenizer.json')
+  return str(once('chatty_model', make) / 'model')
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-  path = tmp_path_factory.mktemp('data') / 'data'
+def data(once):
   c = data_config.get_config()
   c.update(domains=('orders',), num_train=4, num_test=2, databases=1,
            max_tries=20, workers=1, demands_train=(1.0, 0.0, 0.0))
-  eigendata.synthesize(c, str(path))
-  return str(path)
+  return str(once('few_orders', lambda path: eigendata.synthesize(
+      c, str(path / 'data'))) / 'data')
 
 
 def sft_fields(folder, data, **fields):
@@ -64,10 +63,9 @@ def sft_fields(folder, data, **fields):
 
 
 @pytest.fixture(scope='module')
-def trained(folder, data, tmp_path_factory):
-  path = tmp_path_factory.mktemp('sft') / 'sft'
-  sft.train(sft_fields(folder, data), str(path))
-  return str(path)
+def trained(folder, data, once):
+  return str(once('chatty_sft', lambda path: sft.train(
+      sft_fields(folder, data), str(path / 'sft'))) / 'sft')
 
 
 def test_sft_goes_on_from_a_checkpoint_as_if_nothing_had_been(
