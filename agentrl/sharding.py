@@ -1,14 +1,15 @@
-"""Meshes, and which axis of which parameter lies on which mesh axis.
+"""Meshes, and the mesh axes that each parameter is sharded over.
 
-Parameters get their axes by regex rules over their paths; whatever follows
-the shapes of parameters (optimiser state) inherits them. Axes of size 1 cost
-nothing, so one program serves a laptop and a pod.
+Parameters get their axes by regex rules over their paths; trees shaped like
+the parameters (optimiser state) inherit them. Axes of size 1 cost nothing, so
+one program serves a laptop and a pod.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
+import dataclasses
 import math
 import re
 from typing import Any
@@ -23,10 +24,10 @@ AXES = ('data', 'fsdp', 'tensor', 'expert')
 PARTS = P(None, mesh_lib.ROWS)  # parts of a batch, rows of a part
 
 # The first match wins; specs align with the last axes of the parameter, since
-# a scanned layer has one more in front.
+# a scanned layer has one more axis in front.
 RULES: tuple[tuple[str, P], ...] = (
-    # Adafactor's means over one axis of a parameter: small, and which axis it
-    # was depends on the sizes.
+    # Adafactor's means over one axis of a parameter are small, and the axis
+    # depends on the sizes.
     (r'v_(row|col)/', P()),
     (r'(embed|head)$', P('tensor', 'fsdp')),  # V D
     (r'qkv/kernel$', P('fsdp', 'tensor', None)),  # D M H
@@ -39,7 +40,7 @@ RULES: tuple[tuple[str, P], ...] = (
     (r'down/kernel$', P('tensor', 'fsdp')),  # F D
     (r'smear/kernel$', P('fsdp', 'tensor')),  # D D
     (r'scale$', P(None)),
-    # Adapters lie as their kernels do; the rank is never split.
+    # Adapters are sharded as their kernels; the rank is never split.
     (r'(qkv|smear)/lora_a$', P('fsdp', None)),  # D R
     (r'up/lora_a$', P('fsdp', None, None)),  # D 2 R
     (r'(out|down)/lora_a$', P('tensor', None)),  # NH R, F R
@@ -50,21 +51,34 @@ RULES: tuple[tuple[str, P], ...] = (
 )
 
 
-def make_mesh(axes: Mapping[str, int],
+@dataclasses.dataclass(frozen=True)
+class Axes:
+  """Sizes of the axes of a mesh: the sections `mesh` of a config."""
+
+  data: int
+  fsdp: int
+  tensor: int
+  expert: int
+
+
+def make_mesh(axes: Mapping[str, int] | Axes,
               devices: Sequence[jax.Device] | None = None, *,
               field: str = 'config.mesh') -> jax.sharding.Mesh:
-  """A mesh over the first `prod(axes)` devices; on TPU neighbours in an axis
-  are neighbours in the torus, where it has such a shape.
+  """Makes a mesh over the first `prod(axes)` devices.
+
+  On TPU neighbours along an axis are neighbours in the torus, if its shape
+  allows it.
 
   Args:
-    axes: sizes; `expert` may be absent where a model has none.
-    devices: to choose from; None: all there are.
-    field: of the config, or the flag, that gives the sizes, for errors.
+    axes: sizes by name; `expert` may be absent.
+    devices: devices to choose from; None takes all.
+    field: config field or flag that gives the sizes, for errors.
 
   Raises:
-    ValueError: unknown axes, sizes that are none, or more devices than there
-      are.
+    ValueError: unknown axes, sizes below 1, or more devices than there are.
   """
+  if isinstance(axes, Axes):
+    axes = dataclasses.asdict(axes)
   if set(axes) | {'expert'} != set(AXES):
     raise ValueError(f'{field} must give {", ".join(AXES)}, got '
                      f'{sorted(axes)}.')
@@ -86,13 +100,12 @@ def make_mesh(axes: Mapping[str, int],
 
 
 def replica(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
-  """The first slice of a mesh along `data`: samplers live there, and share
-  what is compiled for it."""
+  """Returns the first slice of a mesh along `data`."""
   return replicas(mesh)[0]
 
 
 def replicas(mesh: jax.sharding.Mesh) -> list[jax.sharding.Mesh]:
-  """All slices of a mesh along `data`."""
+  """Returns the slices of a mesh along `data`; a sampler runs on each."""
   return [jax.sharding.Mesh(part[None], AXES) for part in mesh.devices]
 
 
@@ -101,26 +114,26 @@ def check(model: Any, mesh: jax.sharding.Mesh, *, field: str = 'config.mesh',
   """Raises ValueError unless the mesh divides the heads and experts.
 
   Args:
-    model: its `ModelConfig`.
-    mesh: where it shall lie.
-    field: of the config that gives the mesh, for the error.
-    name: of the config's field that gives the model.
+    model: the `ModelConfig`.
+    mesh: mesh to shard it over.
+    field: config field that gives the mesh, for the error.
+    name: config field that gives the model, for the error.
   """
-  for axis, what in (('tensor', 'num_heads'), ('tensor', 'num_kv_heads'),
-                     ('expert', 'num_experts')):
-    ways, size = mesh.shape[axis], getattr(model, what)
+  for axis, count in (('tensor', 'num_heads'), ('tensor', 'num_kv_heads'),
+                      ('expert', 'num_experts')):
+    ways, size = mesh.shape[axis], getattr(model, count)
     if size % ways:  # without experts `expert` is more of `data`
       raise ValueError(
-          f'{field}.{axis}={ways} does not divide {what}={size} of {name}: '
+          f'{field}.{axis}={ways} does not divide {count}={size} of {name}: '
           f'set it to {math.gcd(ways, size)}, or to another divisor.')
 
 
 def on(mesh: jax.sharding.Mesh | None
       ) -> contextlib.AbstractContextManager[None]:
-  """A context: what is traced in it may ask for its mesh, as experts do.
+  """Returns a context that gives traced code its mesh; experts need it.
 
-  It is entered within the traced function, and so holds for whoever traces it:
-  a loop, a thread that warms up, a compilation for devices that are elsewhere.
+  It is entered within the traced function, so it holds wherever that is traced:
+  in a loop, in a thread that warms up, for devices of another machine.
   """
   if mesh is None:
     return contextlib.nullcontext()
@@ -142,13 +155,13 @@ def _spec(path: str, shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> P:
 
 
 def shardings(tree: Any, mesh: jax.sharding.Mesh) -> Any:
-  """A NamedSharding for each leaf of a tree of arrays or their shapes.
+  """Returns the NamedSharding of each leaf of a tree of arrays or shapes.
 
   Optimiser states hold trees like the parameters', so the ends of their paths
   match the same rules; counters match none and are replicated.
 
   Raises:
-    ValueError: a parameter that its mesh axes do not divide.
+    ValueError: the mesh axes do not divide a parameter.
   """
   def of(path, leaf):
     name = '/'.join(str(getattr(p, 'key', getattr(p, 'name', p)))
@@ -158,18 +171,18 @@ def shardings(tree: Any, mesh: jax.sharding.Mesh) -> Any:
 
 
 def abstract(make: Callable[[], Any], mesh: jax.sharding.Mesh) -> Any:
-  """Shapes and shardings of what a function would make; nothing is made."""
+  """Returns the shapes and shardings of a function's result, not computed."""
   shapes = jax.eval_shape(make)
-  places = shardings(shapes, mesh)
   return jax.tree.map(
-      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-      shapes, places)
+      lambda x, sharding: jax.ShapeDtypeStruct(
+          x.shape, x.dtype, sharding=sharding),
+      shapes, shardings(shapes, mesh))
 
 
 def batch(mesh: jax.sharding.Mesh, micro_rows: int
          ) -> jax.sharding.NamedSharding:
-  """Where a batch in parts [M, B, ..] lies: each part's rows over the
-  axes `models.mesh.ROWS`.
+  """Returns the sharding of a batch in parts [M, B, ..]: rows are sharded over
+  the axes `models.mesh.ROWS`.
 
   Raises:
     ValueError: the rows of one part do not divide over them.
@@ -184,4 +197,5 @@ def batch(mesh: jax.sharding.Mesh, micro_rows: int
 
 
 def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  """Returns the sharding of arrays that every device has whole."""
   return jax.sharding.NamedSharding(mesh, P())

@@ -148,9 +148,6 @@ class EchoEnv:
     wish = '' if side == 'assistant' else f'Ask for {task.scenario}.'
     return types.Message('system', rules + wish)
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    return self.prompt(side, task).content
-
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     return ({'type': 'function', 'function': {
         'name': 'echo', 'parameters': {

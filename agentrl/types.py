@@ -116,7 +116,7 @@ class Task:
 
   Attributes:
     id: unique within its domain.
-    domain: name that `envs.env.load` takes.
+    domain: name that `envs.load.load` takes.
     scenario: what the user knows and wants; the user model's system prompt.
     criteria: gold actions and the reward basis.
     initial_state: seed of the database for built-in domains; for tau2 its

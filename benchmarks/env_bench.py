@@ -33,7 +33,7 @@ from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import package as tau2_bench
 from agentrl.envs.tau2 import score as tau2_score
 from agentrl.eval import floors
-from agentrl.stage import run as runs
+from agentrl.stage import runs
 
 OUT = flags.DEFINE_string('out', '', 'Where to write the figures as JSON.')
 EPISODES = flags.DEFINE_integer('episodes', 10_000, 'For the memory test.')

@@ -21,10 +21,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import gc
-import os
 import pathlib
-import platform
-import sys
 import tempfile
 import time
 from typing import Any
@@ -34,6 +31,7 @@ from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
+import origin
 
 from agentrl import files
 from agentrl import sharding
@@ -42,9 +40,8 @@ from agentrl.models import config as model_config
 from agentrl.models import flops
 from agentrl.models import transformer
 from agentrl.models import weights
-from agentrl.rollout import steps
-from agentrl.sft import loss as sft_loss
-from agentrl.stage import run as runs
+from agentrl.rollout import device
+from agentrl.sft import likelihood
 from agentrl.train import loop
 from agentrl.train import optimizer
 
@@ -139,10 +136,11 @@ def _our_step(config: model_config.ModelConfig, params: Any
       field='--data: axes')
   tx = optimizer.make(
       name='adamw', peak_lr=LR, norm_lr=1.0, warmup_steps=1, total_steps=10**6,
-      schedule='constant', clip_norm=1.0, weight_decay=0.0, b1=0.9, b2=0.999)
-  first, _, update = loop.make(
+      schedule='constant', clip_norm=1.0, master=False, weight_decay=0.0,
+      b1=0.9, b2=0.999)
+  training = loop.make(
       lambda: jax.tree.map(jnp.asarray, params),
-      functools.partial(sft_loss.next_token, model=config), tx, mesh=mesh,
+      functools.partial(likelihood.next_token, model=config), tx, mesh=mesh,
       micro_rows=MICRO_ROWS.value or ROWS.value)
   shape = ROWS.value, LENGTH.value
   batch = {'ids_BT': tokens(*shape, config.vocab_size),
@@ -150,11 +148,11 @@ def _our_step(config: model_config.ModelConfig, params: Any
                                    (ROWS.value, 1)),
            'segments_BT': np.ones(shape, np.int32),
            'target_BT': np.ones(shape, bool)}
-  state = first()
+  state = training.init(None)
 
   def step() -> None:
     nonlocal state
-    state, values = update(state, batch)
+    state, values = training.update(state, batch)
     values['loss'].block_until_ready()
   seconds = median(step)
   if TRACE.value:
@@ -168,24 +166,25 @@ def _our_sampling(config: model_config.ModelConfig, params: Any
   rows, span = BATCH.value, PROMPT.value + NEW.value
   ids_BT = tokens(rows, PROMPT.value, config.vocab_size)
   cache = cache_lib.empty(config, rows, span)
-  place = steps.place(cache, params)
-  cache = jax.device_put(cache, place)
-  spec = steps.Spec(config, burst=NEW.value, stop_id=-1, pad_id=0, place=place)
+  shardings = device.cache_shardings(cache, params)
+  cache = jax.device_put(cache, shardings)
+  spec = device.EngineSpec(config, burst=NEW.value, stop_id=-1, pad_id=0,
+                           shardings=shardings)
   zeros = np.zeros(rows, np.int32)
-  read = steps.Rows(np.arange(rows), zeros, zeros,
-                    np.full(rows, PROMPT.value - 1))
+  read = device.SlotRows(np.arange(rows), zeros, zeros,
+                         np.full(rows, PROMPT.value - 1))
   write = read._replace(start_B=read.count_B, count_B=np.full(rows, NEW.value))
 
   def prefill() -> None:
     nonlocal cache
-    cache = steps.prefill(params, cache, read, ids_BT[:, :-1], spec=spec,
-                          span=span)
+    cache = device.prefill(params, cache, read, ids_BT[:, :-1], spec=spec,
+                           span=span)
     cache.ids_BS.block_until_ready()
 
   def decode() -> None:
     nonlocal cache
-    cache, new_BT, _ = steps.decode(params, cache, write, ids_BT[:, -1], 0.0,
-                                    spec=spec, span=span)
+    cache, new_BT, _ = device.decode(params, cache, write, ids_BT[:, -1], 0.0,
+                                     spec=spec, span=span)
     new_BT.block_until_ready()
   return {'prefill_s': median(prefill), 'decode_s': median(decode)}
 
@@ -268,9 +267,8 @@ def main(argv: Sequence[str]) -> None:
   print(f'{SHAPE.value}: {sum(x.size for x in jax.tree.leaves(params)):,} '
         f'parameters, {DTYPE.value}, {jax.devices()[0].device_kind}; a matrix '
         f'product reaches {peak / 1e9:,.0f} GFLOP/s', flush=True)
-  found = {'machine': platform.platform(), 'cpus': os.cpu_count(),
-           'device': jax.devices()[0].device_kind, 'versions': runs.versions(),
-           'command': sys.argv, 'matmul_flops': peak}
+  found = {**origin.facts(f'A model of shape {SHAPE.value}, ours and torch'),
+           'device': jax.devices()[0].device_kind, 'matmul_flops': peak}
   found['ours'] = show('ours', ours(config, params), needed, peak)
   if TORCH.value:
     with tempfile.TemporaryDirectory() as folder:

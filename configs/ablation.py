@@ -31,7 +31,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.data.evolve.rounds = 16
   c.data.update_from_flattened_dict(VARIANTS[arg.variant])
   for stage in (c.user_sft, c.agent_sft):
-    stage.total_steps = stage.optimizer.total_steps = 2000
+    stage.total_steps = 2000
   c.expected_s = dict(data=200, tokenizer=5, user_sft=100, agent_sft=100,
                       eval_sft=60)
   return c

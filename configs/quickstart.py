@@ -29,6 +29,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.eval_grpo = evaluation.get_config()
   for name in ('data', 'user_sft', 'agent_sft', 'grpo'):
     c[name].seed = arg.seed
+  c.expected_on = 'two CPU cores'
   c.expected_s = dict(data=150, tokenizer=5, user_sft=190, agent_sft=190,
                       eval_sft=70, grpo=360, eval_grpo=30)
   if arg.domain:
@@ -54,12 +55,12 @@ def _shrink(c: ml_collections.ConfigDict) -> None:
     stage.model.update(num_layers=2, d_model=32, num_heads=2, num_kv_heads=1,
                        head_dim=16, d_ff=64, max_length=256)
     stage.update(length=256, batch_size=2, micro_rows=2, save_every=10)
-    stage.total_steps = stage.optimizer.total_steps = 200
-  c.agent_sft.total_steps = c.agent_sft.optimizer.total_steps = 100
+    stage.total_steps = 200
+  c.agent_sft.total_steps = 100
   c.grpo.update(total_steps=5, tasks=2, group=4, wave=2,
                 micro_rows=2, save_every=1,
                 filter='agentrl.rl.filters:keep_all')
-  c.grpo.optimizer.update(total_steps=5, warmup_steps=1)
+  c.grpo.optimizer.warmup_steps = 1
   for stage in (c.eval_sft, c.grpo, c.eval_grpo):
     stage.limits = dict(max_steps=12, max_errors=2)
     for sampler in (stage.sampler, stage.user_sampler):

@@ -40,11 +40,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     c[name].domains = DOMAINS
   for stage in (c.user_sft, c.agent_sft):
     stage.model.max_length = stage.length = 1024
-    stage.total_steps = stage.optimizer.total_steps = 1500
+    stage.total_steps = 1500
   # So few steps must not end for want of a mixed group.
   c.grpo.update(total_steps=10, tasks=6, group=8, wave=6, micro_rows=2,
                 filter='agentrl.rl.filters:keep_all')
-  c.grpo.optimizer.update(total_steps=10, warmup_steps=2)
+  c.grpo.optimizer.warmup_steps = 2
   for stage in (c.eval_sft, c.grpo, c.eval_grpo):
     stage.limits = dict(max_steps=100, max_errors=10)
     for sampler in (stage.sampler, stage.user_sampler):

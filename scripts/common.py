@@ -1,9 +1,8 @@
-"""What the scripts share: their flags, and errors in one or two lines."""
+"""Flags of the scripts, and errors in one or two lines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-import inspect
 import math
 import os
 import pathlib
@@ -35,12 +34,16 @@ TRACEBACK = flags.DEFINE_bool('traceback', False,
 
 def run(stage: Stage, required: Sequence[str] = ('config', 'workdir'),
         page: Callable[[str], Any] | None = None) -> None:
-  """Runs `stage(config, workdir)` as the command line says, and exits.
+  """Runs `stage(config, workdir)` from the command line, and exits.
 
-  `page(workdir)` then writes a page about it, whose path is printed.
+  An error that the user can mend (a wrong value, a missing file, a full disk)
+  ends in a message and exit code 1, Ctrl-C in 130; a bug keeps its traceback.
 
-  What a user can mend (a wrong value, a missing file, a full disk) ends in a
-  message and exit code 1, Ctrl-C in 130; a bug keeps its traceback.
+  Args:
+    stage: function of a stage.
+    required: flags that must be given.
+    page: writes a page about the finished stage and returns its path, which is
+      printed.
   """
   flags.mark_flags_as_required(required)
   def main(argv: Sequence[str]) -> None:
@@ -51,8 +54,6 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir'),
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up
     try:
       _make_devices(CONFIG.value)
-      if stage.__module__ != '__main__':  # else it is many stages
-        check_fields(stage, CONFIG.value)
       stage(CONFIG.value, WORKDIR.value)
       if page:
         print(page(WORKDIR.value))
@@ -67,8 +68,10 @@ def run(stage: Stage, required: Sequence[str] = ('config', 'workdir'),
 
 
 def _make_devices(config: ml_collections.ConfigDict | None) -> None:
-  """Splits the CPU into as many devices as the largest mesh asks for: small
-  models gain more from that than from many threads in one operation."""
+  """Splits the CPU into as many devices as the largest mesh needs.
+
+  Small models gain more from that than from many threads in one operation.
+  """
   flag = 'xla_force_host_platform_device_count'
   most = max(_mesh_sizes(config), default=1)
   if most > 1 and flag not in os.environ.get('XLA_FLAGS', ''):
@@ -76,6 +79,7 @@ def _make_devices(config: ml_collections.ConfigDict | None) -> None:
 
 
 def _mesh_sizes(config: ml_collections.ConfigDict | None) -> Iterator[int]:
+  """Yields the number of devices of each mesh of a config."""
   for name, value in (config or {}).items():
     if name in ('mesh', 'sampler_mesh'):
       yield math.prod(value.values())
@@ -83,23 +87,28 @@ def _mesh_sizes(config: ml_collections.ConfigDict | None) -> Iterator[int]:
       yield from _mesh_sizes(value)
 
 
-def check_fields(stage: Stage, config: ml_collections.ConfigDict) -> None:
-  """Refuses a config with a field that the stage's code never reads.
+def check_fields(stage: Stage, config: ml_collections.ConfigDict,
+                 name: str) -> None:
+  """Checks a config against the declared fields of a stage, and runs nothing.
+
+  Args:
+    stage: function of the stage.
+    config: its config.
+    name: what errors call the config.
 
   Raises:
-    ValueError: such a field; names the near ones that are read.
+    ValueError: a field is unknown, missing or of another type; or the module
+      of the stage lacks `read_config`.
   """
-  folder = pathlib.Path(inspect.getfile(stage)).parent
-  code = '\n'.join(file.read_text() for file in folder.rglob('*.py'))
-  read = set(re.findall(r"\b(?:config\.|c\[')(\w+)", code))
-  for field in config:
-    if field not in read:
-      raise ValueError(f'config.{field} would have no effect: {folder.name}/ '
-                       'never reads it.' + resolve.hint(field, read))
+  module = sys.modules[stage.__module__]
+  if not hasattr(module, 'read_config'):
+    raise ValueError(f'{module.__name__} declares no fields: give it a '
+                     'function `read_config` as in agentrl/sft/train.py.')
+  module.read_config(config, name)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-  """Flags, with the near names where one is unknown."""
+  """Parses the flags; the error of an unknown one suggests near names."""
   try:
     return flags.FLAGS(argv)
   except (AttributeError, KeyError) as e:  # a field that the config lacks
@@ -109,7 +118,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _unknown_field(argv: Sequence[str]) -> str:
-  """Which --config.field is unknown, and what it may have meant."""
+  """Returns an error that names the unknown --config.field and near ones."""
   pattern = r'^--?([\w.]+)(?:=|\n(?!-))(.*)$'
   given = dict(re.findall(pattern, '\n'.join(argv), re.M))
   config = flags.FLAGS['config'].parser.parse(given.get('config'))
@@ -125,7 +134,7 @@ def _unknown_field(argv: Sequence[str]) -> str:
 
 
 def _one_line(error: Exception) -> str:
-  """The message; of an error in a config file its last line only."""
+  """Returns the message as one line; only the last line of a traceback."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
   if 'Traceback' in str(error):
     return lines[-1].strip()

@@ -31,9 +31,9 @@ from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import families
 from agentrl.models import weights
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
-from agentrl.stage import source as sources
+from agentrl.stage import bundles
+from agentrl.stage import inputs
+from agentrl.stage import runs
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
@@ -66,10 +66,11 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
   """
   if target.exists():
     raise ValueError(f'{target} exists: delete it, or choose another.')
-  path = sources.locate(source)
-  dtype = dtype or _dtype(path)
-  changes = {'param_dtype': dtype} if dtype else {}
-  model, vocab = bundle.describe(source, '--source', changes)
+  resolved = inputs.resolve(source, '--source')
+  dtype = dtype or _dtype(resolved)
+  described = bundles.describe(
+      resolved, {'param_dtype': dtype} if dtype else {})
+  model, vocab = described.model, described.vocab
   if kind == 'safetensors':
     families.to_hf(model)
     if type(vocab) not in _TOKENIZERS:
@@ -78,49 +79,49 @@ def convert(source: str, target: pathlib.Path, kind: str, *,
                        '--format=orbax can hold it.')
   mesh = sharding.make_mesh(
       dict.fromkeys(sharding.AXES, 1) | {'fsdp': fsdp}, field='--fsdp: axes')
-  found = bundle.load(source, mesh, '--source', changes)
+  bundle = bundles.load(described, mesh)
   temporary = target.with_name(target.name + '.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
   write = {'orbax': _orbax, 'safetensors': _safetensors}[kind]
-  write(temporary, found, path)
+  write(temporary, bundle, resolved)
   temporary.rename(target)
-  files = [p for p in target.rglob('*') if p.is_file()]
-  count = sum(x.size for x in jax.tree.leaves(found.params))
-  print(f'{target}: {count:,} parameters ({found.model.param_dtype}), '
-        f'{vocab.size:,} ids, {sum(p.stat().st_size for p in files):,} bytes '
-        f'in {len(files)} files.')
+  written = [p for p in target.rglob('*') if p.is_file()]
+  count = sum(x.size for x in jax.tree.leaves(bundle.params))
+  print(f'{target}: {count:,} parameters ({bundle.model.param_dtype}), '
+        f'{vocab.size:,} ids, {sum(p.stat().st_size for p in written):,} bytes '
+        f'in {len(written)} files.')
 
 
-def _dtype(path: pathlib.Path) -> str | None:
-  """What published parameters are stored in; None: whatever reads them
-  decides."""
-  if path.is_file() or not sources.published(path):
+def _dtype(source: inputs.Input) -> str | None:
+  """Returns the dtype of a folder of published parameters, None if unknown."""
+  if source.path.is_file() or source.manifest is not None:
     return None
-  fields = files.read_json(path / 'config.json')
-  found = fields.get('dtype') or fields.get('torch_dtype')
-  return found if found in model_config.DTYPES else None
+  fields = files.read_json(source.path / 'config.json')
+  dtype = fields.get('dtype') or fields.get('torch_dtype')
+  return dtype if dtype in model_config.DTYPES else None
 
 
-def _orbax(folder: pathlib.Path, found: bundle.Bundle,
-           source: pathlib.Path) -> None:
-  """A stage like those that train."""
-  config = ml_collections.ConfigDict(dict(source=str(source)))
-  run = runs.start(folder, 'convert', config, {'source': str(source)})
-  run.finish(bundle.save(folder, found.model, found.vocab, found.params))
+def _orbax(folder: pathlib.Path, bundle: bundles.Bundle,
+           source: inputs.Input) -> None:
+  """Writes the folder of a stage, like those that train."""
+  config = ml_collections.ConfigDict(dict(source=str(source.path)))
+  run = runs.start(folder, 'convert', config, {'source': source})
+  run.finish(bundles.save(folder, bundle.model, bundle.vocab, bundle.params))
 
 
-def _safetensors(folder: pathlib.Path, found: bundle.Bundle,
-                 source: pathlib.Path) -> None:
-  """What `transformers` loads."""
-  vocab = found.vocab
+def _safetensors(folder: pathlib.Path, bundle: bundles.Bundle,
+                 source: inputs.Input) -> None:
+  """Writes the folder of a model that `transformers` loads."""
+  vocab = bundle.vocab
+  published = source.path if source.manifest is None else None
   own = {'eos_token_id': vocab.end, 'pad_token_id': vocab.pad}
   if spm.BOS in vocab.marks:
     own['bos_token_id'] = vocab.marks[spm.BOS]
   tokens = dict(own)
-  if source.is_dir() and sources.published(source):
-    about = files.read_json(source / 'config.json')
+  if published and published.is_dir():
+    about = files.read_json(published / 'config.json')
     tokens |= {k: about[k] for k in _TOKENS if about.get(k) is not None}
-  weights.write(folder, found.model, found.params, fields=tokens)
+  weights.write(folder, bundle.model, bundle.params, fields=tokens)
   file, kind = _TOKENIZERS[type(vocab)]
   vocab.save(folder / file)
   files.write_json(folder / 'generation_config.json', tokens)
@@ -129,14 +130,15 @@ def _safetensors(folder: pathlib.Path, found: bundle.Bundle,
       **{name.removesuffix('_id'): vocab.piece(i)
          for name, i in own.items()},
       'clean_up_tokenization_spaces': False,
-      'model_max_length': found.model.max_length, **_template(source, vocab)})
+      'model_max_length': bundle.model.max_length,
+      **_template(source.path, vocab)})
   for name in _ABOUT:
-    if source.is_dir() and (source / name).exists():
-      shutil.copy(source / name, folder / name)
+    if source.path.is_dir() and (source.path / name).exists():
+      shutil.copy(source.path / name, folder / name)
 
 
 def _template(source: pathlib.Path, vocab: hf.Vocab) -> dict[str, Any]:
-  """The chat template: the source's own, else that of what we render."""
+  """Returns the chat template of the source, else of the vocabulary."""
   template = formats.template(vocab)
   if source.suffix == '.gguf':
     field = resolve.extra('gguf', 'hf').GGUFReader(source).fields.get(

@@ -3,7 +3,7 @@
   python scripts/run.py --config=configs/quickstart.py --workdir=runs/mine
 
 Each stage is a folder of the workdir and is made from those before it. Called
-again, it goes on where it was stopped; what is finished is not repeated.
+again, the chain resumes where it was stopped and repeats no finished stage.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from agentrl import files
 from agentrl import resolve
 from agentrl.report import html
 from agentrl.report import text
+from agentrl.stage import runs
 
 FRESH = flags.DEFINE_bool('fresh', False, 'Delete the workdir first.')
 
-# Stage -> what runs it, and which config field names the folder of which
-# stage before. A config without `tokenizer` is of published models.
+# Stage -> import path of its function, and config field -> stage before whose
+# folder it names. A config without `tokenizer` is for published models.
 STAGES = {
-    'data': ('', {}),  # named by the config
+    'data': ('', {}),  # `synthesize` of the config gives the path
     'tokenizer': ('agentrl.data.vocabulary:train', {'data': 'data'}),
     'user_sft': ('agentrl.sft.train:train',
                  {'data': 'data', 'tokenizer': 'tokenizer'}),
-    # From scratch the agent starts from the user model: by then it reads.
+    # From scratch the agent starts from the user model, which can read.
     'agent_sft': ('agentrl.sft.train:train',
                   {'data': 'data', 'tokenizer': 'tokenizer',
                    'init_from': 'user_sft'}),
@@ -44,18 +45,36 @@ STAGES = {
 }
 
 
+# Fields of the config that are not stages.
+OWN = ('synthesize', 'expected_s', 'expected_on')
+
+
+def read_stages(config: ml_collections.ConfigDict) -> dict[str, common.Stage]:
+  """Returns the stage functions of a chain, with their configs checked.
+
+  Raises:
+    ValueError: an unknown stage, or a stage does not take its config.
+  """
+  for name in config:
+    if name not in (*STAGES, *OWN):
+      raise ValueError(f'config.{name} would have no effect: a chain has no '
+                       'such stage.' + resolve.hint(name, (*STAGES, *OWN)))
+  stages = {name: resolve.name(path or config.synthesize)
+            for name, (path, _) in STAGES.items() if name in config}
+  for name, stage in stages.items():
+    common.check_fields(stage, config[name], f'config.{name}')
+  return stages
+
+
 def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Runs every stage of `config` that is not finished; see the module."""
   root = pathlib.Path(workdir)
   if FRESH.value and root.exists():
     _delete(root)
-  # Compiled programs are kept, so evaluations and a second start are quick.
+  # Compiled programs are cached for the evaluations and a second start.
   jax.config.update('jax_compilation_cache_dir', str(root / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  stages = {name: resolve.name(path or config.synthesize)
-            for name, (path, _) in STAGES.items() if name in config}
-  for name, stage in stages.items():
-    common.check_fields(stage, config[name])
+  stages = read_stages(config)
   _print_plan(config, root)
   for name in stages:
     if _done(root, name):
@@ -74,22 +93,22 @@ def chain(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def _wires(config: ml_collections.ConfigDict, name: str) -> dict[str, str]:
+  """Returns config field -> stage before, for the inputs of a stage."""
   wires = STAGES[name][1]
   if 'tokenizer' in config:
     return wires
-  # A published model brings its vocabulary, and both sides start from it.
+  # A published model has a vocabulary, and both sides start from it.
   own = ('tokenizer', 'tokenizer'), ('init_from', 'user_sft')
   return dict(wire for wire in wires.items() if wire not in own)
 
 
 def _done(root: pathlib.Path, name: str) -> bool:
-  return (root / name / 'manifest.json').exists()
+  return runs.is_done(root / name)
 
 
 def _print_plan(config: ml_collections.ConfigDict, root: pathlib.Path) -> None:
-  """What will run, and about how long it takes."""
-  where = config.get('expected_on', 'two CPU cores')
-  print(f'The plan, in {root} (times on {where}):')
+  """Prints the stages with their expected times."""
+  print(f'The plan, in {root} (times on {config.expected_on}):')
   total = 0
   for name in (name for name in STAGES if name in config):
     seconds = config.expected_s[name]

@@ -26,14 +26,15 @@ from agentrl import files
 from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import outcomes
 from agentrl.envs.tau2 import results_read as tau2_results
 from agentrl.envs.tau2 import results_write as tau2_export
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run as eval_run
-from agentrl.stage import run as runs
+from agentrl.stage import inputs
+from agentrl.stage import runs
 
 EXPORT = flags.DEFINE_string(
     'export', None, 'File to write; one for each domain if there are several.')
@@ -65,7 +66,7 @@ def write(workdir: str, out: str) -> None:
       made with another version of it.
   """
   folder = pathlib.Path(workdir)
-  manifest = runs.manifest(folder, '--workdir')
+  manifest = inputs.manifest(folder, '--workdir')
   if manifest['stage'] != 'eval':
     raise ValueError(f'{folder} is of the stage {manifest["stage"]!r}: give '
                      'the folder of an evaluation.')
@@ -82,7 +83,7 @@ def write(workdir: str, out: str) -> None:
     if len(by_domain) > 1:
       path = path.with_stem(f'{path.stem}_{domain[5:]}')
     # A judge would cost, and what it said is on record.
-    env = env_lib.load(domain, {**config['env'], 'judge': ''})
+    env = env_load.load(domain, {**config['env'], 'judge': ''})
     found = tau2_export.to_json(env, _tasks(config, env, episodes), episodes,
                                 setup)
     files.write_json(path, found)
@@ -133,7 +134,7 @@ def read(workdir: str, path: str, *, rescore: bool,
   file = tau2_results.read(path)
   setup, name = file.setup, f'tau2:{file.domain}'
   options = {**options, 'solo': file.solo}
-  many = env_lib.load_many([name], options)
+  many = env_load.load_many([name], options)
   tasks, episodes = tau2_results.episodes(many.envs[name], file, rescore)
   # How models were sampled stays out: it may hold the key of an API.
   config = ml_collections.ConfigDict(dict(

@@ -40,7 +40,7 @@ newest() {
 }
 
 bash scripts/install.sh "$extras"
-.venv/bin/ruff check agentrl configs scripts tests
+.venv/bin/ruff check agentrl benchmarks configs scripts tests
 run .venv "$marks" "$@"
 [ "$extras" = test ] && exit
 python=$(newest)

@@ -1,4 +1,4 @@
-"""The whole chain in small, on the domain that README.md shows, and what
+"""The whole chain in small, on the domain that docs/domains.md shows, and what
 happens when it is killed."""
 
 import json
@@ -19,11 +19,12 @@ from agentrl import metrics
 from agentrl import sharding
 from agentrl.data import episodes as data
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.rollout import play
 from agentrl.rollout import policy
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
+from agentrl.stage import bundles
+from agentrl.stage import inputs
+from agentrl.stage import runs
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -32,13 +33,13 @@ RUN = ('scripts/run.py', '--config=configs/quickstart.py:domain=lamps,tiny')
 
 @pytest.fixture(scope='module')
 def root(once):
-  """A folder with the domain of README.md, on the PYTHONPATH of `call`."""
-  return once('lamps_of_readme', write_domain)
+  """A folder with the domain of docs/domains.md; `call` looks there too."""
+  return once('lamps_of_docs', write_domain)
 
 
 def write_domain(folder):
-  readme = (ROOT / 'README.md').read_text()
-  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', readme, re.S)
+  page = (ROOT / 'docs/domains.md').read_text()
+  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', page, re.S)
   assert {name for name, _ in parts} == {
       f'lamps/{name}' for name in ('policy.md', 'state.py', 'tools.py',
                                    'tasks.py')}
@@ -133,8 +134,8 @@ def test_killed_and_started_again_is_as_if_nothing_had_been(
   kill_after(folder, after, call.start(*args))
   call(*args)
   assert lines(folder) == lines(whole / stage)  # to the last bit
-  assert (runs.manifest(folder)['made']['params']
-          == runs.manifest(whole / stage)['made']['params'])
+  assert (inputs.manifest(folder)['made']['params']
+          == inputs.manifest(whole / stage)['made']['params'])
 
 
 @pytest.mark.parametrize('stage, script, config, own', [
@@ -161,15 +162,15 @@ def test_adapters_are_trained_on_a_frozen_model(
              call.start(*args(two, '--config.lora.rank=4')))
   call(*args(two, '--config.lora.rank=4'))
   assert lines(two) == lines(one)  # to the last bit
-  made = runs.manifest(one)['made']['params']
-  assert runs.manifest(two)['made']['params'] == made
-  assert made != runs.manifest(start)['made']['params']
+  made = inputs.manifest(one)['made']['params']
+  assert inputs.manifest(two)['made']['params'] == made
+  assert made != inputs.manifest(start)['made']['params']
   assert (one / 'adapters').is_dir()
   first = metrics.read(one)[0]
   if stage == 'grpo':  # the sampler has the merged weights
     assert first['train/logp_gap_max'] < 1e-4
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
-  plain, adapted = (bundle.load(x, mesh, 'agent').params
+  plain, adapted = (bundles.read(x, mesh, 'agent').params
                     for x in (start, one))
   np.testing.assert_array_equal(adapted['embed'], plain['embed'])
 
@@ -178,11 +179,11 @@ def unsure(whole, folder):
   """The trained agent, its logits so flat that it earns less than half."""
   config = json.loads((whole / 'grpo/config.json').read_text())['config']
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
-  env = env_lib.load_many(config['domains'], config['env'])
+  env = env_load.load_many(config['domains'], config['env'])
   tasks = data.tasks(whole / 'data', 'train') * 8
-  found = bundle.load(whole / 'agent_sft', mesh, 'agent')
+  found = bundles.read(whole / 'agent_sft', mesh, 'agent')
   agent = policy.from_bundle(found, mesh, **config['sampler'])
-  user = policy.from_bundle(bundle.load(whole / 'user_sft', mesh, 'user'),
+  user = policy.from_bundle(bundles.read(whole / 'user_sft', mesh, 'user'),
                             mesh, **config['user_sampler'])
   norm = found.params['final_norm']
   reward = 1.0
@@ -194,8 +195,8 @@ def unsure(whole, folder):
         limits=dialogue.Limits(**config['limits']))])
   shutil.copytree(whole / 'agent_sft', folder)
   shutil.rmtree(folder / 'params')
-  manifest = runs.manifest(folder)
-  manifest['made'] |= bundle.save(folder, found.model, found.vocab,
+  manifest = inputs.manifest(folder)
+  manifest['made'] |= bundles.save(folder, found.model, found.vocab,
                                   found.params)
   files.write_json(folder / 'manifest.json', manifest)
 

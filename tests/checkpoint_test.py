@@ -14,16 +14,16 @@ from agentrl import files
 from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import transformer
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
+from agentrl.stage import bundles
+from agentrl.stage import runs
 from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import optimizer
-from agentrl.train import update as update_lib
+from agentrl.train import updates
 
 MODEL = model_config.ModelConfig(300, 1, 8, 2, 1, 4, 8, 16)
 TX = optimizer.make(name='muon', peak_lr=0.1, norm_lr=1.0, warmup_steps=1,
                     total_steps=9, schedule='cosine', clip_norm=1.0,
-                    weight_decay=0.1, b1=0.9, b2=0.9)
+                    master=False, weight_decay=0.1, b1=0.9, b2=0.9)
 
 
 def mesh():
@@ -31,7 +31,7 @@ def mesh():
 
 
 def state(model=MODEL):
-  return update_lib.init(transformer.init(model, jax.random.key(0)), TX)
+  return updates.init(transformer.init(model, jax.random.key(0)), TX)
 
 
 def same(a, b):
@@ -64,7 +64,7 @@ def test_nothing_to_restore_is_none(tmp_path):
 
 def test_a_half_written_checkpoint_is_not_picked(saved):
   shutil.copytree(saved / '3', saved / '4.orbax-checkpoint-tmp-1')
-  assert checkpoint.Manager(saved).restore(like())[0] == 3
+  assert checkpoint.Manager(saved).restore(like()).step == 3
 
 
 def test_another_model_is_named_leaf_by_leaf(saved):
@@ -86,19 +86,19 @@ def test_a_bundle_is_a_folder_that_checks_itself(tmp_path):
   vocab = vocab_lib.train(['some words here'] * 9, 300)
   params = transformer.init(MODEL, jax.random.key(1))
   run = runs.start(tmp_path / 's', 'sft', ml_collections.ConfigDict())
-  run.finish(bundle.save(run.folder, MODEL, vocab, params))
-  found = bundle.load(tmp_path / 's', mesh(), 'agent')
-  assert found.model == MODEL and found.vocab.digest == vocab.digest
-  same(found.params, params)
-  # Older ones say of remat whether it was on.
+  run.finish(bundles.save(run.folder, MODEL, vocab, params))
+  bundle = bundles.read(tmp_path / 's', mesh(), 'agent')
+  assert bundle.model == MODEL and bundle.vocab.digest == vocab.digest
+  same(bundle.params, params)
+  # Activations that its training recomputed are kept afterwards.
   files.write_json(tmp_path / 's/model.json', {
-      **dataclasses.asdict(MODEL), 'remat': False})
-  assert bundle.load(tmp_path / 's', mesh(), 'agent').model == MODEL
+      **dataclasses.asdict(MODEL), 'remat': 'full'})
+  assert bundles.read(tmp_path / 's', mesh(), 'agent').model == MODEL
   checkpoint.save_params(tmp_path / 's/params', jax.tree.map(
       lambda x: x + 1, params))
   with pytest.raises(ValueError, match='not those that its manifest names'):
-    bundle.load(tmp_path / 's', mesh(), 'agent')
+    bundles.read(tmp_path / 's', mesh(), 'agent')
   other = runs.start(tmp_path / 't', 'data', ml_collections.ConfigDict())
   other.finish()
   with pytest.raises(ValueError, match='not one that trains a model'):
-    bundle.load(tmp_path / 't', mesh(), 'agent')
+    bundles.read(tmp_path / 't', mesh(), 'agent')

@@ -36,8 +36,8 @@ import functools, json, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from agentrl import sharding
 from agentrl.models import cache as cache_lib, config, transformer
-from agentrl.rollout import steps
-from agentrl.sft import loss
+from agentrl.rollout import device
+from agentrl.sft import likelihood
 from agentrl.train import loop
 
 rng = np.random.default_rng(0)
@@ -57,16 +57,17 @@ def make(model):
 
 def update(axes, model):
   mesh = sharding.make_mesh(axes)
-  first, like, update = loop.make(
+  training = loop.make(
       lambda: jax.tree.map(jnp.asarray, make(model)),
-      functools.partial(loss.next_token, model=model), optax.sgd(0.5),
+      functools.partial(likelihood.next_token, model=model), optax.sgd(0.5),
       mesh=mesh, micro_rows=8)
-  state = first()
-  for want, leaf in zip(jax.tree.leaves(like), jax.tree.leaves(state)):
+  state = training.init(None)
+  for want, leaf in zip(jax.tree.leaves(training.abstract_state),
+                        jax.tree.leaves(state)):
     assert leaf.sharding == want.sharding, (leaf.sharding, want.sharding)
   split = sum(not x.sharding.is_fully_replicated
               for x in jax.tree.leaves(state.params))
-  state, metrics = update(state, batch)
+  state, metrics = training.update(state, batch)
   return split, loop.to_floats(metrics), jax.device_get(state.params)
 
 def sample(axes, model):
@@ -75,16 +76,16 @@ def sample(axes, model):
   params = make(model)
   params = jax.device_put(params, sharding.shardings(params, mesh))
   cache = cache_lib.empty(model, 6, 16)
-  spec = steps.Spec(model, burst=4, stop_id=1, pad_id=0,
-                    place=steps.place(cache, params))
-  cache = jax.device_put(cache, spec.place)
+  spec = device.EngineSpec(model, burst=4, stop_id=1, pad_id=0,
+                    shardings=device.cache_shardings(cache, params))
+  cache = jax.device_put(cache, spec.shardings)
   n = np.array([0, 1, 2, 6]), np.arange(4), np.zeros(4, int), np.array(
       [5, 3, 4, 0])  # the last row is none
-  rows = steps.Rows(*(x.astype(np.int32) for x in n))
-  cache = steps.prefill(params, cache, rows, batch['ids_BT'][:4, :5],
+  rows = device.SlotRows(*(x.astype(np.int32) for x in n))
+  cache = device.prefill(params, cache, rows, batch['ids_BT'][:4, :5],
                         spec=spec, span=16)
   rows = rows._replace(start_B=rows.count_B, count_B=np.array([4, 2, 4, 0]))
-  out = steps.decode(params, cache, rows, batch['ids_BT'][:4, 5],
+  out = device.decode(params, cache, rows, batch['ids_BT'][:4, 5],
                      np.float32(1), spec=spec, span=16)
   return jax.device_get(out)
 

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import jax
+from jax.experimental import topologies
 
 from agentrl import resolve
 
@@ -63,7 +64,6 @@ def devices(topology: str) -> tuple[Chip, list[Any]]:
     count *= int(size)
   os.environ['TPU_ACCELERATOR_TYPE'] = (
       f'{_TYPES.get(kind, kind)}-{count * chip.cores}')
-  from jax.experimental import topologies
   try:
     found = topologies.get_topology_desc(platform='tpu',
                                          topology_name=topology)

@@ -27,11 +27,11 @@ from agentrl.rl import losses
 from agentrl.rl import train as rl_train
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import policy
-from agentrl.sft import loss as sft_loss
+from agentrl.sft import likelihood
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
-from agentrl.train import update as update_lib
+from agentrl.train import updates
 
 _PACKED = {'ids_BT': 'int32', 'positions_BT': 'int32', 'segments_BT': 'int32',
            'target_BT': 'bool'}
@@ -97,7 +97,7 @@ def _model(fields: Mapping[str, Any], name: str) -> model_config.ModelConfig:
 def _sft(config: ml_collections.ConfigDict, devices: Sequence[Any]) -> Program:
   model = _model(config.model, 'model')
   return _update(config, devices, model,
-                 functools.partial(sft_loss.next_token, model=model),
+                 functools.partial(likelihood.next_token, model=model),
                  (config.batch_size, config.length), _PACKED)
 
 
@@ -109,32 +109,34 @@ def _grpo(config: ml_collections.ConfigDict, devices: Sequence[Any]
       loss=resolve.name(config.loss), loss_kw=dict(config.loss_kw))
   # A full batch; what the last wave brings beyond it is trained on too.
   rows = math.lcm(config.tasks * config.group, config.micro_rows)
-  rows = min(rows, rl_train.row_buckets(config)[0])
+  rows = min(rows, rl_train.row_buckets(
+      tasks=config.tasks, group=config.group, wave=config.wave,
+      micro_rows=config.micro_rows, max_steps=config.limits.max_steps)[0])
   return _update(config, devices, model, loss_fn,
                  (rows, config.sampler.length), _PACKED | _SAMPLED)
 
 
 def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
-            model: model_config.ModelConfig, loss_fn: update_lib.LossFn,
+            model: model_config.ModelConfig, loss_fn: updates.LossFn,
             shape: tuple[int, int], columns: Mapping[str, str]) -> Program:
   mesh = sharding.make_mesh(config.mesh, devices)
   sharding.check(model, mesh)
-  tx = optimizer.make(**config.optimizer)
-  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
+  tx = optimizer.make(config.total_steps, **config.optimizer)
+  partition = tuning.make(jax.random.key(config.seed), **config.lora)
   state = sharding.abstract(
-      lambda: update_lib.init(tuned.init(_init(model)), tx), mesh)
-  frozen = tuned.frozen(sharding.abstract(lambda: _init(model), mesh))
+      lambda: updates.init(partition.trained(_init(model)), tx), mesh)
+  frozen = partition.frozen(sharding.abstract(lambda: _init(model), mesh))
   place = sharding.batch(mesh, config.micro_rows)
   rows = lambda dtype: jnp.zeros(shape, dtype)
-  batch = jax.eval_shape(lambda: update_lib.split(
+  batch = jax.eval_shape(lambda: updates.split(
       {name: rows(dtype) for name, dtype in columns.items()},
       config.micro_rows))
   batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=place), batch)
   places, frozen_places = jax.tree.map(lambda x: x.sharding, (state, frozen))
   update = loop.compiled(
-      update_lib.make_update(loss_fn, tx, tuned.join), places, frozen_places,
-      mesh=mesh, micro_rows=config.micro_rows)
+      updates.make_update(loss_fn, tx, partition.combine), places,
+      frozen_places, mesh=mesh, micro_rows=config.micro_rows)
   return Program(
       'update', update.lower(state, batch, frozen),
       {'parameters': per_device((state.params, frozen)),

@@ -1,8 +1,8 @@
-"""The dialogues of a data set: a TFDS builder over ArrayRecord, and a reader.
+"""Writes and reads the dialogues of a data set: TFDS over ArrayRecord.
 
 The folder of the data stage holds them in `episodes/`, and beside it the tasks
-as JSON lines, `tasks_train.jsonl` and `tasks_test.jsonl`. What is read is
-checked against the hashes in the manifest first.
+as JSON lines, `tasks_train.jsonl` and `tasks_test.jsonl`. Files are checked
+against the hashes in the manifest before they are read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
-from agentrl.stage import run as runs
+from agentrl.stage import inputs
 
 FOLDER = 'episodes'
 Record = Mapping[str, Any]
@@ -56,7 +56,13 @@ class Episodes(tfds.core.GeneratorBasedBuilder):
 
 def record(task: types.Task, messages: Iterable[types.Message],
            info: Mapping[str, Any]) -> Record:
-  """One dialogue as it is stored; `info` is any JSON about how it was made."""
+  """Returns the stored form of a dialogue.
+
+  Args:
+    task: its task.
+    messages: its messages, with true roles.
+    info: any JSON about how it was made.
+  """
   return {'id': task.id, 'task': types.dumps(task),
           'messages': types.dumps(list(messages)),
           'info': types.dumps(info)}
@@ -67,8 +73,8 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
   """Writes `folder/episodes`, whole or not at all.
 
   Returns:
-    hash of the records, the same for the same dialogues, which the bytes of
-    the shards are not; and relative path -> hash of each file.
+    hash of the records, equal for equal dialogues (the bytes of the shards are
+    not); and relative path -> hash of each file.
   """
   folder = pathlib.Path(folder)
   target, temporary = folder / FOLDER, folder / (FOLDER + '.tmp')
@@ -76,7 +82,7 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
   tfds.disable_progress_bar()
   content = hashlib.sha256()
   builder = Episodes(_hashed(records, content), data_dir=temporary)
-  with contextlib.redirect_stdout(None):  # it talks of downloads
+  with contextlib.redirect_stdout(None):  # it prints about downloads
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(try_download_gcs=False))
   shutil.rmtree(target, ignore_errors=True)
@@ -88,55 +94,62 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
 
 
 def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
-  """The records, which are added to the hash `content` as they pass."""
-  for one in records:
-    content.update(types.dumps(one).encode())
-    yield one
+  """Yields the records, and adds each to the hash `content`."""
+  for each in records:
+    content.update(types.dumps(each).encode())
+    yield each
 
 
-def read(folder: str | os.PathLike, field: str = 'data'
+def read(data: str | os.PathLike | inputs.Input, field: str = 'data'
          ) -> Iterator[tuple[types.Task, tuple[types.Message, ...]]]:
   """(task, messages) of each dialogue, in the order they were written.
 
   Args:
-    folder: of the data stage.
+    data: folder of the data stage, or the resolved input.
     field: the config field that names it, for errors.
 
   Raises:
     ValueError: the stage has not finished, or a file is not what it wrote.
   """
-  check(folder, field)
-  builder = tfds.builder_from_directory(pathlib.Path(folder) / FOLDER)
+  source = inputs.resolve(data, field)
+  check(source)
+  builder = tfds.builder_from_directory(source.path / FOLDER)
   for found in builder.as_data_source('train'):
     messages = json.loads(found['messages'])
     yield (types.task_from_json(json.loads(found['task'])),
            tuple(map(types.message_from_json, messages)))
 
 
-def tasks(folder: str | os.PathLike, split: str, field: str = 'data'
-          ) -> list[types.Task]:
-  """The tasks of a split, `train` or `test`.
+def tasks(data: str | os.PathLike | inputs.Input, split: str,
+          field: str = 'data') -> list[types.Task]:
+  """Reads the tasks of a split.
+
+  Args:
+    data: folder of the data stage, or the resolved input.
+    split: `train` or `test`.
+    field: the config field that names it, for errors.
 
   Raises:
     ValueError: the stage has not finished, has no such split, or the file is
       not what it wrote.
   """
   name = f'tasks_{split}.jsonl'
-  made = runs.manifest(folder, field)['made']
+  source = inputs.resolve(data, field)
+  made = source.manifest['made']
   if name not in made:
-    raise ValueError(f'config.{field}={str(folder)!r} has no {name}.'
+    raise ValueError(f'{source.label} has no {name}.'
                      + resolve.hint(name, made))
-  path = pathlib.Path(folder) / name
+  path = source.path / name
   _same(path, made[name])
   return [types.task_from_json(json.loads(line))
           for line in path.read_text().splitlines()]
 
 
 def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
-  """Replays the gold run of each task that carries one.
+  """Replays the gold run of each task that has one.
 
-  For tasks that were certified in another version of the environment: an
-  error here is better than a task that nobody can solve.
+  Finds tasks that were certified in another version of the environment and
+  may be unsolvable in this one.
 
   Raises:
     ValueError: a gold run does not earn 1.
@@ -155,14 +168,14 @@ def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
           'stage again.')
 
 
-def check(folder: str | os.PathLike, field: str = 'data') -> None:
+def check(source: inputs.Input) -> None:
   """Raises ValueError unless the files of the dialogues are as written."""
-  digests = runs.manifest(folder, field).get('files')
+  digests = source.manifest.get('files')
   if not digests:
-    raise ValueError(f'config.{field}={str(folder)!r} holds no dialogues: give '
-                     'the folder of a data stage.')
+    raise ValueError(f'{source.label} holds no dialogues: give the folder of a '
+                     'data stage.')
   for name, digest in digests.items():
-    _same(pathlib.Path(folder) / name, digest)
+    _same(source.path / name, digest)
 
 
 def _same(path: pathlib.Path, digest: str) -> None:

@@ -42,14 +42,72 @@ from agentrl.eigendata.scale import statistics
 from agentrl.envs import databases
 from agentrl.envs.tau2 import task_format as tau2_form
 from agentrl.llm import budget
+from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
-from agentrl.stage import run as runs
+from agentrl.stage import fields
+from agentrl.stage import runs
 
 # What the plans took, and what was paid in all, until the run is over.
 PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'
 MORE = ('Raise config.llm_account.dollars or .tokens and start again in this '
         'folder: what was paid for is kept.')
 PAIRS = 64  # plans of `test`: its tasks do not depend on how data are made
+
+
+@dataclasses.dataclass(frozen=True)
+class Evolve:
+  """Arguments of `evolve.evolve`."""
+
+  rounds: int
+  pilot: int
+  audit: int
+  patience: int
+  target: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+  """Arguments of `shards.fell`."""
+
+  window: int
+  floor: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Fields of the config; configs/eigendata/builtin.py explains them."""
+
+  seed: int
+  domains: tuple[str, ...]
+  env: Mapping[str, Any]
+  databases: int
+  num_train: int
+  num_test: int
+  demands_train: tuple[float, ...]
+  demands_test: tuple[float, ...]
+  other_share: float
+  max_tries: int
+  if_short: str
+  drop_flagged: bool
+  feedback: str
+  plan_pairs: int
+  validate: bool
+  evolve: Evolve
+  monitor: Monitor
+  shard_size: int
+  runner: str
+  runner_kw: Mapping[str, Any]
+  workers: int
+  llm: str
+  llm_kw: Mapping[str, Any]
+  llm_roles: Mapping[str, Mapping[str, Any]]
+  llm_account: build.Account
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return fields.read(Config, config, name=name)
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -65,6 +123,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
     ValueError: a wrong config, or too few samples were good.
     llm.Unavailable: the LLM did not answer.
   """
+  config = read_config(config)
   for kw in (config.llm_kw, *config.llm_roles.values()):
     for name in {'key', 'url'} & set(kw):
       resolve.variable(kw[name])  # before the config is written down
@@ -101,7 +160,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
                  for split, planned in streams.items()})
 
 
-def _runner(config: ml_collections.ConfigDict, ledger: budget.Ledger
+def _runner(config: Config, ledger: budget.Ledger
             ) -> contextlib.AbstractContextManager[runners.RunAll]:
   """Who makes the shards.
 
@@ -119,8 +178,8 @@ def _runner(config: ml_collections.ConfigDict, ledger: budget.Ledger
   return resolve.call(runner, {'workers': config.workers, **config.runner_kw})
 
 
-def _plan_all(run: runs.Run, config: ml_collections.ConfigDict,
-              maker: sample_lib.Maker, failures: Mapping[str, Any]) -> None:
+def _plan_all(run: runs.Run, config: Config, maker: sample_lib.Maker,
+              failures: Mapping[str, Any]) -> None:
   """Writes the streams of both splits as they start, and what that took.
 
   Raises:
@@ -201,8 +260,7 @@ def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
 
 def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
              streams: Sequence[streams_lib.Stream], *, wanted: int,
-             config: ml_collections.ConfigDict, ledger: budget.Ledger
-             ) -> list[sample_lib.Sample]:
+             config: Config, ledger: budget.Ledger) -> list[sample_lib.Sample]:
   """The samples of a split, the rejected ones among them.
 
   Raises:
@@ -230,8 +288,9 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       bar.set_postfix_str(f'{len(found)} tried')
       for shard, samples in zip(todo, made):
         by_stream[shard.stream] += samples
+      monitor = dataclasses.asdict(config.monitor)
       live = {i: weight for i, weight in live.items()
-              if not shards_lib.fell(by_stream[i], **config.monitor)}
+              if not shards_lib.fell(by_stream[i], **monitor)}
   enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
@@ -267,8 +326,7 @@ def _named(samples: Sequence[sample_lib.Sample], split: str
   return named
 
 
-def _finish(run: runs.Run, config: ml_collections.ConfigDict,
-            maker: sample_lib.Maker,
+def _finish(run: runs.Run, config: Config, maker: sample_lib.Maker,
             found: dict[str, list[sample_lib.Sample]], *, stopped: str,
             **facts: Any) -> None:
   """What passes the gates goes to files, `facts` into the manifest too."""

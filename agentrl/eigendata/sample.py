@@ -20,6 +20,7 @@ from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import judge
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.write import dialogues as talks
 from agentrl.eigendata.write import hindsight
 from agentrl.eigendata.write import invent as goals
@@ -28,6 +29,7 @@ from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.llm import budget
 from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
@@ -119,9 +121,7 @@ def _env(name: str, c: Mapping[str, Any]) -> domain.Domain:
     ValueError: test tasks of the benchmark are asked for.
   """
   if not name.startswith('tau2:'):
-    return env_lib.load(name, c['env'])
-  # Imported here: the benchmark is an extra and takes half a second to load.
-  from agentrl.eigendata.tau2 import domain as tau2_domain  # pylint: disable=g-import-not-at-top
+    return env_load.load(name, c['env'])
   if c['num_test']:
     raise ValueError(f'{name} brings its own test tasks, by which models are '
                      f'compared: set config.num_test=0, got {c["num_test"]}.')

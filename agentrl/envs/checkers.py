@@ -1,4 +1,4 @@
-"""Per-instance checkers: untrusted Python, run in a sandbox, judged by clause.
+"""Runs the checker of a task: untrusted Python in a sandbox.
 
 A checker is the text of one function
 
@@ -9,12 +9,12 @@ A checker is the text of one function
 `changes` is every field of the database that differs from the start
 ({'table.key.field': new value}); `events` is the dialogue as a list of
 ['assistant' | 'user', text] and ['call', side, name, arguments, ok]. The
-functions of `PRELUDE` are at hand. All clauses true is reward 1. It runs in
-`pydantic-monty`, an interpreter in Rust in a worker process, without files,
-network or imports of the host, in a fresh session under limits of time and
-memory. Sleeping takes no time there, the clock stands still and chance is
-seeded, so a verdict hangs on nothing but what the checker is given; what it
-prints is not shown.
+functions of `PRELUDE` are defined. The reward is 1 if all clauses are true. It
+runs in `pydantic-monty`, an interpreter in Rust in a worker process, without
+files, network or imports of the host, in a fresh session under limits of time
+and memory. Sleeping takes no time there, the clock stands still and random
+numbers are seeded, so a verdict depends on the checker's inputs alone. Its
+output is not shown.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from agentrl import types
 
 LIMITS = {'max_feed_duration_secs': 1.0, 'max_memory': 32 * 2**20}
 # One operation on large numbers may not look at the clock: then the worker is
-# killed, so many seconds past the limit.
+# killed this long past the limit.
 GRACE_S = 0.25
-SAME = {'sleep': 'zero', 'random_start': {'seed': 0},
-        'datetime': datetime.datetime(2025, 1, 1)}
+# Makes sessions deterministic.
+OS_POLICY = {'sleep': 'zero', 'random_start': {'seed': 0},
+             'datetime': datetime.datetime(2025, 1, 1)}
 MOST_TEXT = 1 << 16  # characters of a checker
 MOST_PRINTED = 1 << 16  # bytes
-MOST_CLAUSES, MOST_CLAUSE = 256, 200  # clauses; characters of one kept
-MOST_ERROR = 300  # characters of a message that is kept
+MOST_CLAUSES = 256
+MOST_CLAUSE = 200  # characters of a clause that are kept
+MOST_ERROR = 300  # characters of an error that are kept
 
 PRELUDE = '''
 def said(events, fact):
@@ -74,28 +76,28 @@ def confirmed(events, name, about):
   return True
 '''
 
-# Only what is small leaves the sandbox: lists in lists that share their parts
-# would fill the host's memory. It calls nothing by a name that the checker
-# could have given another meaning.
+# Only small values leave the sandbox: nested lists that share their parts would
+# fill the host's memory. No function is called here, as the checker could have
+# given its name another meaning.
 _VERDICT = f'''
-found = check(changes, events)
+verdict = check(changes, events)
 pairs = None
-match found:
+match verdict:
   case {{**rest}}:
     pairs = [(f'{{k}}'[:{MOST_CLAUSE}], (k == f'{{k}}') is True,
               v is True, v is False)
              for k, v in rest.items()][:{MOST_CLAUSES + 1}]
-pairs or f'{{found!r}}'[:80]
+pairs or f'{{verdict!r}}'[:80]
 '''
 
 
 class CheckerError(RuntimeError):
-  """The checker gave no verdict: it raised, hung, or answered nonsense."""
+  """The checker gave no verdict: it raised, hung, or returned another type."""
 
 
 @functools.lru_cache(maxsize=1)
 def _pool() -> tuple[pydantic_monty.Monty, int]:
-  """The workers, and the process that they serve."""
+  """Returns the worker processes and the id of the process that they serve."""
   pool = pydantic_monty.Monty(feed_duration_limit_grace=GRACE_S)
   pool.__enter__()
   atexit.register(pool.__exit__, None, None, None)
@@ -103,24 +105,25 @@ def _pool() -> tuple[pydantic_monty.Monty, int]:
 
 
 def events(messages: Sequence[types.Message]) -> list[list[Any]]:
-  """The dialogue as checkers see it."""
-  found, refused = [], {m.id for m in messages if m.role == 'tool' and m.error}
+  """Returns the dialogue as checkers see it."""
+  refused = {m.id for m in messages if m.role == 'tool' and m.error}
+  seen = []
   for m in messages:
     if m.role in ('assistant', 'user') and m.has_text and not m.is_call:
-      found.append([m.role, m.content])
+      seen.append([m.role, m.content])
     for call in m.tool_calls:
-      found.append(['call', call.requestor, call.name, dict(call.arguments),
-                    call.id not in refused])
-  return found
+      seen.append(['call', call.requestor, call.name, dict(call.arguments),
+                   call.id not in refused])
+  return seen
 
 
-def _fed(text: str, inputs: Mapping[str, Any]) -> Any:
-  """The value of the last expression of a text, in a fresh session."""
+def _evaluate(text: str, inputs: Mapping[str, Any]) -> Any:
+  """Runs a text in a fresh session; returns the value of its last line."""
   pool, owner = _pool()
   if owner != os.getpid():
     raise RuntimeError('Checkers cannot run in a fork of a process that has '
                        'run some: start processes by spawn.')
-  with pool.checkout(limits=LIMITS, os_policy=SAME) as session:
+  with pool.checkout(limits=LIMITS, os_policy=OS_POLICY) as session:
     return session.feed_run(
         text, inputs=inputs,
         print_callback=pydantic_monty.CollectString(MOST_PRINTED))
@@ -128,11 +131,18 @@ def _fed(text: str, inputs: Mapping[str, Any]) -> Any:
 
 def run(code: str, changes: Mapping[str, Any],
         seen: Sequence[Any]) -> dict[str, bool]:
-  """Clause -> verdict.
+  """Runs a checker.
+
+  Args:
+    code: text of the checker.
+    changes: changed fields, see `state.State.changes`.
+    seen: the dialogue, see `events`.
+
+  Returns:
+    clause -> verdict.
 
   Raises:
-    CheckerError: it did not answer with a small non-empty dict of bools in
-      time.
+    CheckerError: it did not return a small non-empty dict of bools in time.
     RuntimeError: this process was forked from one that has run checkers, and
       would wait for their workers forever.
   """
@@ -143,11 +153,11 @@ def run(code: str, changes: Mapping[str, Any],
   inputs = {'changes': dict(changes), 'events': list(seen)}
   try:
     try:
-      result = _fed(text, inputs)
+      result = _evaluate(text, inputs)
     except pydantic_monty.MontyCrashedError as e:
       if e.timed_out:
         raise
-      result = _fed(text, inputs)  # whoever killed the worker, in a new one
+      result = _evaluate(text, inputs)  # the worker was killed: once more
   except pydantic_monty.MontyError as e:
     last = str(e).strip().splitlines() or ['']
     raise CheckerError(_plain(f'{type(e).__name__}: {last[-1]}')) from e
@@ -156,7 +166,11 @@ def run(code: str, changes: Mapping[str, Any],
 
 def _clauses(result: str | Sequence[tuple[str, bool, bool, bool]]
             ) -> dict[str, bool]:
-  """Clause -> verdict of what `_VERDICT` lets out.
+  """Returns clause -> verdict.
+
+  Args:
+    result: value of `_VERDICT`: a text to report, or (clause, it is a text, it
+      is True, it is False) of each clause.
 
   Raises:
     CheckerError: see `run`.
@@ -166,17 +180,17 @@ def _clauses(result: str | Sequence[tuple[str, bool, bool, bool]]
     raise CheckerError(_plain(f'{must}got {result}.'))
   if len(result) > MOST_CLAUSES:
     raise CheckerError(f'{must}{MOST_CLAUSES} at most.')
-  found = {}
+  verdicts = {}
   for clause, is_text, yes, no in result:
     if not (is_text and (yes or no)):
       raise CheckerError(_plain(f'{must}and {clause!r} is not so.'))
-    name = _plain(clause, MOST_CLAUSE)  # two may be one then: both must hold
-    found[name] = yes and found.get(name, True)
-  return found
+    name = _plain(clause, MOST_CLAUSE)  # if two become equal, both must hold
+    verdicts[name] = yes and verdicts.get(name, True)
+  return verdicts
 
 
 def _plain(text: str, most: int = MOST_ERROR) -> str:
-  """A text as it is kept: short, and nothing that a terminal obeys."""
+  """Returns a text cut short and without control characters."""
   kept = text[:most]
   return kept if kept.isprintable() else ''.join(
       c if c.isprintable() else '?' for c in kept)
@@ -184,7 +198,7 @@ def _plain(text: str, most: int = MOST_ERROR) -> str:
 
 def score(code: str, changes: Mapping[str, Any],
           messages: Sequence[types.Message]) -> types.Score:
-  """The verdict of a checker; an error in it is reported, not a zero."""
+  """Returns the verdict of a checker; an error is reported, not a zero."""
   try:
     clauses = run(code, changes, events(messages))
   except CheckerError as e:

@@ -1,8 +1,8 @@
-"""Databases as files under the hash of their content.
+"""Keeps databases as files named by the hash of their content.
 
-A task names the one that it starts from in `meta['database']`. A data stage
-keeps them in its folder `databases`, where the option `databases` of an
-environment finds them.
+`meta['database']` of a task names the database that it starts from. A data
+stage keeps them in its folder `databases`, which the option `databases` of an
+environment names.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 from agentrl import files
 
-FOLDER = 'databases'  # of a data stage
+FOLDER = 'databases'  # inside the folder of a data stage
 
 
 def digest(tables: Mapping[str, Any]) -> str:
-  """The name of a database: the hash of its file.
+  """Returns the name of a database: the hash of its file.
 
   Raises:
-    ValueError: a file would not give the same back.
+    ValueError: read back from its file it would differ.
   """
   try:
     text = _text(tables)
@@ -37,12 +37,12 @@ def digest(tables: Mapping[str, Any]) -> str:
 
 
 def _text(tables: Mapping[str, Any]) -> str:
-  """Keys keep their order: tools may list records in it."""
+  # Keys keep their order: tools may list records in it.
   return json.dumps(tables, separators=(',', ':'))
 
 
 def write(folder: pathlib.Path, name: str, tables: Mapping[str, Any]) -> None:
-  """Writes a database under its digest, unless it is there."""
+  """Writes a database under its digest, unless its file exists."""
   path = folder / f'{name}.json'
   if not path.exists():
     files.write_text(path, _text(tables))
@@ -50,10 +50,10 @@ def write(folder: pathlib.Path, name: str, tables: Mapping[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=256)
 def find(folder: str, name: str) -> pathlib.Path:
-  """The file of a digest, looked at once.
+  """Returns the file of a digest; its content is checked once a process.
 
   Raises:
-    ValueError: it is not there, or is another.
+    ValueError: there is no such file, or its content has another hash.
   """
   path = next((p for p in pathlib.Path(folder).glob(f'{name}.*')
                if p.suffix != '.tmp'), None)
@@ -70,7 +70,7 @@ def find(folder: str, name: str) -> pathlib.Path:
 
 @functools.lru_cache(maxsize=256)
 def read(folder: str, name: str) -> Mapping[str, Any]:
-  """The database of a digest, parsed once; nobody may change it.
+  """Returns the database of a digest, parsed once; callers must not change it.
 
   Raises:
     ValueError: see `find`.
@@ -79,7 +79,7 @@ def read(folder: str, name: str) -> Mapping[str, Any]:
 
 
 def prune(folder: pathlib.Path, names: Collection[str]) -> None:
-  """Removes all databases but these."""
+  """Removes all databases but those of these names."""
   for path in folder.glob('*'):
     if path.stem not in names:
       path.unlink()

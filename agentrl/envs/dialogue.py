@@ -1,7 +1,7 @@
-"""Who speaks next, what ends a dialogue, and which limit wins.
+"""Plays dialogues: turns, ends and limits.
 
-The one place where these rules stand; rollouts, data, RL and evaluation all
-play by it. They are those of tau2-bench's orchestrator (v0.2.1, run without
+The rules stand here alone; rollouts, data, RL and evaluation all play by them.
+They are those of tau2-bench's orchestrator (v0.2.1, run without
 its optional judge), message for message:
 
 * the agent greets, the user answers; text goes to the other side, calls go to
@@ -9,8 +9,9 @@ its optional judge), message for message:
 * text beside calls goes to the environment too: the other side never sees it;
 * one generation, or the execution of all calls of one message, is one step;
 * only the user can end a dialogue, by a stop token in a message without calls;
-* limits are looked at after each step unless the environment is next, and win
-  over a stop in that very step. Errors count for both sides, never reset.
+* limits are checked after each step unless the environment is next, and win
+  over a stop in the same step. Errors of both sides are counted, and the count
+  is never reset.
 
 One rule is ours: an empty message (which is also what an unreadable one is
 parsed to) ends the dialogue as the fault of the side that sent it, where the
@@ -21,8 +22,8 @@ first and may only make calls, with the tools of both sides at hand:
 
 * a call of `done` makes the whole message a stop; so does ###STOP### in a text
   without calls; any other text without calls is the agent's error;
-* limits win over either in that very step;
-* the very first message is no step: no limit is looked at after it, and a stop
+* limits win over either in the same step;
+* the first message is no step: no limit is checked after it, and a stop
   beside its calls ends the dialogue with the calls not executed.
 
 A stop beside later calls, where the benchmark raises, is the agent's error.
@@ -44,7 +45,7 @@ OUT_OF_SCOPE = '###OUT-OF-SCOPE###'
 STOP_TOKENS = (STOP, TRANSFER, OUT_OF_SCOPE)
 DONE = 'done'  # the tool that ends a dialogue in solo mode
 
-# For who plays moves that are known, and reads no prompt.
+# For players of known moves, which read no prompt.
 UNPROMPTED = dict.fromkeys(('assistant', 'user'), types.Message('system', ''))
 
 _FLIP = {'user': 'assistant', 'assistant': 'user'}
@@ -52,10 +53,10 @@ _FLIP = {'user': 'assistant', 'assistant': 'user'}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-  """A dialogue ends when either is reached."""
+  """Limits of a dialogue, which ends when either is reached."""
 
-  max_steps: int = 200
-  max_errors: int = 10
+  max_steps: int = 200  # see `count_steps`
+  max_errors: int = 10  # refused calls of both sides
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,11 +64,11 @@ class Ask:
   """`side` must speak.
 
   Attributes:
-    side: who.
-    new: (index, message) of all it has not seen yet, in its own view; the
-      system prompt comes first, with index -1. Its own replies do not come
-      back: it knows them already.
-    index: the place its reply will take among the messages.
+    side: the side that must speak.
+    new: (index, message) of each message it has not seen yet, in its own view;
+      the system prompt comes first, with index -1. Its own replies are left
+      out.
+    index: index of its reply among the messages of the dialogue.
   """
 
   side: types.Side
@@ -77,8 +78,11 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-  """How a dialogue ended; `reason` is one of the six below, or what a
-  dialogue that was not played here says of itself."""
+  """The end of a dialogue.
+
+  `reason` is one of the six below; dialogues that were not played here may have
+  others.
+  """
 
   # user_stop agent_stop max_steps too_many_errors agent_error user_error
   reason: str
@@ -88,21 +92,24 @@ class End:
 
 
 def is_stop(message: types.Message) -> bool:
-  """True if this user message ends the dialogue."""
+  """Returns whether this user message ends the dialogue."""
   return not message.is_call and any(
       token in (message.content or '') for token in STOP_TOKENS)
 
 
 def visible(message: types.Message, side: types.Side) -> bool:
-  """True if `side` gets to see the message."""
+  """Returns whether `side` sees the message."""
   if message.role == 'tool':
     return message.requestor == side
   return message.role == side or not message.is_call
 
 
 def seen_from(message: types.Message, side: types.Side) -> types.Message:
-  """The message as `side` sees it: whoever looks is the assistant, and what
-  the other one thought is not shown."""
+  """Returns the message in the view of `side`.
+
+  In its own view each side is the assistant; the other side's thinking is
+  removed.
+  """
   if message.thinking is not None and message.role != side:
     message = dataclasses.replace(message, thinking=None)
   if side == 'assistant' or message.role not in _FLIP:
@@ -112,21 +119,25 @@ def seen_from(message: types.Message, side: types.Side) -> types.Message:
 
 def view(messages: Sequence[types.Message], side: types.Side,
          system: types.Message) -> list[tuple[int, types.Message]]:
-  """(index, message) of a whole dialogue as one side sees it."""
+  """Returns (index, message) of a whole dialogue in the view of one side."""
   return [(-1, system)] + [(i, seen_from(m, side))
-                 for i, m in enumerate(messages) if visible(m, side)]
+                           for i, m in enumerate(messages)
+                           if visible(m, side)]
 
 
 def next_speaker(message: types.Message) -> str:
-  """`assistant`, `user` or `env`: who acts on this message."""
+  """Returns the side that acts on this message: assistant, user or env."""
   if message.role == 'tool':
     return message.requestor
   return 'env' if message.is_call else _FLIP[message.role]
 
 
 def count_steps(messages: Sequence[types.Message]) -> int:
-  """Steps that led to these messages: each after the opening, where the
-  results of one message's calls are a single step."""
+  """Counts the steps that led to these messages.
+
+  Each message after the first is a step; the results of one message's calls are
+  a single step.
+  """
   return sum(not (before.role == message.role == 'tool')
              for before, message in itertools.pairwise(messages))
 
@@ -138,14 +149,14 @@ def play(world: env_lib.World, *, system: Mapping[types.Side, types.Message],
   """Plays one dialogue: yields `Ask`s, is sent replies, returns its `End`.
 
   Args:
-    world: where calls are executed.
+    world: executes the calls.
     system: the system message of each side.
-    limits: on steps and errors.
-    history: the messages it opens with; at least one.
+    limits: largest numbers of steps and errors.
+    history: opening messages; at least one.
 
   Yields:
-    who must speak, and what it has not seen yet. A reply is sent in the
-    side's own view, as role `assistant`.
+    the next turn. Its reply is sent in the side's own view, as role
+    `assistant`.
 
   Raises:
     ValueError: no history.
@@ -187,17 +198,17 @@ def play_solo(world: env_lib.World, *,
               system: Mapping[types.Side, types.Message],
               limits: Limits = Limits()
              ) -> Generator[Ask, types.Message, End]:
-  """`play` in solo mode: asks nobody but the assistant.
+  """Plays a dialogue in solo mode: asks the assistant alone; see `play`.
 
   Raises:
     env.ToolBroken: see `World.execute`.
   """
   messages: list[types.Message] = []
   unseen = view((), 'assistant', system['assistant'])
-  steps, errors, ended = -1, 0, ''  # the very first message is no step
+  steps, errors, ended = -1, 0, ''  # the first message is no step
   while not ended:
     reply = yield Ask('assistant', tuple(unseen), len(messages))
-    message = _done(placed(reply, 'assistant', len(messages)))
+    message = _with_done_as_stop(placed(reply, 'assistant', len(messages)))
     messages.append(message)
     steps += 1
     ended, final = _solo_end(message, steps == 0)
@@ -213,31 +224,35 @@ def play_solo(world: env_lib.World, *,
 
 
 def _solo_end(message: types.Message, first: bool) -> tuple[str, bool]:
-  """How this message ends it ('' if not); True if no limit wins over that."""
+  """Returns the end of the dialogue by this message, and if it is final.
+
+  Returns:
+    reason ('' if it does not end); True if no limit wins over it.
+  """
   stops = STOP in (message.content or '')
   if message.is_call:
-    how = 'agent_stop' if first else 'agent_error'
-    return (how, True) if stops else ('', False)
+    reason = 'agent_stop' if first else 'agent_error'
+    return (reason, True) if stops else ('', False)
   final = first or not message.has_text
   return ('agent_stop' if stops else 'agent_error'), final
 
 
-def _done(message: types.Message) -> types.Message:
-  """A message that calls `done` says no more than that it stops."""
+def _with_done_as_stop(message: types.Message) -> types.Message:
+  """Returns a bare stop in place of a message that calls `done`."""
   if all(call.name != DONE for call in message.tool_calls):
     return message
   return dataclasses.replace(message, content=STOP, tool_calls=())
 
 
 def _limit(limits: Limits, steps: int, errors: int) -> str:
-  """The limit that is reached, '' if none is."""
+  """Returns the limit that is reached, '' if none is."""
   if errors >= limits.max_errors:
     return 'too_many_errors'
   return 'max_steps' if steps >= limits.max_steps else ''
 
 
 def placed(reply: types.Message, side: types.Side, index: int) -> types.Message:
-  """A side's reply as it stands in the dialogue: true role, calls with ids."""
+  """Returns a reply as the dialogue keeps it: true role, calls with ids."""
   calls = tuple(
       dataclasses.replace(call, requestor=side, id=call.id or f'{index}.{i}')
       for i, call in enumerate(reply.tool_calls))

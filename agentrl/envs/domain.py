@@ -156,8 +156,8 @@ class Domain:
     self.name = path.removeprefix('agentrl.envs.domains.')
     self.policy = self._read_policy()
     module = self._part('tools', 'AGENT', 'USER')
-    self._tools = {'assistant': tools.table(module.AGENT),
-                   'user': tools.table(module.USER)}
+    self._tools = {'assistant': tools.by_name(module.AGENT),
+                   'user': tools.by_name(module.USER)}
     self._state = self._part('state', 'build')
     self.drafts = None
     if importlib.util.find_spec(f'{path}.tasks'):
@@ -269,10 +269,6 @@ class Domain:
     if self.style == 'brief':
       return types.Message('system', f'You are the assistant for {self.name}.')
     return types.Message('system', self.policy, tools=self.tools(side, task))
-
-  def system(self, side: types.Side, task: types.Task) -> str:
-    prompt = self.prompt(side, task)
-    return types.with_tools(prompt.content, prompt.tools)
 
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a folder have the same tools

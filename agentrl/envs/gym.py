@@ -1,7 +1,7 @@
-"""Any of our environments behind `reset` and `step`, for a loop of your own.
+"""Any environment behind `reset` and `step`, for a training loop of your own.
 
-  env = env_lib.load('orders')  # or 'tau2:telecom', or your own domain
-  gym = gym_lib.Gym(env, tasks, user)  # user(task, what it has seen) -> Message
+  env = env_load.load('orders')  # or 'tau2:telecom', or your own domain
+  gym = gym_lib.Gym(env, tasks, user)  # user(task, messages) -> types.Message
   for _ in range(episodes):
     _, info = gym.reset()
     over = False
@@ -11,8 +11,8 @@
       over = terminated or truncated
     learn(info['messages'], reward, info['trainable'])
 
-The rules and the verdict are those of `rollout.play`. The shape is that of
-`gymnasium.Env`, which is not needed.
+Rules, prompts and verdicts are those of `rollout.play`. The interface is that
+of `gymnasium.Env`, which need not be installed.
 """
 
 from __future__ import annotations
@@ -33,36 +33,41 @@ Action = str | types.Message | Sequence[types.ToolCall | Mapping[str, Any]]
 Observation = list[dict[str, Any]]
 Info = dict[str, Any]
 SIDES = ('assistant', 'user')
-LIMITS = ('max_steps', 'too_many_errors')
+TRUNCATIONS = ('max_steps', 'too_many_errors')  # reasons of `dialogue.End`
 
 
 class Gym:
-  """One dialogue at a time; any number of these may share an environment.
+  """Plays one dialogue at a time; several may share an environment.
 
-  An observation is all that is new to the learner, as a list of OpenAI chat
-  messages; the system prompt stands in `info` alone. `info` has
+  An observation is a list of the messages that are new to the learner, in
+  OpenAI chat format; the system prompt stands in `info` alone. `info` has
 
-    task_id, system, tools: what is played, prompt and schemas of the learner;
-    messages: all the learner has seen or said, its system prompt first;
+    task_id: the task that is played;
+    system: text of the learner's system prompt, without schemas of tools;
+    tools: schemas that `Env.prompt` shows the learner, [] if it shows none;
+    messages: all messages that the learner has seen or sent, its system
+      prompt first;
 
   and at the end
 
     ended: a reason of `dialogue.End`;
     outcome, score, clauses, note: the verdict;
-    trainable: False where the verdict does not speak of the agent (the user's
-      fault, a checker that broke), so that it must not be learnt from;
+    trainable: False where the verdict says nothing about the agent (a fault of
+      the user, a broken checker), so that it must not be trained on;
     episode: the `types.Episode`, with the messages of both sides.
 
-  The reward is that of the score at the end and 0 before.
+  The reward is the score's at the end and 0 before.
 
   Args:
     env: shared, and never changed.
-    tasks: what `reset` chooses from; ids must differ.
-    user: speaks for the other side: a function of the task and of all that it
-      has seen and said in its own view (as `rollout.policy.ScriptPolicy`);
-      None in solo mode, where there is no other side.
-    limits: on steps and errors; an end by these is a truncation.
-    side: the learner's; if it is `user`, then `user` speaks for the agent.
+    tasks: `reset` chooses from these; ids must differ.
+    user: speaks for the other side: a function of the task and of all messages
+      that side has seen and sent, in its own view (as
+      `rollout.policy.ScriptPolicy`); None in solo mode, where there is no
+      other side.
+    limits: an end by these is a truncation.
+    side: side of the learner; if it is `user`, then `user` speaks for the
+      agent.
 
   Raises:
     ValueError: no task, two of one id, or no such side.
@@ -85,8 +90,8 @@ class Gym:
     self._env, self._user = env, user
     self._limits, self._side = limits, side
     self._random = random.Random()
-    self._talk: _Talk | None = None
-    self._told = False  # a step has returned the end
+    self._dialogue: _LearnerDialogue | None = None
+    self._end_returned = False  # by a step; its dialogue is over
 
   def reset(self, *, seed: int | None = None,
             options: Mapping[str, Any] | None = None
@@ -97,27 +102,31 @@ class Gym:
     returns that end whatever its action.
 
     Args:
-      seed: of the choice of tasks, from now on.
+      seed: seeds the choice of tasks, from now on.
       options: {'task_id': ...} for one task; else one is drawn.
 
+    Returns:
+      observation, info.
+
     Raises:
-      ValueError: unknown option or task, or nobody to speak for the other
-        side.
-      env.ToolBroken: see `World.execute`. This, and whatever `user` raises,
-        leaves no dialogue.
+      ValueError: unknown option or task, no function that speaks for the other
+        side, or the learner is a user in solo mode.
+      env.ToolBroken: see `World.execute`. After this, and after anything that
+        `user` raises, no dialogue is under way.
     """
     if seed is not None:
       self._random = random.Random(seed)
-    self._talk, self._told = None, False
-    talk = _Talk(self._env, self._choose(options or {}), self._user,
-                 limits=self._limits, side=self._side)
-    observation = talk.play(None)
-    self._talk = talk
-    return observation, talk.info()
+    self._dialogue, self._end_returned = None, False
+    started = _LearnerDialogue(
+        self._env, self._choose_task(options or {}), self._user,
+        limits=self._limits, side=self._side)
+    observation = started.play(None)
+    self._dialogue = started
+    return observation, started.info()
 
   def step(self, action: Action
           ) -> tuple[Observation, float, bool, bool, Info]:
-    """The learner's turn, and all until its next.
+    """Plays the learner's turn and all others until its next.
 
     Args:
       action: a text, a list of tool calls, or both as a `types.Message`. An
@@ -127,34 +136,35 @@ class Gym:
       observation, reward, terminated, truncated, info.
 
     Raises:
-      ValueError: no dialogue is under way, or something else for an action;
-        the latter leaves the dialogue as it was.
+      ValueError: no dialogue is under way, or `action` is of another type; the
+        latter leaves the dialogue as it was.
       env.ToolBroken: see `reset`.
     """
-    if self._talk is None:
+    if self._dialogue is None:
       raise ValueError('No dialogue is under way: call reset() first.')
-    if self._told:
-      raise ValueError(f'The dialogue is over ({self._talk.episode.ended}): '
-                       'call reset() first.')
+    if self._end_returned:
+      ended = self._dialogue.episode.ended
+      raise ValueError(f'The dialogue is over ({ended}): call reset() first.')
     message = _message(action, self._side)
-    talk, self._talk = self._talk, None
-    observation = [] if talk.episode else talk.play(message)
-    self._talk, self._told = talk, talk.episode is not None
-    if not talk.episode:
-      return observation, 0.0, False, False, talk.info()
-    truncated = talk.episode.ended in LIMITS
-    return (observation, talk.episode.reward, not truncated, truncated,
-            talk.info())
+    current, self._dialogue = self._dialogue, None  # if playing raises
+    observation = [] if current.episode else current.play(message)
+    self._dialogue = current
+    self._end_returned = current.episode is not None
+    if not current.episode:
+      return observation, 0.0, False, False, current.info()
+    truncated = current.episode.ended in TRUNCATIONS
+    return (observation, current.episode.reward, not truncated, truncated,
+            current.info())
 
   def close(self) -> None:
     """Drops the dialogue under way."""
-    self._talk = None
+    self._dialogue = None
 
   @property
   def unwrapped(self) -> Gym:
     return self
 
-  def _choose(self, options: Mapping[str, Any]) -> types.Task:
+  def _choose_task(self, options: Mapping[str, Any]) -> types.Task:
     for name in options:
       if name != 'task_id':
         raise ValueError(f'reset() has no option {name!r}, only \'task_id\'.')
@@ -167,8 +177,8 @@ class Gym:
     return self._tasks[name]
 
 
-class _Talk:
-  """A dialogue as the learner meets it.
+class _LearnerDialogue:
+  """A dialogue in the view of the learner.
 
   Attributes:
     episode: None until the dialogue is over.
@@ -182,20 +192,23 @@ class _Talk:
     self._world = env.start(task)
     solo = self._world.solo
     if not solo and user is None:
-      raise ValueError(f'Nobody speaks for the other side of {task.id}: pass '
-                       'a function as `user` (None is for solo mode).')
+      raise ValueError(f'The other side of {task.id} needs a speaker: pass a '
+                       'function as `user` (None is for solo mode).')
     if solo and side == 'user':
       raise ValueError(f'Task {task.id} is played in solo mode, so there is '
                        "no user to learn: set side='assistant'.")
-    self._system = {s: types.Message('system', env.system(s, task))
-                    for s in SIDES}
+    self._prompts = {s: env.prompt(s, task) for s in SIDES}
     self._seen: dict[types.Side, list[types.Message]] = {s: [] for s in SIDES}
     self._index = 0  # of the learner's next message
     rules = dialogue.play_solo if solo else dialogue.play
-    self._game = rules(self._world, system=self._system, limits=limits)
+    self._game = rules(self._world, system=self._prompts, limits=limits)
 
   def play(self, reply: types.Message | None) -> Observation:
-    """Plays on from the learner's reply; what is new to it."""
+    """Plays until the learner's next turn; returns the messages new to it.
+
+    Args:
+      reply: the learner's message; None to start.
+    """
     seen = self._seen[self._side]
     if reply is not None:
       reply = dialogue.seen_from(
@@ -208,13 +221,13 @@ class _Talk:
     if ask:
       seen += [m for _, m in ask.new]
       self._index = ask.index
-    else:  # of the last messages nobody was told
+    else:  # the last messages came with no `Ask`
       seen[:] = [m for _, m in dialogue.view(
-          self.episode.messages, self._side, self._system[self._side])]
+          self.episode.messages, self._side, self._prompts[self._side])]
     return [types.to_openai(m) for m in seen[before:] if m.role != 'system']
 
   def _send(self, reply: types.Message | None) -> dialogue.Ask | None:
-    """Who must speak next; None if it is over."""
+    """Returns the next turn to play; None if the dialogue is over."""
     try:
       return self._game.send(reply)
     except StopIteration as stop:
@@ -227,7 +240,7 @@ class _Talk:
     return None
 
   def _answer(self, ask: dialogue.Ask) -> types.Message:
-    """What the other side says."""
+    """Returns the reply of the other side."""
     seen = self._seen[ask.side]
     seen += [m for _, m in ask.new]
     reply = self._user(self._task, list(seen))
@@ -238,9 +251,10 @@ class _Talk:
     return reply
 
   def info(self) -> Info:
+    """Returns the `info` of `Gym`."""
+    prompt = self._prompts[self._side]
     info = dict(
-        task_id=self._task.id, system=self._system[self._side].content,
-        tools=list(self._env.tools(self._side, self._task)),
+        task_id=self._task.id, system=prompt.content, tools=list(prompt.tools),
         messages=[types.to_openai(m) for m in self._seen[self._side]])
     if self.episode:
       outcome, score = self.episode.outcome, self.episode.score
@@ -252,10 +266,10 @@ class _Talk:
 
 
 def _message(action: Action, side: types.Side) -> types.Message:
-  """An action as a message.
+  """Returns an action as a message.
 
   Raises:
-    ValueError: it is something else.
+    ValueError: it is of another type.
   """
   if isinstance(action, str):
     return types.Message('assistant', action)

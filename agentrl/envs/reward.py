@@ -1,4 +1,4 @@
-"""From how a dialogue ended to a typed outcome."""
+"""Turns the end of a dialogue and its score into a typed outcome."""
 
 from agentrl import types
 from agentrl.envs import dialogue
@@ -9,18 +9,23 @@ O = types.Outcome
 
 def judge(env: env_lib.Env, task: types.Task, world: env_lib.World,
           end: dialogue.End) -> tuple[types.Outcome, types.Score, str]:
-  """Outcome, score and a note for people; see `settle`."""
+  """Scores a dialogue; returns outcome, score and a note, see `settle`."""
   return settle(env, task, end, env.score(task, world, end.messages,
                                           end.reason))
 
 
 def settle(env: env_lib.Env, task: types.Task, end: dialogue.End,
            score: types.Score) -> tuple[types.Outcome, types.Score, str]:
-  """What a score means: outcome, the score, and a note for people.
+  """Returns the outcome of a score, the score, and a note for people.
 
-  A checker that breaks is CHECKER_ERROR, never a zero. A failure is looked at
-  once more: if the state shows that the user misled the agent, it is the
-  user's.
+  A broken checker gives CHECKER_ERROR, never a zero. A failure is USER_FAULT if
+  the state shows that the user misled the agent.
+
+  Args:
+    env: finds faults of the user.
+    task: the task that was played.
+    end: end of its dialogue.
+    score: verdict on it.
   """
   if score.error:
     return O.CHECKER_ERROR, score, score.error

@@ -1,7 +1,7 @@
-"""Tools: typed functions over a state, their schemas, and safe calls.
+"""Makes tools of typed functions: schemas, and calls that cannot go wrong.
 
-A tool is a function whose first parameter is the state (`state.State`) and
-whose docstring says what it does; the section `Args:` tells of its arguments.
+The first parameter of such a function is the state (`state.State`); its
+docstring is the description, and the section `Args:` describes its arguments.
 Schema and validation come from the type hints, through pydantic in strict
 mode: `"3"` is not 3, and an unknown argument is an error.
 """
@@ -25,7 +25,7 @@ from agentrl.envs import env as env_lib
 
 
 class ToolError(Exception):
-  """What a tool raises to refuse a call; its text is the observation."""
+  """A tool refuses a call; the text of the error is the observation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tool:
 
   @functools.cached_property
   def schema(self) -> dict[str, Any]:
-    """The OpenAI function schema."""
+    """Returns the OpenAI function schema."""
     parameters = self.arguments.model_json_schema()
     parameters.pop('title', None)
     for prop in parameters.get('properties', {}).values():
@@ -49,8 +49,8 @@ class Tool:
         'parameters': parameters}}
 
 
-def make(fn: Callable[..., Any]) -> Tool:
-  """The tool of a typed function.
+def from_function(fn: Callable[..., Any]) -> Tool:
+  """Returns the tool of a typed function.
 
   Raises:
     ValueError: it has no docstring, or a parameter without a type.
@@ -59,7 +59,7 @@ def make(fn: Callable[..., Any]) -> Tool:
     raise ValueError(f'Tool {fn.__name__} has no docstring: the model reads it '
                      'as the description. Add one.')
   hints = typing.get_type_hints(fn)
-  told = _described(inspect.getdoc(fn))
+  descriptions = _descriptions(inspect.getdoc(fn))
   fields = {}
   for param in list(inspect.signature(fn).parameters.values())[1:]:
     if param.name not in hints:
@@ -67,28 +67,36 @@ def make(fn: Callable[..., Any]) -> Tool:
                        'type: its schema is made from the type hints.')
     default = ... if param.default is param.empty else param.default
     fields[param.name] = (hints[param.name], pydantic.Field(
-        default, description=told.get(param.name)))
+        default, description=descriptions.get(param.name)))
   config = pydantic.ConfigDict(extra='forbid', strict=True)
   model = pydantic.create_model(fn.__name__, __config__=config, **fields)
   return Tool(fn.__name__, fn, model)
 
 
-def _described(doc: str) -> dict[str, str]:
-  """Descriptions of the arguments out of a docstring."""
+def _descriptions(doc: str) -> dict[str, str]:
+  """Returns argument -> description, read from a docstring."""
   _, _, args = doc.partition('Args:')
   args = re.split(r'\n\s*(?:Returns|Raises):', args)[0]
-  found = re.findall(r'^\s*(\w+):\s*((?:.|\n(?!\s*\w+:))*)', args, re.M)
-  return {name: ' '.join(text.split()) for name, text in found}
+  pairs = re.findall(r'^\s*(\w+):\s*((?:.|\n(?!\s*\w+:))*)', args, re.M)
+  return {name: ' '.join(text.split()) for name, text in pairs}
 
 
-def table(fns: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
-  """Tools by name."""
-  return {tool.name: tool for tool in map(make, fns)}
+def by_name(fns: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
+  """Returns the tools of functions by their names."""
+  return {tool.name: tool for tool in map(from_function, fns)}
 
 
 def call(tools: Mapping[str, Tool], state: Any,
          request: types.ToolCall) -> types.Message:
-  """Validates and runs one call on `state`, which a bad call leaves as it was.
+  """Validates and runs one call; a refused call leaves `state` as it was.
+
+  Args:
+    tools: tools by name.
+    state: see `state.State`.
+    request: the call.
+
+  Returns:
+    the result as a tool message, with `error` set for a refused call.
 
   Raises:
     env.ToolBroken: the tool raised anything but `ToolError`.
@@ -126,17 +134,17 @@ def _run(tools: Mapping[str, Tool], state: Any, request: types.ToolCall) -> Any:
 
 
 def _problem(error: Mapping[str, Any]) -> str:
-  """One pydantic error in a few words."""
-  where = '.'.join(map(str, error['loc']))
+  """Describes one pydantic error in a few words."""
+  argument = '.'.join(map(str, error['loc']))
   match error['type']:
     case 'missing':
-      return f'argument {where} is missing'
+      return f'argument {argument} is missing'
     case 'extra_forbidden':
-      return f'argument {where} is unknown'
-  return f'argument {where}: {error["msg"].lower()}, got {error["input"]!r}'
+      return f'argument {argument} is unknown'
+  return f'argument {argument}: {error["msg"].lower()}, got {error["input"]!r}'
 
 
 def _observation(result: Any) -> str:
-  """A tool's answer as text: strings as they are, else compact JSON."""
+  """Returns a tool's answer as text: strings as they are, else JSON."""
   return result if isinstance(result, str) else json.dumps(
       result, ensure_ascii=False)

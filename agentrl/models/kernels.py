@@ -13,6 +13,8 @@ import math
 from typing import Any
 
 import jax
+from jax.experimental.pallas.ops.tpu import splash_attention
+from jax.experimental.pallas.ops.tpu.megablox import ops
 import jax.numpy as jnp
 
 from agentrl.models import mesh as mesh_lib
@@ -64,8 +66,6 @@ def splash(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
 def _splash_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
                   segments_BT: jax.Array, *, interpret: bool) -> jax.Array:
   """The rows and heads of one device."""
-  # Here, because Pallas takes a third of a second to import.
-  from jax.experimental.pallas.ops.tpu import splash_attention
   T, N, H = q_BTNH.shape[1:]
   block = math.gcd(T, _BLOCK)
   sizes = splash_attention.BlockSizes(**dict.fromkeys((
@@ -154,7 +154,6 @@ def _megablox_fwd(x_RD, kernel_EDF, count_E, dtype, interpret):
 
 def _megablox_bwd(dtype, interpret, kept, out_RF):
   del dtype
-  from jax.experimental.pallas.ops.tpu.megablox import ops
   x_RD, kernel_EDF, count_E = kept
   out_RF = out_RF.astype(x_RD.dtype)
   grad_RD = jax.lax.ragged_dot(out_RF, jnp.swapaxes(kernel_EDF, 1, 2), count_E,

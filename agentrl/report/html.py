@@ -20,7 +20,7 @@ from agentrl.report import plots
 from agentrl.report import summary as summary_lib
 from agentrl.report import text
 from agentrl.report import viewer
-from agentrl.stage import run as runs_lib
+from agentrl.stage import inputs
 from agentrl.tokenizer import vocab as vocab_lib
 
 CURVES = {
@@ -109,7 +109,7 @@ def write_data(folder: str | os.PathLike) -> pathlib.Path:
     ValueError: the stage has not finished.
   """
   folder = pathlib.Path(folder)
-  facts = runs_lib.manifest(folder)
+  facts = inputs.manifest(folder)
   path = folder / 'report.html'
   files.write_text(path, template('data_page.html.j2').render(
       name=folder.resolve().name, facts=facts, data=data_lib.read(folder)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import functools
 import sys
 import time
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import ml_collections
@@ -20,78 +22,115 @@ from agentrl import types
 from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import outcomes
-from agentrl.models import config as model_config
 from agentrl.models import kernels
 from agentrl.models import transformer
 from agentrl.rl import collect
 from agentrl.rl import losses
 from agentrl.rollout import play
 from agentrl.rollout import policy
+from agentrl.rollout import sampling
 from agentrl.rollout import trajectory
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
-from agentrl.tokenizer import vocab as vocab_lib
+from agentrl.stage import bundles
+from agentrl.stage import fields
+from agentrl.stage import inputs as inputs_lib
+from agentrl.stage import runs
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Fields of the config; configs/grpo/builtin.py explains them."""
+
+  seed: int
+  domains: tuple[str, ...]
+  env: Mapping[str, Any]
+  data: str
+  init_from: str
+  user: str
+  model: bundles.ModelFields
+  user_model: bundles.ModelFields
+  mesh: sharding.Axes
+  sampler_mesh: sharding.Axes
+  total_steps: int
+  tasks: int
+  group: int
+  wave: int
+  max_waves: int
+  limits: dialogue.Limits
+  sampler: sampling.Sampling
+  user_sampler: sampling.Sampling
+  advantage: str
+  filter: str
+  loss: str
+  loss_kw: Mapping[str, Any]
+  micro_rows: int
+  optimizer: Annotated[Mapping[str, Any],
+                       fields.ArgumentsOf(optimizer.make, positional=1)]
+  lora: tuning.Lora
+  save_every: int
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return fields.read(Config, config, name=name)
+
+
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Improves an agent by GRPO; see configs/grpo/builtin.py.
 
-  Source: arXiv:2601.22607. A run that was stopped goes on from its last
-  checkpoint as if nothing had been: the tasks and the seeds of a step are
-  functions of (config.seed, step) alone. A run that no longer finds groups
-  worth training on ends with what it has learnt, and its manifest says so.
+  Source: arXiv:2601.22607. A run that was stopped resumes from its last
+  checkpoint, and ends as if it had not been: the tasks and the seeds of a step
+  are functions of (config.seed, step) alone. A run that no longer finds groups
+  worth training on ends with the parameters it has, and its manifest says so.
 
   Raises:
     ValueError: a wrong config, or inputs that do not fit it.
     rl.collect.GroupsDied: the very first batch could not be filled.
   """
-  tuned = tuning.make(jax.random.key(config.seed), **config.lora)
-  if not config.sampler.temperature > 0:
-    raise ValueError(
-        f'config.sampler.temperature={config.sampler.temperature} must be '
-        'above 0: GRPO learns from samples that differ, and greedy ones do '
-        'not. Set it to 1.0 if in doubt.')
+  config = read_config(config)
+  partition = tuning.make(jax.random.key(config.seed),
+                          **dataclasses.asdict(config.lora))
+  tx = optimizer.make(config.total_steps, **config.optimizer)
+  advantage = resolve.name(config.advantage)
+  why_dead = resolve.name(config.filter)
+  loss = _loss(config)
   run = runs.start(workdir, 'grpo', config, {
       'data': config.data, 'init_from': config.init_from, 'user': config.user})
   if run.done:
     return
-  env = env_lib.load_many(config.domains, config.env)
-  tasks = data_lib.tasks(config.data, 'train')
+  env = env_load.load_many(config.domains, config.env)
+  tasks = data_lib.tasks(run.inputs['data'], 'train')
   if not tasks:
     raise ValueError(f'config.data={config.data!r} holds no tasks of the split '
                      "'train': there is nothing to train on.")
   data_lib.verify(env, tasks)
-  model, vocab, mesh, places = _places(config)
-  advantage = resolve.name(config.advantage)
-  why_dead = resolve.name(config.filter)
-  loss_fn = functools.partial(
-      losses.batch_loss, model=model, temperature=config.sampler.temperature,
-      loss=resolve.name(config.loss), loss_kw=dict(config.loss_kw))
-  first, like, update = loop.make(
+  models = _describe(config, run.inputs)
+  model, vocab = models.agent.model, models.agent.vocab
+  training = loop.make(
       functools.partial(transformer.init, model, jax.random.key(config.seed)),
-      loss_fn, optimizer.make(**config.optimizer),
-      mesh=mesh, micro_rows=config.micro_rows, tuned=tuned)
+      functools.partial(loss, model=model), tx, mesh=models.mesh,
+      micro_rows=config.micro_rows, partition=partition)
   manager = checkpoint.Manager(run.folder / 'checkpoints')
-  restored, params = manager.restore(like), None
-  if config.lora.rank or not restored:
-    params = bundle.load(config.init_from, mesh, 'init_from',
-                         config.model).params
-  frozen = tuned.frozen(params)
-  done, state, _ = restored or (0, first(params), None)
-  del restored, params  # else a copy of the weights stays beside the state
+  done, state, frozen, _ = loop.restore_or_init(
+      manager, training,
+      lambda: bundles.load(models.agent, models.mesh).params)
   agent = policy.from_bundle(
-      bundle.Bundle(model, vocab, tuned.merge(state.params, frozen), digest=''),
-      *places, **config.sampler)
+      bundles.Bundle(model, vocab, partition.merge(state.params, frozen),
+                     digest=''),
+      *models.sampler_meshes, **dataclasses.asdict(config.sampler))
   user = policy.from_bundle(
-      bundle.load(config.user, places[0], 'user', config.user_model), *places,
-      **config.user_sampler)
+      bundles.load(models.user, models.sampler_meshes[0]),
+      *models.sampler_meshes, **dataclasses.asdict(config.user_sampler))
   play_all = functools.partial(
-      _play, env, agent=agent, user=user,
-      limits=dialogue.Limits(**config.limits))
+      _play, env, agent=agent, user=user, limits=config.limits)
+  buckets = row_buckets(
+      tasks=config.tasks, group=config.group, wave=config.wave,
+      micro_rows=config.micro_rows, max_steps=config.limits.max_steps)
 
   writer = metrics.Writer(run.folder, done)
   root_key, stopped = jax.random.key(config.seed), ''
@@ -99,7 +138,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
                   desc='GRPO')
   for step in range(done, config.total_steps):
     began = time.monotonic()
-    agent.load(tuned.merge(state.params, frozen))
+    agent.load(partition.merge(state.params, frozen))
     try:
       batch = collect.collect(
           play_all, tasks, jax.random.fold_in(root_key, step),
@@ -111,12 +150,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       stopped = f'after {step} of {config.total_steps} steps: {e}'
       break
     finally:
-      agent.rest(forget=True)  # the update has their memory
+      agent.rest(forget=True)  # frees memory for the update
       user.rest()
     played = time.monotonic()
     arrays = _arrays(batch, advantage(batch.reward_PG, batch.valid_PG),
-                     length=config.sampler.length, buckets=row_buckets(config))
-    state, values = update(state, arrays, frozen)
+                     length=config.sampler.length, buckets=buckets)
+    state, values = training.update(state, arrays, frozen)
     values = loop.to_floats(values) | {
         f'train/{k}': v for k, v in collect.metrics(batch).items()}
     values |= _times(began, played, batch.played)
@@ -133,31 +172,65 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     print(f'GRPO ended {stopped}', file=sys.stderr)
   if config.lora.rank:
     checkpoint.save_params(run.folder / 'adapters', state.params)
-  run.finish(bundle.save(run.folder, model, vocab,
-                         tuned.merge(state.params, frozen)), stopped=stopped)
+  run.finish(bundles.save(run.folder, model, vocab,
+                          partition.merge(state.params, frozen)),
+             stopped=stopped)
 
 
-def _places(config: ml_collections.ConfigDict
-            ) -> tuple[model_config.ModelConfig, vocab_lib.AnyVocab,
-                       jax.sharding.Mesh, list[jax.sharding.Mesh]]:
-  """Shape and vocabulary of the agent, the mesh that trains it and those that
-  sample, where both sides fit; no weights are read.
+def _loss(config: Config) -> Callable[..., Any]:
+  """Returns `losses.batch_loss` with everything but params, batch and model.
 
   Raises:
-    ValueError: they do not.
+    ValueError: the loss does not take `loss_kw`, or samples would be greedy.
   """
-  model, vocab = bundle.describe(config.init_from, 'init_from', config.model)
-  user, _ = bundle.describe(config.user, 'user', config.user_model)
+  if not config.sampler.temperature > 0:
+    raise ValueError(
+        f'config.sampler.temperature={config.sampler.temperature} must be '
+        'above 0: GRPO learns from samples that differ, and greedy ones do '
+        'not. Set it to 1.0 if in doubt.')
+  loss = resolve.name(config.loss)
+  fields.check_arguments(loss, config.loss_kw, 'config.loss_kw', positional=3)
+  return functools.partial(
+      losses.batch_loss, temperature=config.sampler.temperature, loss=loss,
+      loss_kw=config.loss_kw)
+
+
+class _Models(NamedTuple):
+  """The models of a run and the meshes that they are laid out over.
+
+  Attributes:
+    agent: the model to train.
+    user: the user model.
+    mesh: mesh of the training.
+    sampler_meshes: one mesh for each engine.
+  """
+
+  agent: bundles.Description
+  user: bundles.Description
+  mesh: jax.sharding.Mesh
+  sampler_meshes: list[jax.sharding.Mesh]
+
+
+def _describe(config: Config, inputs: Mapping[str, inputs_lib.Input]
+             ) -> _Models:
+  """Returns the models and their meshes; no parameters are read.
+
+  Raises:
+    ValueError: a model does not fit its mesh.
+  """
+  agent = bundles.describe(inputs['init_from'], config.model)
+  user = bundles.describe(inputs['user'], config.user_model)
   mesh = sharding.make_mesh(config.mesh)
-  sharding.check(model, mesh, name='config.init_from')
+  sharding.check(agent.model, mesh, name='config.init_from')
   field = 'config.sampler_mesh'
-  places = sharding.replicas(sharding.make_mesh(
+  sampler_meshes = sharding.replicas(sharding.make_mesh(
       config.sampler_mesh, field=field))
-  sharding.check(model, places[0], field=field, name='config.init_from')
-  sharding.check(user, places[0], field=field, name='config.user')
-  kernels.check_length(model.attention, config.sampler.length,
+  sharding.check(agent.model, sampler_meshes[0], field=field,
+                 name='config.init_from')
+  sharding.check(user.model, sampler_meshes[0], field=field, name='config.user')
+  kernels.check_length(agent.model.attention, config.sampler.length,
                        'config.sampler.length')
-  return model, vocab, mesh, places
+  return _Models(agent, user, mesh, sampler_meshes)
 
 
 def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
@@ -169,21 +242,22 @@ def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
                      limits=limits, progress=bar.update)
 
 
-def row_buckets(config: ml_collections.ConfigDict) -> tuple[int, ...]:
-  """Numbers of rows that a batch may have; what stays empty costs nothing.
+def row_buckets(*, tasks: int, group: int, wave: int, micro_rows: int,
+                max_steps: int) -> tuple[int, ...]:
+  """Returns the numbers of rows that a batch may have; empty rows cost nothing.
 
-  The first holds a sequence of each dialogue of the largest batch, the last
-  one of each step of it, which takes no more (`history_thinking`).
+  The first number holds a sequence for each dialogue of the largest batch, the
+  last one for each step of each dialogue, the most that `history_thinking` can
+  lead to.
   """
-  most = (config.tasks - 1 + config.wave) * config.group
-  rows = -(-most // config.micro_rows) * config.micro_rows
-  return tuple(rows << k for k in range(
-      int(config.limits.max_steps).bit_length() + 1))
+  most = (tasks - 1 + wave) * group
+  rows = -(-most // micro_rows) * micro_rows
+  return tuple(rows << k for k in range(max_steps.bit_length() + 1))
 
 
 def _arrays(batch: collect.Batch, adv_PG: np.ndarray, *, length: int,
             buckets: Sequence[int]) -> dict[str, np.ndarray]:
-  """The packed batch; what may not move the agent is left out."""
+  """Packs the episodes whose outcome may enter the gradient."""
   pairs = [(episode, adv)
            for group, adv_G in zip(batch.groups, adv_PG)
            for episode, adv in zip(group, adv_G)
@@ -194,7 +268,7 @@ def _arrays(batch: collect.Batch, adv_PG: np.ndarray, *, length: int,
 
 def _times(began: float, played: float,
            episodes: Sequence[types.Episode]) -> dict[str, float]:
-  """Where the seconds of a step went."""
+  """Returns the seconds of the parts of a step, and its rates."""
   rollout, total = played - began, time.monotonic() - began
   sampled = sum(int(e.agent.sampled_T.sum()) for e in episodes if e.agent)
   return {'time/rollout_s': rollout, 'time/update_s': total - rollout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,43 +13,45 @@ from optax import contrib
 from agentrl import resolve
 from agentrl.models import lora
 
-# Those of optax that need no more than gradients and a learning rate.
+# Optimisers of optax that need nothing but gradients and a learning rate.
 OPTAX = ('adabelief', 'adadelta', 'adafactor', 'adagrad', 'adam', 'adamax',
          'adamaxw', 'adamw', 'adan', 'amsgrad', 'fromage', 'lamb', 'lars',
          'lion', 'nadam', 'nadamw', 'novograd', 'radam', 'rmsprop', 'sgd',
          'sign_sgd', 'signum', 'yogi')
-_MASKS = {'mask', 'weight_decay_mask'}  # their names for what is decayed
+_MASKS = {'mask', 'weight_decay_mask'}  # their names for the decayed leaves
 
 
-def make(*, name: str, peak_lr: float, norm_lr: float, warmup_steps: int,
-         total_steps: int, schedule: str, clip_norm: float,
-         master: bool = False, **own: Any) -> optax.GradientTransformation:
-  """Clip by global norm, then an optimiser with a warm-up and a schedule.
+def make(total_steps: int, *, name: str, peak_lr: float, norm_lr: float,
+         warmup_steps: int, schedule: Literal['cosine', 'constant'],
+         clip_norm: float, master: bool, **own: Any
+         ) -> optax.GradientTransformation:
+  """Makes an optimiser with gradient clipping, warm-up and a schedule.
 
-  All of it computes in float32, and so are its moments, whatever the dtype of
-  the parameters.
+  It computes in float32 and keeps float32 moments, whatever the dtype of the
+  parameters.
 
   Args:
+    total_steps: updates of the whole run; a `cosine` reaches 0 there.
     name: `muon` (Jordan et al., 2024) for the matrices of the layers with
       AdamW for the rest, or one of optax, as `adamw` (arXiv:1711.05101) or
       `adafactor` (arXiv:1804.04235).
     peak_lr: learning rate after the warm-up.
-    norm_lr: that of the scales of the norms, in multiples of the others': they
-      are near 1 whatever the width, where the entries of a matrix shrink with
+    norm_lr: learning rate of the scales of norms, as a multiple of the others':
+      scales are near 1 at any width, while the entries of matrices shrink with
       it (arXiv:2203.03466 table 8).
-    warmup_steps: linear from 0.
-    total_steps: where a `cosine` reaches 0; unused by `constant`.
-    schedule: `cosine` or `constant`.
+    warmup_steps: updates of the linear warm-up from 0.
+    schedule: course of the learning rate after the warm-up.
     clip_norm: bound on the global norm of the gradient.
-    master: a float32 copy of the parameters is what is updated, and they are
-      its roundings. Without it, of every step is lost what is less than half
-      of the last of their bits (up to 1/256 of a bfloat16 parameter).
-    **own: keyword arguments of the optimiser itself, as b1, b2 (decays of the
-      first and second moments; b1 is the momentum's for Muon) and
-      weight_decay, which is decoupled and on matrices only.
+    master: updates a float32 copy of the parameters and rounds it to them.
+      Without it, any update smaller than half an ulp is rounded away (half an
+      ulp is up to 1/256 of a bfloat16 parameter).
+    **own: keyword arguments of the optimiser itself, as b1 and b2 (decay rates
+      of the first and second moments; b1 is Muon's momentum) and weight_decay,
+      which is decoupled and applies to matrices only.
 
   Raises:
-    ValueError: unknown name or schedule, or a field that it does not have.
+    ValueError: unknown name or schedule, or a keyword argument that the
+      optimiser does not take.
   """
   rate = _rate(peak_lr, warmup_steps, total_steps, schedule)
   if name != 'muon' and name not in OPTAX:
@@ -90,7 +92,7 @@ def _rate(peak_lr: float, warmup_steps: int, total_steps: int, schedule: str
 
 def muon(learning_rate: optax.Schedule, b1: float, b2: float,
          weight_decay: float) -> optax.GradientTransformation:
-  """Muon for the kernels of layers, AdamW for the rest."""
+  """Makes Muon for the kernels of layers with AdamW for the rest."""
   return contrib.muon(
       learning_rate, beta=b1, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2,
       muon_weight_dimension_numbers=_muon_dims,
@@ -100,7 +102,7 @@ def muon(learning_rate: optax.Schedule, b1: float, b2: float,
 
 
 class Master(NamedTuple):
-  """State of an optimiser with float32 parameters of its own."""
+  """State of an optimiser that keeps float32 parameters of its own."""
 
   params: Any
   inner: Any
@@ -123,9 +125,9 @@ def _with_master(tx: optax.GradientTransformation
   def init(params: Any) -> Master:
     if all(p.dtype == jnp.float32 for p in jax.tree.leaves(params)):
       raise ValueError(
-          'optimizer.master=True would only double the memory: what is trained '
-          'is float32 already (adapters always are). Set it to False, or '
-          'model.param_dtype to bfloat16.')
+          'optimizer.master=True would only double the memory: the trained '
+          'parameters are float32 already (adapters always are). Set it to '
+          'False, or model.param_dtype to bfloat16.')
     return Master(_wide(params), tx.init(_wide(params)))
 
   def delta(new: jax.Array, old: jax.Array) -> jax.Array:
@@ -141,21 +143,21 @@ def _with_master(tx: optax.GradientTransformation
 
 
 def is_norm(params: Any) -> Any:
-  """True for each scale of a norm."""
+  """Returns True for each scale of a norm."""
   return jax.tree_util.tree_map_with_path(
       lambda path, _: getattr(path[-1], 'key', '') == 'scale', params)
 
 
 def is_matrix(params: Any) -> Any:
-  """True for each parameter that is no vector, nor many in one array: scales
-  of scanned layers, biases of heads."""
+  """Returns False for each scale and bias, though scanned layers or heads may
+  stack these into matrices, and for other vectors."""
   return jax.tree_util.tree_map_with_path(
       lambda path, p: p.ndim > 1 and getattr(
           path[-1], 'key', '') not in ('scale', 'bias'), params)
 
 
 def _muon_dims(params: Any) -> Any:
-  """What Muon orthogonalises: the kernels of the layers, by name."""
+  """Returns the axes of the kernels that Muon orthogonalises, found by name."""
   kernels = [[name, 'kernel'] for name in lora.MATRICES]
   def dims(path, param):
     names = [str(getattr(part, 'key', part)) for part in path]
@@ -164,8 +166,8 @@ def _muon_dims(params: Any) -> Any:
     inner, outer = lora.MATRICES[names[-2]]
     return contrib.MuonDimensionNumbers(
         inner % param.ndim, tuple(axis % param.ndim for axis in outer))
-  found = jax.tree_util.tree_map_with_path(dims, params)
-  if not jax.tree.leaves(found):
+  dims_of = jax.tree_util.tree_map_with_path(dims, params)
+  if not jax.tree.leaves(dims_of):
     raise ValueError("optimizer.name='muon' is for the kernels of layers, and "
                      "none is trained (adapters are not): set it to 'adamw'.")
-  return found
+  return dims_of

@@ -1,8 +1,9 @@
-"""What of a model is trained: all of it, or adapters beside it."""
+"""Which parameters of a model are trained: all of them, or adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,38 +12,58 @@ import jax
 from agentrl.models import lora
 
 
-class Tuning(NamedTuple):
-  """How parameters become what is trained, and how they come back.
+@dataclasses.dataclass(frozen=True)
+class Lora:
+  """Low-rank adapters (arXiv:2106.09685), or full fine-tuning.
 
   Attributes:
-    init: params -> what is trained.
-    frozen: params -> what is not, () if nothing.
-    join: (trained, frozen) -> params, as the loss takes them.
-    merge: (trained, frozen) -> params of a plain model.
+    rank: rank of the adapters; 0 trains every parameter.
+    alpha: adapters are scaled by alpha / rank, so that the learning rate need
+      not follow the rank.
+    targets: regular expression over parameter paths; see `models.lora.init`.
   """
 
-  init: Callable[[Any], Any]
+  rank: int
+  alpha: float
+  targets: str
+
+
+class Partition(NamedTuple):
+  """Splits the parameters of a model into trained and frozen ones.
+
+  Attributes:
+    trained: params -> trained parameters, freshly made if they are adapters.
+    frozen: params -> frozen parameters, () if there are none.
+    combine: (trained, frozen) -> params as the loss takes them.
+    merge: (trained, frozen) -> params of a plain model.
+    needs_base: whether frozen parameters must be read again on a restart, as
+      checkpoints hold only the trained ones.
+  """
+
+  trained: Callable[[Any], Any]
   frozen: Callable[[Any], Any]
-  join: Callable[[Any, Any], Any]
+  combine: Callable[[Any, Any], Any]
   merge: Callable[[Any, Any], Any]
+  needs_base: bool
 
 
-FULL = Tuning(init=lambda params: params, frozen=lambda params: (),
-              join=lambda params, _: params, merge=lambda params, _: params)
+FULL = Partition(
+    trained=lambda params: params, frozen=lambda params: (),
+    combine=lambda params, _: params, merge=lambda params, _: params,
+    needs_base=False)
 
 
-def make(key: jax.Array, *, rank: int, alpha: float, targets: str) -> Tuning:
-  """Full fine-tuning, or low-rank adapters.
+def make(key: jax.Array, *, rank: int, alpha: float, targets: str) -> Partition:
+  """Returns the partition of full fine-tuning, or that of low-rank adapters.
 
   Args:
-    key: of fresh adapters.
-    rank: of the adapters; 0: full fine-tuning.
-    alpha: adapters count alpha / rank times, so that the learning rate need
-      not follow the rank.
-    targets: see `models.lora.init`.
+    key: random key of fresh adapters.
+    rank: see `Lora`.
+    alpha: see `Lora`.
+    targets: see `Lora`.
 
   Raises:
-    ValueError: a rank or an alpha that makes no sense.
+    ValueError: the rank is no natural number, or alpha is not above 0.
   """
   if type(rank) is not int or rank < 0:
     raise ValueError(f'lora.rank must be 0 (full fine-tuning) or a positive '
@@ -52,9 +73,10 @@ def make(key: jax.Array, *, rank: int, alpha: float, targets: str) -> Tuning:
   if not alpha > 0:
     raise ValueError(f'lora.alpha must be above 0, got {alpha!r}.')
   scale = alpha / rank
-  return Tuning(
-      init=functools.partial(lora.init, key=key, rank=rank, targets=targets),
+  return Partition(
+      trained=functools.partial(lora.init, key=key, rank=rank, targets=targets),
       frozen=lambda params: params,
-      join=lambda adapters, params: lora.join(params, adapters, scale),
+      combine=lambda adapters, params: lora.join(params, adapters, scale),
       merge=jax.jit(
-          lambda adapters, params: lora.merge(params, adapters, scale)))
+          lambda adapters, params: lora.merge(params, adapters, scale)),
+      needs_base=True)

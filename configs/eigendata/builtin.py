@@ -9,11 +9,13 @@ Figures: LOG.md.
 import ml_collections
 from ml_collections import config_dict
 
+from configs import blocks
+
 
 def get_config() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
-  c.domains = ('orders', 'router')
+  c.domains = blocks.DOMAINS
   c.env = dict(prompt='brief')
   c.databases = 64  # of each split; a task is about one of them
   c.num_train = 5000  # certified tasks with a dialogue

@@ -10,6 +10,7 @@ Figures: LOG.md.
 
 import ml_collections
 
+from configs import blocks
 from configs import common
 
 
@@ -17,14 +18,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   arg = common.parse_arg(arg, script='')
   c = ml_collections.ConfigDict()
   c.seed = 0
-  c.domains = ('orders', 'router')
-  # databases: that folder of the data stage, from which tasks start if the code
-  # of their domains has changed since.
-  c.env = dict(prompt='brief', databases='')
-  c.data = ''  # folder of the data stage
+  blocks.add_tasks(c)
   c.split = 'test'
   c.trials = 4
-  c.limits = dict(max_steps=60, max_errors=4)
   if arg.script:
     scripts = ('noop', 'refuse', 'transfer', 'gold')
     name = common.one_of('script', arg.script, scripts)
@@ -32,10 +28,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     return c
   c.agent = ''  # folder of SFT or GRPO, or published weights
   c.user = ''  # SFT of the user
-  c.model = {}  # fields that shall be others than they were trained with
-  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
-  c.sampler = dict(slots=192, length=640, max_new=64, temperature=1.0,
-                   history_thinking='keep')
-  c.user_sampler = dict(slots=192, length=640, max_new=48, temperature=0.5,
-                        history_thinking='keep')
+  c.model = {}  # fields that shall differ from the training
+  c.mesh = blocks.mesh(data=2)
+  blocks.add_samplers(c)
   return c

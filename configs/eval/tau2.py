@@ -7,11 +7,12 @@
 full; `agent` noop, refuse, transfer or gold needs no model, and `model` takes
 --config.agent=<folder> --config.user=<folder>. The benchmark's papers of 2025
 are grading v0.2.1, its present leaderboard v1.0.1; the data that are installed
-must be of the same version (README). Figures: LOG.md.
+must be of the same version (docs/tau2.md). Figures: LOG.md.
 """
 
 import ml_collections
 
+from configs import blocks
 from configs import common
 
 SCRIPTS = ('noop', 'refuse', 'transfer', 'gold')
@@ -23,7 +24,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = (f'tau2:{arg.domain}',)
-  # agentrl.llm.openai.judge:Judge decides on what v1.0.1 leaves to words.
+  # agentrl.llm.openai.judge:Judge decides the criteria of v1.0.1 in words.
   c.env = dict(prompt='full', grading=arg.grading, judge='',
                judge_kw=dict(model=''), databases='')
   c.data = ''  # the benchmark's own tasks
@@ -38,9 +39,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.env.prompt = 'brief'
   c.agent = c.user = ''  # folders of GRPO or SFT, and of the user's SFT
   c.model = {}
-  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
-  c.sampler = dict(slots=64, length=1024, max_new=96, temperature=1.0,
-                   history_thinking='keep')
-  c.user_sampler = dict(slots=64, length=1024, max_new=96, temperature=0.5,
-                        history_thinking='keep')
+  c.mesh = blocks.mesh(data=2)
+  c.sampler = blocks.sampler(slots=64, length=1024, max_new=96)
+  c.user_sampler = blocks.sampler(slots=64, length=1024, max_new=96,
+                                  temperature=0.5)
   return c

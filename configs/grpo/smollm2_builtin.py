@@ -24,12 +24,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.mesh.data = 1
   c.group = 16
   c.wave = 12
-  c.sampler = dict(slots=128, length=4096, max_new=256, width=128,
-                   chunks=(32, 128, 512), temperature=1.0,
-                   history_thinking='keep')
-  c.user_sampler = dict(slots=128, length=4096, max_new=128, width=128,
-                        chunks=(32, 128, 512), temperature=0.5,
-                        history_thinking='keep')
+  for sampler in (c.sampler, c.user_sampler):
+    sampler.update(slots=128, length=4096, width=128, chunks=(32, 128, 512))
+  c.sampler.max_new, c.user_sampler.max_new = 256, 128
   c.optimizer.update(peak_lr=1e-5, norm_lr=1.0, warmup_steps=5,
                      schedule='constant', weight_decay=0.01, b2=0.999)
   if arg.tiny:
@@ -43,7 +40,7 @@ def shrink(c: ml_collections.ConfigDict) -> None:
   c.model.dtype = c.user_model.dtype = 'float32'
   c.update(total_steps=1, tasks=1, group=4, wave=1, micro_rows=1, save_every=1,
            filter='agentrl.rl.filters:keep_all')
-  c.optimizer.update(total_steps=1, warmup_steps=1)
+  c.optimizer.warmup_steps = 1
   c.limits = dict(max_steps=4, max_errors=4)
   for sampler in (c.sampler, c.user_sampler):
     sampler.update(slots=8, length=384, max_new=64, width=8, chunks=(64,))

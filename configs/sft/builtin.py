@@ -11,6 +11,7 @@ side. Train it first and let the agent start from it, as the whole chain does:
 
 import ml_collections
 
+from configs import blocks
 from configs import common
 
 
@@ -19,7 +20,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.side = common.one_of('side', arg.side, ('assistant', 'user'))
-  c.domains = ('orders', 'router')
+  c.domains = blocks.DOMAINS
   c.env = dict(prompt='brief')
   c.data = ''  # folder of the data stage
   c.tokenizer = ''  # folder of the tokenizer stage; '': that of init_from
@@ -29,7 +30,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       d_ff=192, max_length=640, rope_theta=1e6, norm_eps=1e-6,
       tie_embeddings=True, dtype='float32', param_dtype='float32',
       scan_layers=False, remat='none', attention='xla', smear=2)
-  c.mesh = dict(data=2, fsdp=1, tensor=1, expert=1)
+  c.mesh = blocks.mesh(data=2)
   c.batch_size = 2  # packed rows
   c.length = 640  # tokens of a row
   c.micro_rows = 2  # rows of a forward and backward pass
@@ -37,9 +38,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.total_steps = 3400 if c.side == 'user' else 3200
   c.optimizer = dict(
       name='muon', peak_lr=0.015, norm_lr=1.0, warmup_steps=20,
-      total_steps=c.total_steps, schedule='cosine', clip_norm=1.0,
+      schedule='cosine', clip_norm=1.0,
       master=False, weight_decay=0.05, b1=0.9, b2=0.95)
-  # rank 0 trains every weight; above it, low-rank adapters of init_from's.
-  c.lora = dict(rank=0, alpha=16.0, targets=r'(qkv|out|up|down)/kernel$')
+  c.lora = blocks.lora()
   c.save_every = 500
   return c

@@ -8,11 +8,12 @@
   python scripts/plan.py --config=configs/sft/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
+Figures: docs/scaling.md. No script joins several hosts yet.
 """
 
 import ml_collections
 
+from configs import blocks
 from configs import models
 from configs.sft import builtin
 
@@ -25,12 +26,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.tokenizer = ''
   c.init_from = 'runs/qwen3_30b/published'
   c.model = models.MODELS['qwen3_30b_a3b'] | models.LONG
-  c.mesh = dict(data=1, fsdp=16, tensor=2, expert=2)
+  c.mesh = blocks.mesh(fsdp=16, tensor=2, expert=2)
   c.batch_size = c.micro_rows = 32
   c.length = 32_768
-  c.history_thinking = 'strip'  # as in GRPO; nothing where nobody thought
+  c.history_thinking = 'strip'  # as in GRPO; no effect without thinking
   c.total_steps = 10_480  # the paper's 10 epochs, in which a row was one turn
-  c.optimizer.update(name='adamw', peak_lr=1e-5, warmup_steps=100,
-                     total_steps=c.total_steps)
+  c.optimizer.update(name='adamw', peak_lr=1e-5, warmup_steps=100)
   c.lora.targets = r'(qkv|out)/kernel$'  # experts have no adapters
   return c

@@ -28,7 +28,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.batch_size = 8
   c.length = 8192
   c.total_steps = 300 if c.side == 'user' else 600
-  c.optimizer.update(name='adamw', peak_lr=3e-4, total_steps=c.total_steps)
+  c.optimizer.update(name='adamw', peak_lr=3e-4)
   c.save_every = 100
   if arg.tiny:
     shrink(c)
@@ -40,4 +40,4 @@ def shrink(c: ml_collections.ConfigDict) -> None:
   c.env.prompt = 'brief'
   c.model.update(dtype='float32', scan_layers=True)
   c.update(batch_size=1, micro_rows=1, length=768, total_steps=6, save_every=3)
-  c.optimizer.update(total_steps=6, warmup_steps=1)
+  c.optimizer.warmup_steps = 1

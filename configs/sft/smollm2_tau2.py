@@ -28,10 +28,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   domain = common.one_of('domain', arg.domain, tuple(PROMPTS))
   c.domains = (f'tau2:{domain}',)
   c.env = dict(prompt=PROMPTS[domain])
-  c.total_steps = c.optimizer.total_steps = 300
+  c.total_steps = 300
   if arg.tiny:
     smollm2_builtin.shrink(c)
     # These dialogues are longer.
     c.update(length=2048, total_steps=4, save_every=2)
-    c.optimizer.total_steps = 4
   return c

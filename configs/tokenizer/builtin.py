@@ -8,10 +8,12 @@ For models from scratch: published ones bring theirs.
 
 import ml_collections
 
+from configs import blocks
+
 
 def get_config() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
-  c.domains = ('orders', 'router')
+  c.domains = blocks.DOMAINS
   c.env = dict(prompt='brief')  # as in SFT: prompts are text, too
   c.data = ''  # folder of the data stage
   c.vocab_size = 1792

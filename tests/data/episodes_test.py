@@ -10,7 +10,8 @@ from agentrl import files
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
-from agentrl.stage import run as runs
+from agentrl.stage import inputs
+from agentrl.stage import runs
 
 CALL = types.ToolCall('echo', {'text': 'Grüße', 'n': [1, None]}, id='1.0')
 DIALOGUES = [
@@ -39,8 +40,8 @@ def test_what_is_read_is_what_was_written(tmp_path):
 
 
 def test_the_digest_is_of_the_content(tmp_path):
-  digests = [runs.digest(stage(tmp_path / name, dialogues)) for name,
-             dialogues in (('a', DIALOGUES), ('b', DIALOGUES),
+  digests = [inputs.resolve(stage(tmp_path / name, dialogues)).digest
+             for name, dialogues in (('a', DIALOGUES), ('b', DIALOGUES),
                            ('c', DIALOGUES[::-1]))]
   assert digests[0] == digests[1] != digests[2]
 

@@ -12,7 +12,7 @@ from agentrl import files
 from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.envs import domain
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 ROOT = pathlib.Path(__file__).parents[2]
 MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
@@ -63,7 +63,7 @@ def test_databases_of_kept_tasks_and_no_others_are_kept(settings, tmp_path):
   found = {t.meta['database'] for t in tasks}
   snapshots = {p.name for p in (tmp_path / 'databases').iterdir()}
   assert snapshots == {f'{name}.json' for name in found}
-  env = env_lib.load('lamp_shop', {
+  env = env_load.load('lamp_shop', {
       'prompt': 'brief', 'databases': str(tmp_path / 'databases')})
   entries = {e['id']: e for s in ('train', 'test')
              for e in files.read_json(tmp_path / f'tau2_tasks_{s}.json')}
@@ -84,8 +84,8 @@ def test_a_database_that_is_built_otherwise_is_an_error_or_read(
   for cached in (domain._tables, domain._digest):
     cached.cache_clear()
   with pytest.raises(ValueError, match='was made with.*config.env.databases'):
-    env_lib.load('lamp_shop').start(tasks[0])
-  episodes.verify(env_lib.load('lamp_shop', {
+    env_load.load('lamp_shop').start(tasks[0])
+  episodes.verify(env_load.load('lamp_shop', {
       'databases': str(tmp_path / 'databases')}), tasks)
   for cached in (domain._tables, domain._digest):
     cached.cache_clear()

@@ -4,9 +4,9 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
-ENV = env_lib.load('orders', {'prompt': 'brief'})
+ENV = env_load.load('orders', {'prompt': 'brief'})
 TASK = types.Task('t', 'orders', 'You are Ada Roth. Cancel order tinyKoala.',
                   meta={'about': ['tinyKoala'],
                         'answers': [('credit', 'return_order')]})

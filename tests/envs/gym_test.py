@@ -1,6 +1,7 @@
 """The same dialogues and verdicts as `rollout.play`, turn by turn."""
 
 from concurrent import futures
+import dataclasses
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ from agentrl.eigendata import sample
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import gym as gym_lib
+from agentrl.envs import load as env_load
 from agentrl.eval import floors
 from agentrl.llm.stand_in import procedural
 
@@ -127,14 +129,45 @@ def test_dialogues_of_two_gyms_may_be_interleaved(orders):
   assert [info['outcome'] for info in infos] == [O.SUCCESS] * len(tasks)
 
 
+@pytest.mark.parametrize('side', ['assistant', 'user'])
+@pytest.mark.parametrize('style', ['full', 'brief'])
+def test_the_prompt_is_that_of_play_and_has_its_tools_once(orders, side, style):
+  _, tasks = orders
+  env = env_load.load('orders', {'prompt': style})
+  seen_by_other = []
+  def other(task, seen):
+    seen_by_other[:] = seen
+    return types.Message('assistant', 'Hello.')
+  _, info = gym_lib.Gym(env, tasks[:1], other, side=side).reset()
+  asks = dialogue.play(env.start(tasks[0]), system={
+      s: env.prompt(s, tasks[0]) for s in gym_lib.SIDES})
+  _, prompt = next(asks).new[0]  # of the user, who speaks first
+  if side == 'assistant':
+    assert seen_by_other[0] == prompt
+  prompt = env.prompt(side, tasks[0])
+  assert info['messages'][0] == {'role': 'system', 'content': prompt.content}
+  assert info['system'] == prompt.content
+  assert info['tools'] == list(prompt.tools)
+  assert bool(info['tools']) == (style == 'full' and side == 'assistant')
+  assert json.dumps(info).count('"name": "cancel_order"') == bool(info['tools'])
+
+
 # With the smallest environment there is.
+
+
+class EchoEnv(testing.EchoEnv):
+  """Shows its tools to both sides."""
+
+  def prompt(self, side, task):
+    return dataclasses.replace(super().prompt(side, task),
+                               tools=self.tools(side, task))
 
 
 def echo(user=None, words=('maple',), **kw):
   """`user`: what it says, in order."""
   said = user or ['Hello.', 'Go on.', 'Go on.', dialogue.STOP]
   return gym_lib.Gym(
-      testing.EchoEnv(), list(map(testing.echo_task, words)),
+      EchoEnv(), list(map(testing.echo_task, words)),
       lambda task, seen: types.Message('assistant', said[sum(
           m.role == 'assistant' for m in seen)]), **kw)
 
@@ -278,7 +311,7 @@ def test_solo_needs_no_user(monkeypatch):
 def test_the_benchmark_ends_as_it_does_in_play():
   pytest.importorskip('tau2.domains.telecom',
                       reason='needs tau2-bench: pip install -e .[tau2]')
-  env = env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  env = env_load.load('tau2:telecom', {'prompt': 'brief'})
   tasks = env.tasks('small')[:4]
   limits = dialogue.Limits(max_steps=100)
   gold = same_as_play(env, tasks, floors.gold(env), limits)
@@ -288,11 +321,11 @@ def test_the_benchmark_ends_as_it_does_in_play():
   assert_same_in_threads(env, tasks, limits, 2)
 
 
-def test_the_loop_of_the_readme_runs(capsys):
+def test_the_loop_of_the_documents_runs(capsys):
   pytest.importorskip('tau2.domains.telecom',
                       reason='needs tau2-bench: pip install -e .[tau2]')
-  readme = (pathlib.Path(__file__).parents[2] / 'README.md').read_text()
-  loop, = re.findall(r'```python\n(.*?gym\.Gym.*?)```', readme, re.S)
+  page = pathlib.Path(__file__).parents[2] / 'docs/training.md'
+  loop, = re.findall(r'```python\n(.*?gym\.Gym.*?)```', page.read_text(), re.S)
   said = iter(['My phone is dead.', 'Bye. ###STOP###'])
   exec(loop, {  # pylint: disable=exec-used
       'user': lambda task, seen: types.Message('user', next(said)),

@@ -30,7 +30,7 @@ def broken(db):
   return db.nothing
 
 
-TABLE = tools.table([set_status, broken])
+TABLE = tools.by_name([set_status, broken])
 
 
 def run(name, **arguments):
@@ -82,12 +82,12 @@ def test_a_broken_tool_is_not_an_answer():
 
 def test_a_tool_without_docstring_or_types_is_refused():
   with pytest.raises(ValueError, match='no docstring'):
-    tools.make(lambda db: None)
+    tools.from_function(lambda db: None)
 
   def untyped(db, x):
     """Has no type."""
   with pytest.raises(ValueError, match="Parameter 'x'.*no type"):
-    tools.make(untyped)
+    tools.from_function(untyped)
 
 
 def test_state_shares_the_base_and_knows_what_changed():

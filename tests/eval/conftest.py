@@ -5,13 +5,13 @@ import pathlib
 import pytest
 
 from agentrl import types
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 
 @pytest.fixture
-def desk(monkeypatch) -> env_lib.Many:
+def desk(monkeypatch) -> env_load.ManyEnvs:
   monkeypatch.syspath_prepend(pathlib.Path(__file__).parent)
-  return env_lib.load_many(['desk'])
+  return env_load.load_many(['desk'])
 
 
 def _task(name, changes, *actions, fact='', kind='do') -> types.Task:

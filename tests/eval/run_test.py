@@ -9,6 +9,7 @@ from agentrl import types
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run
+from agentrl.stage import inputs
 from configs.eval import builtin
 
 
@@ -26,11 +27,12 @@ def test_measurement_names_what_differs(desk, tasks):
 
 def test_slots_do_not_change_the_measurement_but_temperature_does():
   config = builtin.get_config()
-  base = run._protocol(config)
-  config.sampler.slots += 1
-  assert run._protocol(config) == base
+  protocol = lambda: run._protocol(run.read_config(config))
+  base = protocol()
+  config.sampler.update(slots=7, width=3, chunks=(4,), burst=2)
+  assert protocol() == base
   config.user_sampler.temperature += 0.25
-  assert run._protocol(config) != base
+  assert protocol() != base
 
 
 @pytest.fixture
@@ -40,7 +42,8 @@ def config(desk, tasks, tmp_path):
   lines = data / 'tasks_test.jsonl'
   files.write_lines(lines, map(types.dumps, tasks))
   files.write_json(data / 'manifest.json', {
-      'stage': 'data', 'made': {lines.name: files.file_digest(lines)}})
+      'format': inputs.FORMAT, 'stage': 'data',
+      'made': {lines.name: files.file_digest(lines)}})
   config = builtin.get_config('script=gold')
   config.domains, config.env, config.data = ('desk',), {}, str(data)
   config.trials = 2
@@ -91,6 +94,9 @@ def test_the_configs_scripts_exist():
 def test_a_folder_with_a_colon_is_no_script(config, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'agent:v2').mkdir()
+  for name, value in builtin.get_config().items():
+    if name not in config:
+      config[name] = value
   config.user = 'user'
   for agent in ('agent:v2', 'runs/12:30/grpo', 'gs://bucket/grpo'):
     config.agent = agent

@@ -13,7 +13,7 @@ from agentrl.models import families
 from agentrl.models import moe
 from agentrl.models import transformer
 from agentrl.models import weights
-from agentrl.sft import loss as sft_loss
+from agentrl.sft import likelihood
 
 LENGTH, PREFIX, VOCAB = 12, 5, 37
 LLAMA3 = dict(rope_type='llama3', rope_theta=100.0, factor=4.0,
@@ -199,7 +199,7 @@ def test_gradients_are_theirs(case, tmp_path):
   at = np.arange(LENGTH)[None]
   batch = dict(ids_BT=ids, positions_BT=at, segments_BT=np.ones_like(at),
                target_BT=at > 0, total=LENGTH - 1)
-  loss = lambda params: sft_loss.next_token(params, batch, model=config)[0]
+  loss = lambda params: likelihood.next_token(params, batch, model=config)[0]
   grads = families.flat(jax.jit(jax.grad(loss))(params))
   compared = set()
   for piece in families.pieces(config):

@@ -19,7 +19,8 @@ from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
 from agentrl.eval import results
-from agentrl.stage import run as runs
+from agentrl.stage import inputs
+from agentrl.stage import runs
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import vocab as vocab_lib
 
@@ -52,7 +53,8 @@ def read_dialogues(path: pathlib.Path) -> list[Dialogue]:
 
 def _manifest(folder: pathlib.Path, **facts) -> None:
   files.write_json(folder / 'manifest.json', {
-      'stage': folder.name, 'made': {}, 'seconds': 61.5, **facts})
+      'format': inputs.FORMAT, 'stage': folder.name, 'made': {},
+      'seconds': 61.5, **facts})
 
 
 def _spoiled(messages: Sequence[types.Message]) -> tuple[types.Message, ...]:

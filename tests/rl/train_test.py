@@ -1,6 +1,8 @@
 """What the loop of GRPO holds in memory, and what it refuses at the start."""
 
+import collections
 import gc
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +14,19 @@ pytest.importorskip('tokenizers')
 from agentrl import checkpoint  # noqa: E402
 from agentrl import files
 from agentrl import testing  # noqa: E402
+from agentrl import types  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
-from agentrl.envs import env as env_lib  # noqa: E402
+from agentrl.envs import load as env_load  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.rl import collect  # noqa: E402
 from agentrl.rl import train  # noqa: E402
 from agentrl.rollout import policy  # noqa: E402
-from agentrl.stage import bundle  # noqa: E402
-from agentrl.stage import run as runs  # noqa: E402
+from agentrl.stage import bundles  # noqa: E402
+from agentrl.stage import inputs  # noqa: E402
+from agentrl.stage import runs  # noqa: E402
 from configs.grpo import builtin  # noqa: E402
 
+READ_TASKS = episodes.tasks
 # No other array of this process is of its embedding's shape.
 MODEL = testing.tiny_model(tie_embeddings=True, vocab_size=271)
 
@@ -33,11 +38,14 @@ def config(tmp_path, monkeypatch):
   sft = runs.start(tmp_path / 'sft', 'sft', empty)
   shapes = jax.eval_shape(
       lambda: transformer.init(MODEL, jax.random.key(0)))
-  sft.finish(bundle.save(
+  sft.finish(bundles.save(
       sft.folder, MODEL, testing.chatml_vocab(),
       jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
-  runs.start(tmp_path / 'data', 'data', empty).finish()
-  monkeypatch.setattr(env_lib, 'load_many', lambda *args: testing.EchoEnv())
+  data = runs.start(tmp_path / 'data', 'data', empty)
+  files.write_lines(data.folder / 'tasks_train.jsonl',
+                    [types.dumps(testing.echo_task())])
+  data.finish()
+  monkeypatch.setattr(env_load, 'load_many', lambda *args: testing.EchoEnv())
   monkeypatch.setattr(episodes, 'tasks', lambda *args: [testing.echo_task()])
   config = builtin.get_config()
   config.mesh.data = 1
@@ -60,9 +68,9 @@ class Silent:
 class Restored(checkpoint.Manager):
   """Checkpoints of a run that has made a step."""
 
-  def restore(self, like):
-    return 1, jax.tree.map(lambda x: jnp.zeros(
-        x.shape, x.dtype, device=x.sharding), like), {}
+  def restore(self, abstract_state):
+    return checkpoint.Restored(1, jax.tree.map(lambda x: jnp.zeros(
+        x.shape, x.dtype, device=x.sharding), abstract_state), {})
 
 
 @pytest.mark.parametrize('manager', [checkpoint.Manager, Restored])
@@ -88,10 +96,12 @@ def test_one_copy_of_the_weights_beside_their_moments(
     ({'sampler_mesh.data': 0}, r'^config.sampler_mesh.data must be'),
     ({'mesh.fsdp': 2}, r'^config.mesh .* needs 2 devices'),
     ({'model.attention': 'splash'}, r'config.sampler.length is 64'),
-    ({'sampler.temperature': 0.0}, r'temperature=0.0 must be above 0')])
+    ({'sampler.temperature': 0.0}, r'temperature=0.0 must be above 0'),
+    ({'loss_kw': dict(clip_lo=0.2, clip_high=0.2)},
+     r'config.loss_kw.clip_lo would .* Did you mean .clip_low')])
 def test_what_does_not_fit_is_refused_before_weights_are_read(
     config, tmp_path, monkeypatch, change, words):
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   config.model.attention = 'xla'
   config.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=words):
@@ -105,7 +115,7 @@ def test_tasks_that_cannot_be_trained_on_are_refused(
     config, tmp_path, monkeypatch, meta, words):
   tasks = [] if meta is None else [testing.echo_task(meta=meta)]
   monkeypatch.setattr(episodes, 'tasks', lambda *args: tasks)
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   with pytest.raises(ValueError, match=words):
     train.train(config, str(tmp_path / 'run'))
 
@@ -128,4 +138,42 @@ def test_a_run_without_groups_left_ends_with_what_it_has(
   why = 'after 1 of 100 steps: Too easy: stop here.'
   assert files.read_json(folder / 'manifest.json')['stopped'] == why
   assert why in capsys.readouterr().err
-  assert bundle.describe(folder, 'init_from')[0].d_model == MODEL.d_model
+  described = bundles.describe(inputs.resolve(folder, 'init_from'))
+  assert described.model.d_model == MODEL.d_model
+
+
+def test_the_files_of_an_input_are_read_once(config, tmp_path, monkeypatch):
+  read, count = files.read_json, collections.Counter()
+
+  def read_json(path):
+    count[str(path)] += 1
+    return read(path)
+
+  def play(*args, **kwargs):
+    raise KeyboardInterrupt
+  monkeypatch.setattr(files, 'read_json', read_json)
+  monkeypatch.setattr(collect, 'collect', play)
+  monkeypatch.setattr(policy, 'from_bundle', lambda *args, **kwargs: Silent())
+  monkeypatch.setattr(episodes, 'tasks', READ_TASKS)
+  shutil.copytree(tmp_path / 'sft', tmp_path / 'user')
+  config.user = str(tmp_path / 'user')
+  with pytest.raises(KeyboardInterrupt):
+    train.train(config, str(tmp_path / 'run'))
+  for name in ('data', 'sft', 'user'):
+    assert count[str(tmp_path / name / 'manifest.json')] == 1, count
+  for name in ('sft', 'user'):
+    assert count[str(tmp_path / name / 'model.json')] == 1, count
+
+
+def test_the_schedule_ends_with_the_run(config, tmp_path, monkeypatch):
+  """Overriding total_steps alone moves the end of the cosine, too."""
+  totals = []
+
+  def make(total_steps, **kw):
+    totals.append(total_steps)
+    raise KeyboardInterrupt
+  monkeypatch.setattr(train.optimizer, 'make', make)
+  config.total_steps = 7
+  with pytest.raises(KeyboardInterrupt):
+    train.train(config, str(tmp_path / 'run'))
+  assert totals == [7]

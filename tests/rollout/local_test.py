@@ -9,7 +9,7 @@ from agentrl import testing
 from agentrl import types
 from agentrl.rollout import local as local_lib
 from agentrl.rollout import slot as slot_lib
-from agentrl.stage import bundle
+from agentrl.stage import bundles
 
 VOCAB = testing.ByteVocab()
 CONFIG = testing.tiny_model()
@@ -22,8 +22,8 @@ CHATS = [[M('system', f'You are helper {i}.'), M('user', 'Hi! ' * i)]
 def make(monkeypatch):
   def load(weights, mesh, field, changes):
     params = testing.chatty_params(CONFIG, stop=0.3)
-    return bundle.Bundle(CONFIG, VOCAB, params, 'digest')
-  monkeypatch.setattr(bundle, 'load', load)
+    return bundles.Bundle(CONFIG, VOCAB, params, 'digest')
+  monkeypatch.setattr(bundles, 'read', load)
   return lambda **kw: local_lib.Local('here', **{**dict(
       slots=4, length=192, max_tokens=32), **kw})
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_shown_as_text(make):
   local = make()
   ids = np.array([*VOCAB.encode('Hm'), VOCAB.user, *VOCAB.encode('!'),
                   VOCAB.end])
-  reply = local._reply(9, slot_lib.Turn(0, ids, ids * 0.0, False))
+  reply = local._reply(9, slot_lib.SampledTurn(0, ids, ids * 0.0, False))
   assert (reply.message.content, reply.end, reply.problem) == (
       'Hm<|user|>!', 'stop', 'It cannot be read.')
 

@@ -53,7 +53,7 @@ def test_a_field_without_effect_is_refused(tmp_path):
                   '  return c\n')
   found = run(f'--config={file}', f'--workdir={tmp_path}/data')
   assert found.returncode == 1
-  assert "would have no effect" in found.stderr
+  assert "config.num_trian would have no effect" in found.stderr
   assert "Did you mean 'num_train'" in found.stderr
   assert not (tmp_path / 'data').exists()
 

@@ -16,8 +16,9 @@ from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.models import weights  # noqa: E402
-from agentrl.stage import bundle  # noqa: E402
-from agentrl.stage import run as runs  # noqa: E402
+from agentrl.stage import bundles  # noqa: E402
+from agentrl.stage import inputs
+from agentrl.stage import runs  # noqa: E402
 from agentrl.tokenizer import formats  # noqa: E402
 from scripts import convert  # noqa: E402
 
@@ -36,7 +37,7 @@ def stage(tmp_path_factory):
   """A stage that has trained a model of ChatML."""
   run = runs.start(tmp_path_factory.mktemp('stage') / 'sft', 'sft',
                    ml_collections.ConfigDict())
-  run.finish(bundle.save(
+  run.finish(bundles.save(
       run.folder, CONFIG, testing.chatml_vocab(),
       transformer.init(CONFIG, jax.random.key(0))))
   return run.folder
@@ -44,7 +45,7 @@ def stage(tmp_path_factory):
 
 def load(source):
   mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-  return bundle.load(source, mesh, 'agent', dict(param_dtype='bfloat16'))
+  return bundles.read(source, mesh, 'agent', dict(param_dtype='bfloat16'))
 
 
 def test_there_and_back(stage, tmp_path, capsys):
@@ -56,14 +57,14 @@ def test_there_and_back(stage, tmp_path, capsys):
     assert found.model == first.model
     assert found.vocab.digest == first.vocab.digest
     jax.tree.map(np.testing.assert_array_equal, found.params, first.params)
-  assert runs.manifest(tmp_path / 'orbax')['stage'] == 'convert'
+  assert inputs.manifest(tmp_path / 'orbax')['stage'] == 'convert'
   with pytest.raises(ValueError, match='exists: delete it'):
     convert.convert(str(stage), tmp_path / 'hf', 'orbax')
 
 
 def test_what_no_library_knows_is_refused_before_it_is_read(
     tmp_path, monkeypatch):
-  monkeypatch.setattr(bundle, 'load', None)
+  monkeypatch.setattr(bundles, 'load', None)
   for folder, config, vocab, words in (
       ('a', dataclasses.replace(CONFIG, smear=2), testing.chatml_vocab(),
        'not written for other libraries'),
@@ -72,7 +73,7 @@ def test_what_no_library_knows_is_refused_before_it_is_read(
     run.finish({'params': 'x'})
     files.write_json(run.folder / 'model.json', dataclasses.asdict(config))
     monkeypatch.setattr(
-        bundle.vocab_lib, 'load',
+        bundles.vocab_lib, 'load',
         lambda path, vocab=vocab: vocab or testing.ByteVocab())
     with pytest.raises(ValueError, match=words):
       convert.convert(str(run.folder), tmp_path / 'out', 'safetensors')

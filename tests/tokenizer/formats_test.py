@@ -7,6 +7,7 @@ import pytest
 from agentrl import testing
 from agentrl import types
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.tokenizer import chat
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import vocab as vocab_lib
@@ -40,14 +41,14 @@ def test_turn_by_turn_is_the_whole(vocab):
 
 
 @pytest.mark.parametrize('side', ['assistant', 'user'])
-@pytest.mark.parametrize('domain', env_lib.BUILT_IN)
+@pytest.mark.parametrize('domain', env_load.BUILT_IN)
 def test_prompts_of_models_from_scratch_are_plain_text(domain, side):
   """To the byte: measurement hashes and older models hang on it."""
   vocab, task = testing.ByteVocab(), types.Task('t', domain, 'Cancel it.')
   for style in ('brief', 'full'):
-    env = env_lib.load(domain, dict(prompt=style))
+    env = env_load.load(domain, dict(prompt=style))
     ids, _ = formats.render(vocab, env.prompt(side, task))
-    text = env.system(side, task)
+    text = env_lib.prompt_text(env, side, task)
     assert ids == [vocab.system, *vocab.encode(text), vocab.end]
     if style == 'full' and side == 'assistant':
       schemas = '\n'.join(map(json.dumps, env.tools(side, task)))
@@ -57,7 +58,7 @@ def test_prompts_of_models_from_scratch_are_plain_text(domain, side):
 def test_tools_stand_where_chatml_has_them():
   pytest.importorskip('tokenizers')
   vocab = testing.chatml_vocab()
-  env = env_lib.load('orders')
+  env = env_load.load('orders')
   prompt = env.prompt('assistant', types.Task('t', 'orders', ''))
   text = vocab.decode([i for i in formats.render(vocab, prompt)[0]
                        if not vocab.is_markup(i)])

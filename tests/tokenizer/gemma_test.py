@@ -18,7 +18,8 @@ import sentencepiece
 from agentrl import types
 from agentrl.models import config as model_config
 from agentrl.models import families
-from agentrl.stage import bundle
+from agentrl.stage import bundles  # noqa: E402
+from agentrl.stage import inputs
 from agentrl.tokenizer import formats
 from agentrl.tokenizer import gemma
 from agentrl.tokenizer import hf
@@ -374,8 +375,9 @@ def test_what_is_exported_is_read_by_transformers(vocab, tmp_path):
       **families.FAMILIES['gemma3_text'].fixed, 'window': 4, 'global_every': 2})
   params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype),
                         families.shapes(model))
-  convert._safetensors(tmp_path / 'x', bundle.Bundle(model, vocab, params, ''),
-                       tmp_path)
+  convert._safetensors(
+      tmp_path / 'x', bundles.Bundle(model, vocab, params, ''),
+      inputs.Input('--source', '', tmp_path, digest='', manifest={}))
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'x')
   ids = theirs.apply_chat_template(
       [dict(role=m.role, content=m.content) for m in TALK],

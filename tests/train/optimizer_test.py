@@ -9,7 +9,7 @@ import pytest
 from agentrl.train import optimizer
 
 KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10,
-          schedule='constant', clip_norm=1e9)
+          schedule='constant', clip_norm=1e9, master=False)
 
 
 def test_each_name_makes_an_update_and_keeps_its_state():

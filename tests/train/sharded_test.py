@@ -15,7 +15,7 @@ import functools
 import jax, numpy as np
 from agentrl import sharding
 from agentrl.models import config, transformer
-from agentrl.sft import loss
+from agentrl.sft import likelihood
 from agentrl.train import loop, optimizer, tuning
 
 rng = np.random.default_rng(0)
@@ -24,7 +24,7 @@ batch = {'ids_BT': rng.integers(1, 32, (16, 8)),
          'segments_BT': np.ones((16, 8), int),
          'target_BT': rng.random((16, 8)) < 0.5}
 KW = dict(peak_lr=0.01, norm_lr=1.0, warmup_steps=0, total_steps=10,
-          schedule='constant', clip_norm=1.0)
+          schedule='constant', clip_norm=1.0, master=False)
 KINDS = {
     'lora': (dict(), dict(rank=4, alpha=8.0, targets='kernel$'),
              dict(name='adamw', b1=0.9, b2=0.9, weight_decay=0.1)),
@@ -43,22 +43,24 @@ def run(kind, axes):
   model = config.ModelConfig(32, 3, 16, 4, 4, 8, 32, 16, scan_layers=True,
                              **fields)
   mesh = sharding.make_mesh(axes)
-  tuned = tuning.make(jax.random.key(1), **lora)
+  partition = tuning.make(jax.random.key(1), **lora)
   make = functools.partial(transformer.init, model, jax.random.key(0))
-  first, like, update = loop.make(
-      make, functools.partial(loss.next_token, model=model),
-      optimizer.make(**own, **KW), mesh=mesh, micro_rows=8, tuned=tuned)
-  places = sharding.shardings(jax.eval_shape(make), mesh)
-  params = jax.jit(make, out_shardings=places)()
-  state, frozen = first(params), tuned.frozen(params)
+  training = loop.make(
+      make, functools.partial(likelihood.next_token, model=model),
+      optimizer.make(**KW | own), mesh=mesh, micro_rows=8,
+      partition=partition)
+  shardings = sharding.shardings(jax.eval_shape(make), mesh)
+  params = jax.jit(make, out_shardings=shardings)()
+  state, frozen = training.init(params), partition.frozen(params)
   for _ in range(3):
-    state, metrics = update(state, batch, frozen)
-  for want, leaf in zip(jax.tree.leaves(like), jax.tree.leaves(state)):
+    state, metrics = training.update(state, batch, frozen)
+  for want, leaf in zip(jax.tree.leaves(training.abstract_state),
+                        jax.tree.leaves(state)):
     assert leaf.sharding == want.sharding, (leaf.sharding, want.sharding)
-  merged = tuned.merge(state.params, frozen)
+  merged = partition.merge(state.params, frozen)
   assert jax.tree.all(jax.tree.map(
-      lambda x, place: x.sharding.is_equivalent_to(place, x.ndim),
-      merged, places))
+      lambda x, want: x.sharding.is_equivalent_to(want, x.ndim),
+      merged, shardings))
   split = sum(not x.sharding.is_fully_replicated
               for x in jax.tree.leaves(state.params))
   return split, loop.to_floats(metrics), jax.device_get(merged)

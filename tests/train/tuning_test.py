@@ -14,16 +14,16 @@ from agentrl import testing
 from agentrl.models import config as model_config
 from agentrl.models import lora
 from agentrl.models import transformer
-from agentrl.sft import loss as sft_loss
+from agentrl.sft import likelihood
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
-from agentrl.train import update as update_lib
+from agentrl.train import updates
 
 MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16,
                                  param_dtype='bfloat16', scan_layers=True)
 KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10,
-          schedule='constant', clip_norm=1e9)
+          schedule='constant', clip_norm=1e9, master=False)
 LORA = dict(rank=2, alpha=4.0, targets='kernel$')
 
 
@@ -34,23 +34,23 @@ def make_params():
 
 @functools.cache
 def made(name):
-  """The loop of a kind of fine-tuning: (tuning, first, like, update)."""
-  tuned = (tuning.make(jax.random.key(1), **LORA) if name == 'lora'
-           else tuning.FULL)
+  """Returns the `loop.Training` of a kind of fine-tuning."""
+  partition = (tuning.make(jax.random.key(1), **LORA) if name == 'lora'
+               else tuning.FULL)
   tx = optimizer.make(name='adamw', b1=0.9, b2=0.95, weight_decay=0.1,
-                      master=name == 'master', **KW)
+                      **KW | dict(master=name == 'master'))
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
-  return tuned, *loop.make(
-      make_params, functools.partial(sft_loss.next_token, model=MODEL), tx,
-      mesh=mesh, micro_rows=2, tuned=tuned)
+  return loop.make(
+      make_params, functools.partial(likelihood.next_token, model=MODEL), tx,
+      mesh=mesh, micro_rows=2, partition=partition)
 
 
 def run(name, state, steps):
-  tuned, _, _, update = made(name)
-  frozen = tuned.frozen(make_params())
+  training = made(name)
+  frozen = training.partition.frozen(make_params())
   for _ in range(steps):
-    state, found = update(state, testing.packed_rows(), frozen)
-  return state, frozen, found
+    state, values = training.update(state, testing.packed_rows(), frozen)
+  return state, frozen, values
 
 
 def same(a, b):
@@ -58,16 +58,17 @@ def same(a, b):
 
 
 def test_only_adapters_are_trained_and_have_optimiser_state():
-  tuned, first, like, _ = made('lora')
+  training = made('lora')
+  like = training.abstract_state
   sizes = lambda tree: sorted(x.size for x in jax.tree.leaves(tree))
   adapters = sizes(like.params)
   assert sum(adapters) < sum(sizes(make_params())) / 2
   assert sizes(like.opt_state) == sorted(
       [1] * (len(sizes(like.opt_state)) - 2 * len(adapters)) + 2 * adapters)
-  state, frozen, _ = run('lora', first(make_params()), 3)
+  state, frozen, _ = run('lora', training.init(make_params()), 3)
   same(frozen, make_params())
   assert all(x.any() for x in jax.tree.leaves(state.params))  # B too
-  merged = tuned.merge(state.params, frozen)
+  merged = training.partition.merge(state.params, frozen)
   assert jax.tree.map(lambda x: (x.shape, x.dtype), merged) == jax.tree.map(
       lambda x: (x.shape, x.dtype), frozen)
   same(merged['embed'], frozen['embed'])
@@ -83,13 +84,13 @@ def test_adapters_have_the_gradients_of_the_merged_model_in_parts_too():
       params, jax.random.key(1), rank=2, targets='kernel$'))
   data = testing.packed_rows()
   data['total'] = data['target_BT'].sum()
-  grads = jax.jit(jax.grad(lambda a: sft_loss.next_token(
+  grads = jax.jit(jax.grad(lambda a: likelihood.next_token(
       lora.merge(params, a, 2.0), data, model=model)[0]))(adapters)
-  update = jax.jit(update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=model), optax.sgd(1.0),
+  update = jax.jit(updates.make_update(
+      functools.partial(likelihood.next_token, model=model), optax.sgd(1.0),
       lambda adapters, params: lora.join(params, adapters, 2.0)))
-  state, _ = update(update_lib.init(adapters, optax.sgd(1.0)),
-                    update_lib.split(testing.packed_rows(), 1), params)
+  state, _ = update(updates.init(adapters, optax.sgd(1.0)),
+                    updates.split(testing.packed_rows(), 1), params)
   jax.tree.map(lambda x, y, g: np.testing.assert_allclose(x - y, g, atol=1e-5),
                adapters, state.params, grads)
   assert optax.tree.norm(grads) > 0.1
@@ -97,20 +98,20 @@ def test_adapters_have_the_gradients_of_the_merged_model_in_parts_too():
 
 @pytest.mark.parametrize('name', ['lora', 'master'])
 def test_saved_and_restored_is_as_if_nothing_had_been(name, tmp_path):
-  _, first, like, _ = made(name)
-  want, _, loss = run(name, first(make_params()), 4)
-  half, _, before = run(name, first(make_params()), 2)
+  training = made(name)
+  want, _, loss = run(name, training.init(make_params()), 4)
+  half, _, before = run(name, training.init(make_params()), 2)
   manager = checkpoint.Manager(tmp_path)
   manager.save(2, half, {})
   manager.close()
-  _, back, _ = checkpoint.Manager(tmp_path).restore(like)
-  same(run(name, back, 2)[0], want)
+  restored = checkpoint.Manager(tmp_path).restore(training.abstract_state)
+  same(run(name, restored.state, 2)[0], want)
   assert loss['loss'] < before['loss']
 
 
 def sgd_on_ones(steps, **kw):
   """Parameter 1.0 in bfloat16 after steps of 1/1000 downwards."""
-  tx = optimizer.make(name='sgd', **{**KW, 'peak_lr': 1e-3}, **kw)
+  tx = optimizer.make(name='sgd', **{**KW, 'peak_lr': 1e-3, **kw})
   params = {'w': jnp.ones(4, jnp.bfloat16)}
   state = tx.init(params)
   for _ in range(steps):
@@ -127,13 +128,13 @@ def test_what_bfloat16_cannot_hold_accumulates_in_the_master_alone():
 
 
 def test_a_master_of_float32_is_refused():
-  tx = optimizer.make(name='sgd', master=True, **KW)
+  tx = optimizer.make(name='sgd', **KW | dict(master=True))
   with pytest.raises(ValueError, match='float32 already'):
     tx.init({'w': jnp.ones(4)})
 
 
 def test_moments_are_float32_whatever_the_parameters():
-  _, _, like, _ = made('plain')
+  like = made('plain').abstract_state
   assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(like.params))
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(like.opt_state)
              if x.ndim)
@@ -141,13 +142,13 @@ def test_moments_are_float32_whatever_the_parameters():
 
 def test_gradients_of_bfloat16_add_up_in_float32():
   loss_fn = lambda params, b: ((params['w'] * b['x_B1']).sum(), {})
-  update = jax.jit(update_lib.make_update(loss_fn, optax.sgd(1.0)))
+  update = jax.jit(updates.make_update(loss_fn, optax.sgd(1.0)))
   x_B1 = np.full((257, 1), 2.0**-9)
   x_B1[0] = 1.0  # in bfloat16 nothing could be added to it
   data = {'x_B1': x_B1.astype(jnp.bfloat16),
           'target_BT': np.ones((257, 1), bool)}
-  state = update_lib.init({'w': jnp.zeros((), jnp.bfloat16)}, optax.sgd(1.0))
-  state, found = update(state, update_lib.split(data, 1))
+  state = updates.init({'w': jnp.zeros((), jnp.bfloat16)}, optax.sgd(1.0))
+  state, found = update(state, updates.split(data, 1))
   assert float(found['grad_norm']) == 1.5 and float(state.params['w']) == -1.5
 
 
@@ -165,4 +166,5 @@ def test_wrong_sections_are_refused(change, words):
 def test_what_adapters_have_not_cannot_be_optimised(name, kw, words):
   tx = optimizer.make(name=name, **{**KW, **kw})
   with pytest.raises(ValueError, match=words):
-    jax.eval_shape(lambda: tx.init(made('lora')[0].init(make_params())))
+    jax.eval_shape(lambda: tx.init(
+        made('lora').partition.trained(make_params())))

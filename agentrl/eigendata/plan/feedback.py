@@ -20,8 +20,8 @@ from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.plan import planner
-from agentrl.envs import env as env_lib
-from agentrl.stage import run as runs
+from agentrl.envs import load as env_load
+from agentrl.stage import inputs
 
 LEAST = 0.25  # weight of a family that never fails; one that always does: 1.25
 FAILED = (types.Outcome.FAILURE, types.Outcome.AGENT_LIMIT)
@@ -42,7 +42,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     ValueError: no finished evaluation, or its tasks are gone.
   """
   folder = pathlib.Path(folder)
-  facts = runs.manifest(folder, 'feedback')
+  facts = inputs.manifest(folder, 'feedback')
   if facts['stage'] != 'eval':
     raise ValueError(f'config.feedback={str(folder)!r} is a stage '
                      f'{facts["stage"]!r}: give the folder of an evaluation.')
@@ -50,7 +50,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
   split = config['split']
   judged = (episodes.tasks(config['data'], split, 'feedback')
             if config['data'] else
-            env_lib.load_many(config['domains'], config['env']).tasks(split))
+            env_load.load_many(config['domains'], config['env']).tasks(split))
   tasks = {(t.domain, t.id): t for t in judged}
   families: dict[str, dict[str, list[int]]] = collections.defaultdict(
       lambda: collections.defaultdict(lambda: [0, 0]))

@@ -31,9 +31,10 @@ from agentrl.eigendata.published import rows as rows_lib
 from agentrl.eigendata.tau2 import stage as tau2_writer
 from agentrl.eigendata.write import workers
 from agentrl.envs import databases as databases_lib
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import env as tau2
-from agentrl.stage import run as runs
+from agentrl.stage import fields
+from agentrl.stage import runs
 
 # Of a row; the others are notes of its makers.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
@@ -42,15 +43,37 @@ Row = rows_lib.Row
 Envs = Mapping[str, tau2.Tau2]  # by name of the benchmark's domain
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Fields of the config; configs/eigendata/published.py explains them."""
+
+  seed: int
+  domains: tuple[str, ...]
+  env: Mapping[str, Any]
+  dialogues: str
+  tasks: str
+  judged_on: str
+  drop_failures: bool
+  thinking: bool
+  drop_flagged: bool
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return fields.read(Config, config, name=name)
+
+
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes the data stage; see configs/eigendata/published.py.
 
   Raises:
     ValueError: a wrong config, or a file that is missing.
   """
-  tau2_writer.check_config(config)
-  corpus = {name: pathlib.Path(config[name]) for name in ('dialogues', 'tasks')
-           if config[name]}
+  config = read_config(config)
+  tau2_writer.check_config(config.domains, config.judged_on)
+  corpus = {name: pathlib.Path(path) for name, path in (
+      ('dialogues', config.dialogues), ('tasks', config.tasks)) if path}
   for name, path in corpus.items():
     if not path.is_file():
       raise ValueError(f'config.{name}={str(path)!r} is not a file.')
@@ -63,7 +86,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = stage.folder / databases_lib.FOLDER
   options = dict(config.env, databases=str(folder))
   envs = {env.domain: env for env in (
-      env_lib.load(name, options) for name in config.domains)}
+      env_load.load(name, options) for name in config.domains)}
   train = []
   if 'dialogues' in corpus:
     train += dialogues(corpus['dialogues'], envs,

@@ -27,14 +27,35 @@ from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.scale import statistics
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import task_format as tau2_form
-from agentrl.stage import run as runs
+from agentrl.stage import fields
+from agentrl.stage import runs
 
 TRANSFER = types.ToolCall('transfer_to_human_agents',
                           {'summary': 'The customer asks for a human.'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Fields of the config; `synthesize` explains them."""
+
+  seed: int
+  domains: tuple[str, ...]
+  env: Mapping[str, Any]
+  per_task: int
+  splits_train: tuple[str, ...]
+  num_new: int
+  judged_on: str
+  drop_flagged: bool
+
+
+def read_config(config: ml_collections.ConfigDict,
+                name: str = 'config') -> Config:
+  """Returns the fields of a config, or raises ValueError; see `fields.read`."""
+  return fields.read(Config, config, name=name)
 
 
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -49,8 +70,9 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ValueError: another domain, or a split that holds tasks to be judged on.
   """
-  check_config(config)
-  envs = [env_lib.load(name, config.env) for name in config.domains]
+  config = read_config(config)
+  check_config(config.domains, config.judged_on)
+  envs = [env_load.load(name, config.env) for name in config.domains]
   for env in envs:
     check(env, (t for split in config.splits_train for t in env.tasks(split)),
           config.judged_on)
@@ -77,18 +99,17 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   finish(stage, config, envs, found)
 
 
-def check_config(config: ml_collections.ConfigDict) -> None:
+def check_config(domains: Sequence[str], judged_on: str) -> None:
   """Raises ValueError for domains or a split that are not the benchmark's."""
-  if strange := [d for d in config.domains if not d.startswith('tau2:')]:
+  if strange := [d for d in domains if not d.startswith('tau2:')]:
     raise ValueError(f'config.domains has {strange}: this stage writes for '
                      f'tau2:{", tau2:".join(tau2.DOMAINS)} alone.')
-  if config.judged_on not in guards.JUDGED_ON:
+  if judged_on not in guards.JUDGED_ON:
     raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
-                     f'{config.judged_on!r}.')
+                     f'{judged_on!r}.')
 
 
-def finish(stage: runs.Run, config: ml_collections.ConfigDict,
-           envs: Sequence[tau2.Tau2],
+def finish(stage: runs.Run, config: Any, envs: Sequence[tau2.Tau2],
            found: Mapping[str, Sequence[sample_lib.Sample]],
            **facts: Any) -> None:
   """What passes the gates of `guards.py` goes to files, `facts` beside them

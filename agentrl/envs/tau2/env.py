@@ -170,10 +170,6 @@ class Tau2:
       text = tau2_bench.agent_prompt(self._bench.policy)
     return types.Message('system', text, tools=self.tools(side, task))
 
-  def system(self, side: types.Side, task: types.Task) -> str:
-    prompt = self.prompt(side, task)
-    return types.with_tools(prompt.content, prompt.tools)
-
   def tools(self, side: types.Side, task: types.Task) -> tuple[dict, ...]:
     del task  # all tasks of a domain have the same tools
     schemas = self._bench.schemas

@@ -12,7 +12,7 @@ from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import mutants
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import workers
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 
 
@@ -63,7 +63,7 @@ def without(task, *clauses):
                 'book_visit', 'cancel_visit', 'pause_service', 'move_service',
                 'transfer_to_human'})])
 def test_tools_would_carry_out_what_is_forbidden(name, carried_out):
-  env, found = env_lib.load(name, {'prompt': 'brief'}), {}
+  env, found = env_load.load(name, {'prompt': 'brief'}), {}
   rng = random.Random(0)
   world = env.start(types.Task('', name, '', initial_state={
       'seed': 0, 'split': 'train'}))

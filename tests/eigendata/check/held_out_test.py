@@ -17,7 +17,7 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import held_out as guards
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.eigendata.tau2 import stage as tau2_writer
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 WORDS = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split()
 
@@ -93,7 +93,7 @@ def test_long_texts_count_where_they_name_what_is_held(
     config, monkeypatch, entity):
   """With a pattern of entities, and by the databases if there is none."""
   config()
-  env = env_lib.load('lamp_shop', {})
+  env = env_load.load('lamp_shop', {})
   if not entity:
     monkeypatch.delattr(env.drafts, 'ENTITY')
   lamps = {split: next(iter(env.tables(0, split)['lamps']))
@@ -142,7 +142,7 @@ def test_the_stage_of_built_in_domains_has_the_gate(
 @pytest.fixture(scope='module')
 def bench():
   pytest.importorskip('tau2.domains.telecom', reason='needs the benchmark')
-  return {name: env_lib.load(f'tau2:{name}', {'prompt': 'brief'})
+  return {name: env_load.load(f'tau2:{name}', {'prompt': 'brief'})
           for name in ('airline', 'retail', 'telecom')}
 
 

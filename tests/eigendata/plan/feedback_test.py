@@ -13,8 +13,8 @@ from agentrl.eigendata.plan import feedback
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.write import workers
-from agentrl.envs import env as env_lib
-from agentrl.stage import run as runs
+from agentrl.envs import load as env_load
+from agentrl.stage import runs
 
 O = types.Outcome
 
@@ -34,7 +34,7 @@ def evaluate(data, tmp_path):
     stage = runs.start(tmp_path / 'eval', 'eval',
                        ml_collections.ConfigDict(fields))
     tasks = (episodes.tasks(data, split) if fields['data'] else
-             env_lib.load_many(config['domains'], config['env']).tasks(split))
+             env_load.load_many(config['domains'], config['env']).tasks(split))
     files.write_lines(stage.folder / 'transcripts.jsonl', (
         types.dumps({'domain': t.domain, **types.to_json(types.Episode(
             t.id, 0, (), 'user_stop', outcome(t),

@@ -8,7 +8,7 @@ import pytest
 
 from agentrl.eigendata import prompts
 from agentrl.eigendata.plan import planner
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.llm.stand_in import actor
 from agentrl.llm.stand_in import procedural
 
@@ -120,7 +120,7 @@ def test_the_stand_in_has_words_for_every_style():
 
 def test_the_planner_sees_policy_tools_and_tables(config):
   config()
-  env = env_lib.load('lamp_shop', {})
+  env = env_load.load('lamp_shop', {})
   llm = Scripted()
   with pytest.raises(ValueError, match='No plan for'):
     planner.write(

@@ -14,7 +14,7 @@ from agentrl.eigendata.published import stage as published
 from agentrl.eigendata.tau2 import stage as tau2_writer
 from agentrl.envs import databases
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from configs.eigendata import published as config_lib
 
 pytest.importorskip(
@@ -24,7 +24,7 @@ pytest.importorskip(
 
 @pytest.fixture(scope='module')
 def envs():
-  return {name: env_lib.load(f'tau2:{name}') for name in ('retail', 'telecom')}
+  return {name: env_load.load(f'tau2:{name}') for name in ('retail', 'telecom')}
 
 
 @pytest.fixture(scope='module')
@@ -255,7 +255,7 @@ def test_the_stage_gates_certifies_and_says_what_it_dropped(
   assert 'a1a1' not in json.dumps(manifest)
   assert len(episodes.tasks(tmp_path / 'data', 'test')) == 80
   # And later stages can read it.
-  env = env_lib.load_many(config.domains, dict(config.env))
+  env = env_load.load_many(config.domains, dict(config.env))
   texts = list(vocabulary.corpus(tmp_path / 'data', env))
   assert 'Something is wrong.' in texts and 'I see.' not in texts
 
@@ -288,7 +288,7 @@ def test_a_task_brings_its_own_database(envs, config, tmp_path):
       task_row(env, task.id, db_path='dbs/one.json'),
       task_row(env, task.id), task_row(env, task.id)])
   folder = tmp_path / 'data' / databases.FOLDER
-  own = {'retail': env_lib.load('tau2:retail', {'databases': str(folder)})}
+  own = {'retail': env_load.load('tau2:retail', {'databases': str(folder)})}
   samples = published.once(published.tasks(path, own, folder,
                                            drop_failures=True))
   assert [s.task.id if s.task else s.reason for s in samples] == [

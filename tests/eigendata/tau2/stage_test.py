@@ -11,7 +11,7 @@ from agentrl.data import episodes
 from agentrl.eigendata.tau2 import stage as tau2_writer
 from agentrl.eigendata.tau2.telecom import dialogue as tau2_telecom
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 
 pytest.importorskip(
@@ -21,7 +21,7 @@ pytest.importorskip(
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')

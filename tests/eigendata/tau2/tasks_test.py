@@ -12,7 +12,7 @@ from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.eigendata.tau2.airline import trips as tau2_trips
 from agentrl.eigendata.write import workers
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 pytest.importorskip(
     'tau2.domains.airline',
@@ -23,7 +23,7 @@ COUNT = 30
 
 @pytest.fixture(scope='module', params=tau2_tasks.DOMAINS)
 def env(request):
-  return env_lib.load(f'tau2:{request.param}', {'prompt': 'brief'})
+  return env_load.load(f'tau2:{request.param}', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
@@ -240,7 +240,7 @@ def _airline_missing(db, user, action, text):
 
 
 def test_other_domains_and_too_many_tasks_are_refused(env, monkeypatch):
-  telecom = env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  telecom = env_load.load('tau2:telecom', {'prompt': 'brief'})
   with pytest.raises(ValueError, match='airline and retail'):
     next(tau2_tasks.generate(telecom, seed=0, count=1))
   monkeypatch.setattr(tau2_tasks.seeds, 'seed_of', lambda *parts: 7)

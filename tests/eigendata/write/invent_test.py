@@ -19,7 +19,7 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import invent as goals
 from agentrl.eigendata.write import workers
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
 from agentrl.llm.stand_in import procedural
@@ -350,7 +350,7 @@ def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
   stream = dataclasses.replace(stream, plan=dataclasses.replace(
       stream.plan, combinations=((family,),)))
   sample = sample_lib.make(maker, stream, 'x', 0)
-  task, plain = sample.task, env_lib.load(name, {'prompt': 'brief'})
+  task, plain = sample.task, env_load.load(name, {'prompt': 'brief'})
   assert task and sample.messages, sample
   assert changed in task.checker
   assert task.certificate['score'] == 1 and task.certificate['killed'] > 0
@@ -368,7 +368,7 @@ def test_a_corpus_of_the_benchmark(thinker, tmp_path):
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
   task, = episodes.tasks(tmp_path / 'data', 'train')
   record, = files.read_json(tmp_path / 'data' / 'tau2_tasks_train.json')
-  again = env_lib.load('tau2:telecom', {'prompt': 'brief'}).task(record)
+  again = env_load.load('tau2:telecom', {'prompt': 'brief'}).task(record)
   assert (again.scenario, again.criteria, again.initial_state) == (
       task.scenario, task.criteria, task.initial_state)
   assert record['agentrl']['checker'] == task.checker
@@ -376,7 +376,7 @@ def test_a_corpus_of_the_benchmark(thinker, tmp_path):
 
 def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
   pytest.importorskip('tau2')
-  held = env_lib.load('tau2:telecom').by_id(
+  held = env_load.load('tau2:telecom').by_id(
       '[service_issue]airplane_mode_on|lock_sim_card_pin[PERSONA:Easy]')
   assert held.meta['split'] == 'test'
   def think(job, rng):

@@ -10,12 +10,12 @@ from agentrl import types
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs import tools as tools_lib
+from agentrl.envs.domains.orders import scripts
 from agentrl.envs.domains.orders import state as database
-from agentrl.envs.domains.orders import steps
 from agentrl.envs.domains.orders import tasks
 from agentrl.envs.domains.orders import tools
 
-TABLE = tools_lib.table(tools.AGENT)
+TABLE = tools_lib.by_name(tools.AGENT)
 ORDER = dict(customer='Mira Tobin', item='lamp', color='blue', city='Oslo',
              status='pending', day=database.TODAY - 1)
 CUSTOMER = dict(tier='basic', credit=50, orders=['tealHeron'])
@@ -207,7 +207,7 @@ class TestFamilies:
       (last,) = arguments.values()
       assert demand.goal.endswith(f'{last}.')
       assert last in (*demand.about, *demand.answers)
-      assert demand.beats.count(steps.YES) == 1
+      assert demand.beats.count(scripts.YES) == 1
 
   def test_some_keep_what_they_wanted_to_cancel(self):
     found = [d for d in drafts('cancel', dict()) if 'keep it' in d.goal]
@@ -223,7 +223,7 @@ class TestFamilies:
       assert re.fullmatch('no (green|black|white|yellow) lamp', demand.tell[0])
 
   def test_orders_of_others_are_left_alone(self):
-    for family in steps.STRANGE:
+    for family in scripts.STRANGE:
       state = world()
       found = [getattr(tasks, family)(state, 'Mira Tobin', random.Random(i))
                for i in range(400)]

@@ -14,13 +14,13 @@ from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs import tools as tools_lib
+from agentrl.envs.domains.orders import scripts
 from agentrl.envs.domains.orders import state as database
-from agentrl.envs.domains.orders import steps
 from agentrl.envs.domains.orders import tasks
 from agentrl.envs.domains.orders import tools
 
 ENV = domain.Domain('agentrl.envs.domains.orders')
-TABLE = tools_lib.table(tools.AGENT)
+TABLE = tools_lib.by_name(tools.AGENT)
 
 
 def call(state, name, /, **arguments) -> types.Message:
@@ -166,7 +166,7 @@ class TestContract:
         if beat.say and beat.by == 'assistant':
           named = set.intersection(*map(facts, beat.say))
         elif beat.say:
-          agreed = beat == steps.YES
+          agreed = beat == scripts.YES
         elif wrote and beat.call != 'transfer_to_human':
           assert agreed and beat.arguments['order'] in named, beat
 

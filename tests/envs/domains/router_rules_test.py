@@ -11,8 +11,8 @@ from agentrl.envs import tools as tools_lib
 from agentrl.envs.domains.router import tasks
 from agentrl.envs.domains.router import tools
 
-TABLE = {'assistant': tools_lib.table(tools.AGENT),
-         'user': tools_lib.table(tools.USER)}
+TABLE = {'assistant': tools_lib.by_name(tools.AGENT),
+         'user': tools_lib.by_name(tools.USER)}
 HOME = dict(name='Mira Tobin', router='calm-otter', status='active',
             plan='plus', prices=dict(basic=20, plus=35, max=50), due=0,
             card='valid', pays=True, contract=0, until=0, moves=0, credit=0,

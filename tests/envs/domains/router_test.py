@@ -20,8 +20,8 @@ from agentrl.envs.domains.router import tasks
 from agentrl.envs.domains.router import tools
 
 ENV = domain.Domain('agentrl.envs.domains.router')
-TABLE = {'assistant': tools_lib.table(tools.AGENT),
-         'user': tools_lib.table(tools.USER)}
+TABLE = {'assistant': tools_lib.by_name(tools.AGENT),
+         'user': tools_lib.by_name(tools.USER)}
 
 
 def call(state, name, by='assistant', /, **arguments) -> types.Message:

@@ -7,6 +7,7 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import package as tau2_bench
 
@@ -18,7 +19,7 @@ STOP = types.Message('user', '###STOP###')
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 def gold(env, task):
@@ -117,13 +118,14 @@ def test_prompts_are_the_benchmarks_or_brief(env, package, oracle):
   full = tau2.Tau2('telecom', 'full')
   policy = oracle('telecom').environment().get_policy()
   agent = package.llm_agent.LLMAgent([], policy)
-  head, tools = full.system('assistant', task).split('\n\n# Tools\n')
+  head, tools = env_lib.prompt_text(full, 'assistant', task).split(
+      '\n\n# Tools\n')
   assert head == agent.system_prompt
   names = [json.loads(line)['function']['name'] for line in tools.split('\n')]
   assert len(names) == 13 and 'refuel_data' in names
   assert len(full.tools('user', task)) == 30
-  assert task.scenario in full.system('user', task)
-  brief = env.system('user', task)
+  assert task.scenario in env_lib.prompt_text(full, 'user', task)
+  brief = env_lib.prompt_text(env, 'user', task)
   assert '555-123-2002' in brief and 'refuel 2.0 GB' in brief
   assert len(brief.split()) < 70
   assert env.fingerprint() != full.fingerprint()

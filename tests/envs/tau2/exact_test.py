@@ -13,6 +13,7 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 DOMAINS = ('airline', 'retail', 'telecom')
 pytestmark = pytest.mark.filterwarnings('ignore')  # of ill-typed rows
@@ -24,7 +25,7 @@ TEXTS = ('Hello there', 'transferring, 1,000', ' ', ' ###STOP### in passing')
 
 @pytest.fixture(scope='module')
 def envs():
-  return {d: env_lib.load(f'tau2:{d}', {'prompt': 'brief'}) for d in DOMAINS}
+  return {d: env_load.load(f'tau2:{d}', {'prompt': 'brief'}) for d in DOMAINS}
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -201,9 +202,10 @@ def test_schemas_and_policy_are_the_packages(envs, oracle, domain):
 @pytest.mark.parametrize('domain', DOMAINS)
 def test_system_prompts_are_the_packages(package, oracle, domain, monkeypatch):
   """Byte for byte, but for the schemas, which it sends beside the prompt."""
-  env, theirs = env_lib.load(f'tau2:{domain}'), oracle(domain).environment()
+  env, theirs = env_load.load(f'tau2:{domain}'), oracle(domain).environment()
   task = env.tasks('train')[0]
-  own = lambda side: env.system(side, task).partition('\n\n# Tools\n')
+  own = lambda side: env_lib.prompt_text(
+      env, side, task).partition('\n\n# Tools\n')
   agent = package.llm_agent.LLMAgent(theirs.get_tools(), theirs.get_policy())
   assert own('assistant')[0] == agent.system_prompt
   assert own('assistant')[2].split('\n') == [

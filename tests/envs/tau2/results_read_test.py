@@ -12,12 +12,13 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import reward
 from agentrl.envs.tau2 import results_read as tau2_results
 from agentrl.envs.tau2 import results_write as tau2_export
 from agentrl.eval import results
 from agentrl.report import summary
+from agentrl.stage import inputs
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -57,7 +58,7 @@ def played(env, task, moves, trial=0, limits=SETUP.limits, play=dialogue.play):
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
@@ -193,7 +194,7 @@ def test_a_verdict_that_no_replay_gives_is_not_exported(env, tasks, episodes):
 
 
 def test_solo_dialogues_are_judged_alike(theirs, tmp_path):
-  solo = env_lib.load('tau2:telecom', {'solo': True})
+  solo = env_load.load('tau2:telecom', {'solo': True})
   task = next(t for t in solo.tasks('test') if 'bad_vpn' not in t.families)
   moves = [types.Message('assistant', None, (types.ToolCall(
       a.name, a.arguments, f'{i}', 'assistant'),))
@@ -363,7 +364,8 @@ def test_a_folder_goes_out_and_comes_back(
       agent='runs/agent', user='runs/user', trials=2, seed=5, env=dict(
           prompt='brief'), limits=dict(max_steps=30, max_errors=4),
       data=str(tmp_path / 'gone'), split='test', sampler=dict(max_new=96))})
-  files.write_json(ours / 'manifest.json', {'stage': 'eval', 'code': 'abc'})
+  files.write_json(ours / 'manifest.json', {
+      'format': inputs.FORMAT, 'stage': 'eval', 'code': 'abc'})
   out = tmp_path / 'out' / 'results.json'
   script.write(str(ours), str(out))
   assert 'results.json: 9 simulations of 5 tasks; left out: 1 infra.' in (
@@ -392,6 +394,7 @@ def test_only_what_has_a_results_file_is_exported(
   task = dataclasses.replace(tasks[0], domain='orders')
   results.write(tmp_path, [task], episodes[:1], {})
   files.write_json(tmp_path / 'config.json', {'config': {}})
-  files.write_json(tmp_path / 'manifest.json', {'stage': 'eval', 'code': ''})
+  files.write_json(tmp_path / 'manifest.json', {
+      'format': inputs.FORMAT, 'stage': 'eval', 'code': ''})
   with pytest.raises(ValueError, match='dialogues of orders'):
     script.write(str(tmp_path), str(tmp_path / 'x.json'))

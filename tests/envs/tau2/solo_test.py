@@ -10,6 +10,7 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -23,7 +24,7 @@ DONE = types.ToolCall('done', {})
 
 MODULE = importlib.import_module('tau2.domains.telecom.environment')
 TASKS = MODULE.get_tasks('small')
-SOLO = env_lib.load('tau2:telecom', {'solo': True})
+SOLO = env_load.load('tau2:telecom', {'solo': True})
 
 
 def environment():
@@ -198,7 +199,8 @@ def test_prompt_and_tools_are_the_packages(package):
     env, task = environment(), SOLO.by_id(raw.id)
     agent = package.llm_agent.LLMSoloAgent(
         env.get_tools() + env.get_user_tools(), env.get_policy(), raw)
-    text, _, tools = SOLO.system('assistant', task).partition('\n\n# Tools\n')
+    text, _, tools = env_lib.prompt_text(
+        SOLO, 'assistant', task).partition('\n\n# Tools\n')
     assert text == agent.system_prompt
     assert tools.split('\n') == [json.dumps(t.openai_schema)
                                  for t in agent.tools]

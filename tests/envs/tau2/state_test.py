@@ -9,6 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import env as tau2
 from agentrl.envs.tau2 import state as tau2_state
 
@@ -19,7 +20,7 @@ pytest.importorskip(
 
 @pytest.fixture(scope='module', params=['airline', 'retail'])
 def env(request):
-  return env_lib.load(f'tau2:{request.param}')
+  return env_load.load(f'tau2:{request.param}')
 
 
 def run(env, task):
@@ -119,7 +120,7 @@ def test_calculate_gives_what_the_package_would_or_an_error(
 
 @pytest.mark.filterwarnings('ignore')
 def test_types_are_stored_as_given():
-  env = env_lib.load('tau2:airline')
+  env = env_load.load('tau2:airline')
   task = env.tasks('base')[0]
   db = env.start(task).environment.tools.db
   key, row = next((k, r) for k, r in db.reservations.items()
@@ -142,7 +143,7 @@ def test_types_are_stored_as_given():
 
 def test_all_items_get_the_price_of_the_last_variant():
   """`modify_pending_order_items` of retail, as upstream."""
-  env = env_lib.load('tau2:retail')
+  env = env_load.load('tau2:retail')
   for task in env.tasks('base'):
     for a in task.criteria.actions:
       if a.name == 'modify_pending_order_items' and len(
@@ -160,7 +161,7 @@ def test_all_items_get_the_price_of_the_last_variant():
 def test_a_top_up_without_a_draft_bill_makes_a_random_bill():
   """The package's evaluator cannot replay a dialogue that has looked at it;
   the live state can be judged all the same."""
-  env = env_lib.load('tau2:telecom')
+  env = env_load.load('tau2:telecom')
   task = next(t for t in env.tasks('train')
               if any(a.name == 'refuel_data' for a in t.criteria.actions))
   refuel = next(a for a in task.criteria.actions if a.name == 'refuel_data')
@@ -188,7 +189,7 @@ def test_data_of_another_version_are_refused():
 
 def test_a_task_that_hangs_on_a_judge_is_unjudged_without_one(
     monkeypatch, tmp_path):
-  env = env_lib.load('tau2:retail')
+  env = env_load.load('tau2:retail')
   task = env.tasks('train')[0]
   criteria = types.Criteria(
       actions=task.criteria.actions, nl_assertions=('The agent is kind.',),

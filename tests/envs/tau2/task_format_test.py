@@ -8,7 +8,7 @@ import pytest
 
 from agentrl import files
 from agentrl import types
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import task_format as tau2_form
 
 TASK = types.Task(
@@ -60,7 +60,7 @@ def test_the_benchmark_reads_ours(model):
 @pytest.mark.parametrize('domain, split', [
     ('airline', 'base'), ('retail', 'base'), ('telecom', 'test')])
 def test_a_task_of_the_benchmark_comes_back(domain, split, model):
-  env = env_lib.load(f'tau2:{domain}')
+  env = env_load.load(f'tau2:{domain}')
   tasks = env.tasks(split)
   assert [env.task(stored(task)) for task in tasks] == tasks
 
@@ -71,7 +71,7 @@ def test_a_task_of_the_benchmark_comes_back(domain, split, model):
         domain='retail', reason_for_call='A\n\n\tKnown info:\n  B\x0c\nC',
         known_info=None, unknown_info='\t\tD\n ', task_instructions=''))])
 def test_whatever_a_scenario_says_comes_back(scenario, model):
-  env = env_lib.load('tau2:retail')
+  env = env_load.load('tau2:retail')
   record = dict(stored(TASK), user_scenario=scenario)
   task = env.task(dict(record, user_scenario=scenario))
   assert stored(task)['user_scenario'] == {

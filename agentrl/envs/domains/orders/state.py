@@ -1,4 +1,4 @@
-"""The shop's database: customers, orders, payments, products."""
+"""Builds the shop's database: customers, orders, payments, products."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ PRICES = {'lamp': 40, 'chair': 65, 'mug': 15, 'clock': 35, 'bag': 50,
           'scarf': 20, 'radio': 80, 'kettle': 45, 'rug': 95, 'tent': 90}
 
 TODAY = 40
-# Of its status: days since an order was made, shipped or delivered. They lie
-# close to where the rules change.
+# Days since an order was made, shipped or delivered. They lie close to the
+# limits in the rules.
 AGES = (1, 4, 7, 8, 10, 12, 13, 14, 15, 30, 31)
 SIZES = {'train': (300, 900), 'test': (120, 360)}  # customers, orders
 
 
 def _share(words: list[str], split: str) -> list[str]:
-  """The names of a split: a fifth of all combinations is for tests."""
+  """Returns the names of a split: a fifth of all are for tests."""
   return [w for w in words
           if (zlib.crc32(w.encode()) % 5 == 0) == (split == 'test')]
 
 
 def build(seed: int, split: str) -> dict[str, dict[str, dict[str, Any]]]:
-  """The tables of a seed and split.
+  """Builds the tables of a seed and split.
 
   Splits share words, so that a tokenizer knows them all, but no name of a
   customer and no id of an order.

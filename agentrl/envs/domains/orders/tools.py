@@ -1,4 +1,4 @@
-"""The tools of the shop's agent."""
+"""Defines the tools of the shop's agent."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ Color = Literal['pink', 'blue', 'green', 'black', 'white', 'yellow']
 Reason = Literal['damaged', 'fraud']
 
 
-def _find(state: State, table: str, what: str, key: str) -> state_lib.Record:
-  if (found := state.get(table, key)) is None:
-    raise tools.ToolError(f'no {what} {key}')
-  return found
+def _find(state: State, table: str, label: str, key: str) -> state_lib.Record:
+  if (record := state.get(table, key)) is None:
+    raise tools.ToolError(f'no {label} {key}')
+  return record
 
 
 def _order(state: State, order: str, *status: str) -> state_lib.Record:
-  """An order, which must be in one of these states, if any are given."""
-  found = _find(state, 'orders', 'order', order)
-  if status and found['status'] not in status:
-    raise tools.ToolError(f'the order is {found["status"]}')
-  return found
+  """Returns an order.
+
+  Args:
+    state: the database.
+    order: its id.
+    *status: refused unless it has one of these; none allows any.
+  """
+  record = _find(state, 'orders', 'order', order)
+  if status and record['status'] not in status:
+    raise tools.ToolError(f'the order is {record["status"]}')
+  return record
 
 
 def _pay_out(state: State, order: str, method: str, amount: int) -> str:
-  """Books money for the owner of an order; says what it does to the credit."""
+  """Pays money to the owner of an order; returns a text on their credit."""
   if method == 'card':
     return ''
   customer = state.edit('customers', state.get('orders', order)['customer'])
@@ -43,8 +49,8 @@ def find_customer(state: State, name: str) -> str:
   Args:
     name: full name.
   """
-  found = _find(state, 'customers', 'customer', name)
-  return f'{name}: {found["tier"]}, credit {found["credit"]} EUR'
+  customer = _find(state, 'customers', 'customer', name)
+  return f'{name}: {customer["tier"]}, credit {customer["credit"]} EUR'
 
 
 def get_order(state: State, order: str) -> str:
@@ -91,8 +97,8 @@ def get_product(state: State, item: str) -> str:
   Args:
     item: what it is.
   """
-  found = _find(state, 'products', 'product', item)
-  return f'{item}: {found["price"]} EUR, in {" ".join(found["stock"])}'
+  product = _find(state, 'products', 'product', item)
+  return f'{item}: {product["price"]} EUR, in {" ".join(product["stock"])}'
 
 
 def cancel_order(state: State, order: str) -> str:

@@ -1,10 +1,11 @@
-"""What is said in a demand, in several variants; tasks.py fills in the rest.
+"""Phrases of callers and agent, each in several variants.
 
-Every variant of a report says the facts that its demand has to tell.
+`scripts.py` fills in the facts. Every variant of a report says the facts that
+its demand has to tell.
 """
 
 USER = {
-    # What the caller wants.
+    # Requests of the caller.
     'connection': (
         'My internet is down.', 'I have no internet.', 'I am offline.',
         'Nothing loads, the internet is gone.'),
@@ -37,7 +38,7 @@ USER = {
         'I move on day {day} and take my internet along.',
         'We move on day {day}, and the internet with us.',
         'I will move on day {day} with my internet.'),
-    # What the caller answers.
+    # Answers of the caller.
     'yes': ('Yes, please.', 'Yes, go ahead.', 'Yes.', 'Please do.'),
     'no': ('No, thanks.', 'No, leave it.', 'No, I do not want that.'),
     'pays': ('Yes, I will pay.', 'Fine, charge it.', 'Yes, take it.'),
@@ -59,7 +60,7 @@ USER = {
 }
 
 AGENT = {
-    # What the caller is to do: by the tool that it takes.
+    # Instructions to the caller, by the tool they need.
     'look_at_lights': (
         'What do the lights of your router show?',
         'Please look at the lights of the router.',
@@ -92,7 +93,7 @@ AGENT = {
     'run_speed_test': (
         'Please run a speed test.', 'What does a speed test show?',
         'Please test the speed.'),
-    # What the agent asks leave for.
+    # Offers that the caller must agree to.
     'settle': (
         'First there is a bill of {due} on account {account}. May I charge your card?',
         'There is a bill of {due} on account {account}. Shall I charge your card?',
@@ -141,7 +142,7 @@ AGENT = {
         'Shall I move account {account} on day {day}?',
         'I can move account {account} to the new house on day {day}. Yes?',
         'May I move the service of account {account} on day {day}?'),
-    # How it ended.
+    # Reports.
     'handed over': (
         '{why}. I hand you over to a human.',
         '{why}, so a human takes over now.',

@@ -1,7 +1,7 @@
-"""The database of an internet provider: accounts, lines, devices, fees.
+"""Builds the database of an internet provider: accounts, lines, devices, fees.
 
-Whatever has a name is a combination of two words. Each word occurs in both
-splits; which combinations do is settled by a hash, once for all seeds.
+Each name combines two words. Each word occurs in both splits; a hash assigns
+every combination to one of them, the same for all seeds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ summit thunder tiger tulip turtle valley violin walnut willow winter'''
 
 def _pairs(first: str, second: str, joint: str, split: str,
            rng: random.Random) -> Iterator[str]:
-  """The split's share of all combinations, in random order."""
+  """Returns the combinations of a split, in random order."""
   joined = [joint.join(p) for p in itertools.product(
       first.split(), second.split())]
   mine = [j for j in joined
@@ -57,7 +57,7 @@ def _pairs(first: str, second: str, joint: str, split: str,
 
 
 def build(seed: int, split: str) -> state_lib.Tables:
-  """The tables of a split, a function of its arguments alone.
+  """Builds the tables of a split, a function of its arguments alone.
 
   Raises:
     ValueError: unknown split.
@@ -85,7 +85,7 @@ def build(seed: int, split: str) -> state_lib.Tables:
 
 
 def _either(rng: random.Random, **weights: float) -> str:
-  """One of the names, '' with what is left of the probability."""
+  """Draws a name by its probability, '' with the rest of the probability."""
   left = 1 - sum(weights.values())
   return rng.choices((*weights, ''), (*weights.values(), left))[0]
 

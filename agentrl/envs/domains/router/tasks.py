@@ -1,7 +1,7 @@
-"""What callers of the provider want, and how a good agent deals with it.
+"""Drafts demands of the provider's callers, and how a good agent meets them.
 
-A family plays its exchange on the state while it writes it, by the rules of
-policy.md: each decision follows from what a tool has shown.
+A family plays its exchange on the state while writing it, by the rules of
+policy.md: each decision follows from the result of a tool.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ import random
 
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
+from agentrl.envs.domains.router import scripts
 from agentrl.envs.domains.router import state as database
-from agentrl.envs.domains.router import steps
 from agentrl.envs.domains.router import tools
 
+Script, Ending = scripts.AccountScript, scripts.Ending
 ENTITY = r'\b[a-z]+[A-Z][a-z]+\b'
 
 
 def callers(state: state_lib.State) -> list[str]:
-  """Account ids."""
+  """Returns the ids of all accounts."""
   return [account for account, _ in state.rows('accounts')]
 
 
 def opening(state: state_lib.State,
             caller: str) -> tuple[str, tuple[domain.Beat, ...]]:
-  """What callers know of themselves, and how they are identified."""
+  """Returns what callers know about themselves, and their identification."""
   home = state.get('accounts', caller)
   name, pays = home['name'], 'pay' if home['pays'] else 'never pay'
   knows = (f'You are {name}. Your router is {home["router"]}. '
@@ -40,274 +41,282 @@ def opening(state: state_lib.State,
 
 def connection(state: state_lib.State, caller: str,
                rng: random.Random) -> domain.Demand | None:
-  """Nothing works: account, line and router are looked at in turn."""
-  talk = steps.start(state, caller)
-  if not talk or tools.speed(state, talk.home['router']):
+  """Drafts a dead connection: checks account, line and router in turn."""
+  script = scripts.start(state, caller)
+  if not script or tools.speed(state, script.home['router']):
     return None
-  if talk.changed('until'):  # who has just paused it knows why it is down
+  if script.changed('until'):  # the caller has just paused it
     return None
-  day = rng.choice(talk.visit['free'])
-  talk.wish('book_visit', account=caller, day=day)
-  talk.user('connection')
-  end = steps.blocked(talk) or steps.reopen(talk) or steps.mend_line(talk)
+  day = rng.choice(script.visit['free'])
+  script.forbid('book_visit', account=caller, day=day)
+  script.user('connection')
+  end = (scripts.blocked(script) or scripts.reopen(script)
+         or scripts.mend_line(script))
   while not end:
-    end = steps.mend_router(talk, day)
-    if not end and (speed := talk.send('run_speed_test')) != 'speed 0':
-      talk.agent('online', speed=speed)
-      end = 'do', (speed,)
+    end = scripts.mend_router(script, day)
+    if not end and (speed := script.send('run_speed_test')) != 'speed 0':
+      script.agent('online', speed=speed)
+      end = Ending('do', (speed,))
   goal = ('Your internet is down. Do what helps. '
           f'Take a technician for day {day}, if one must come.')
-  return talk.demand('connection', goal, end)
+  return script.demand('connection', goal, end)
 
 
 def slow(state: state_lib.State, caller: str,
          rng: random.Random) -> domain.Demand | None:
-  """It works, but slowly: because of plan, line or wifi."""
-  talk = steps.start(state, caller)
-  if not talk or not tools.speed(state, talk.home['router']):
+  """Drafts a slow connection: because of plan, line or wifi."""
+  script = scripts.start(state, caller)
+  if not script or not tools.speed(state, script.home['router']):
     return None
-  if talk.changed('plan'):
+  if script.changed('plan'):
     return None
   takes = rng.random() < 0.75
-  talk.user('slow')
-  measured = talk.send('run_speed_test')
-  if measured == f'speed {database.SPEED[talk.home["plan"]]}':
-    end = _upgrade(talk, takes)
+  script.user('slow')
+  measured = script.send('run_speed_test')
+  if measured == f'speed {database.SPEED[script.home["plan"]]}':
+    end = _upgrade(script, takes)
   else:
-    end = _find_slow(talk, measured, takes)
+    end = _find_slow(script, measured, takes)
   goal = ('Your internet is slow. Do what helps. '
           f'You {"take" if takes else "do not want"} another plan.')
-  return talk.demand('slow', goal, end)
+  return script.demand('slow', goal, end)
 
 
-def _find_slow(talk: steps.Script, measured: str, takes: bool) -> steps.End:
-  """Line, then wifi, if it is slower than the plan."""
-  steps.mend_line(talk)
-  limit = talk.line['limit']
+def _find_slow(script: Script, measured: str, takes: bool) -> Ending:
+  """Checks line, then wifi, as it is slower than the plan."""
+  scripts.mend_line(script)
+  limit = script.line['limit']
   if measured == f'speed {limit}':
     fits = next(p for p, s in database.SPEED.items() if s == limit)
-    return _advise(talk, 'cheaper plan', fits, takes)
-  steps.mend_wifi(talk)
-  speed = talk.send('run_speed_test')
-  talk.agent('faster', speed=speed)
-  return 'do', (speed,)
+    return _advise(script, 'cheaper plan', fits, takes)
+  scripts.mend_wifi(script)
+  speed = script.send('run_speed_test')
+  script.agent('faster', speed=speed)
+  return Ending('do', (speed,))
 
 
-def _upgrade(talk: steps.Script, takes: bool) -> steps.End:
-  """The next plan, if the present one gives what it can."""
+def _upgrade(script: Script, takes: bool) -> Ending:
+  """Advises the next plan, as the present one is at its limit."""
   plans = list(database.SPEED)
-  if talk.home['plan'] == plans[-1]:
-    talk.agent('fastest')
-    return 'refuse', ('no plan is faster',)
-  better = plans[plans.index(talk.home['plan']) + 1]
-  return _advise(talk, 'better plan', better, takes)
+  if script.home['plan'] == plans[-1]:
+    script.agent('fastest')
+    return Ending('refuse', ('no plan is faster',))
+  better = plans[plans.index(script.home['plan']) + 1]
+  return _advise(script, 'better plan', better, takes)
 
 
-def _advise(talk: steps.Script, phrase: str, better: str,
-            takes: bool) -> steps.End:
-  plan = talk.home['plan']
-  talk.wish('change_plan', account=talk.account, plan=better)
-  talk.agent(phrase, plan=plan, better=better)
+def _advise(script: Script, phrase: str, better: str,
+            takes: bool) -> Ending:
+  """Advises a better plan, which the caller takes or not."""
+  plan = script.home['plan']
+  script.forbid('change_plan', account=script.account, plan=better)
+  script.agent(phrase, plan=plan, better=better)
   if not takes:
-    talk.user('no')
-    talk.agent('plan stays', plan=plan)
-    return 'fallback', (plan, better)
-  talk.user('takes', plan=better)
-  if end := steps.settle(talk):
+    script.user('no')
+    script.agent('plan stays', plan=plan)
+    return Ending('fallback', (plan, better))
+  script.user('takes', plan=better)
+  if end := scripts.settle(script):
     return end
-  talk.call('show_plans', account=talk.account)
-  return steps.offer(talk, better)
+  script.call('show_plans', account=script.account)
+  return scripts.offer(script, better)
 
 
 def new_plan(state: state_lib.State, caller: str,
              rng: random.Random) -> domain.Demand | None:
-  """Another plan, within contract and line; some think again."""
-  talk = steps.start(state, caller)
-  if not talk or talk.home['status'] in ('suspended', 'paused'):
+  """Drafts a change of plan; some callers change their mind at the price."""
+  script = scripts.start(state, caller)
+  if not script or script.home['status'] in ('suspended', 'paused'):
     return None
-  if talk.changed('plan'):
+  if script.changed('plan'):
     return None
   want, other = rng.sample(
-      [p for p in database.SPEED if p != talk.home['plan']], 2)
-  prices = talk.home['prices']
+      [p for p in database.SPEED if p != script.home['plan']], 2)
+  prices = script.home['prices']
   then = other if prices[other] < prices[want] and rng.random() < 0.5 else ''
-  talk.wish('change_plan', account=caller, plan=want)
-  talk.user('new_plan', want=want)
-  end = steps.blocked(talk) or steps.settle(talk)
+  script.forbid('change_plan', account=caller, plan=want)
+  script.user('new_plan', want=want)
+  end = scripts.blocked(script) or scripts.settle(script)
   if not end:
-    talk.call('show_plans', account=caller)
-    end = steps.offer(talk, want, then)
-  if end[0] != 'do':  # and back: a state that shows nothing of it
-    talk.wish('change_plan', account=caller, plan=talk.home['plan'])
+    script.call('show_plans', account=caller)
+    end = scripts.offer(script, want, then)
+  if end.kind != 'do':  # and back: the final state would not show it
+    script.forbid('change_plan', account=caller, plan=script.home['plan'])
   goal = f'Change your plan to {want}.'
   if then:
     goal += (f' Once you hear that it costs {prices[want]}, '
              f'take {then} instead.')
-  return talk.demand('new_plan', goal, end, about=(want,))
+  return script.demand('new_plan', goal, end, about=(want,))
 
 
 def fee_back(state: state_lib.State, caller: str,
              rng: random.Random) -> domain.Demand | None:
-  """A fee back: it depends on its kind, amount, credits and visits."""
-  talk = steps.start(state, caller)
+  """Drafts a refund of a fee, by its kind, amount, credits and visits."""
+  script = scripts.start(state, caller)
   mine = sorted(key for key, fee in state.rows('fees')
                 if fee['account'] == caller and not fee['credited'])
-  if not talk or not mine:
+  if not script or not mine:
     return None
   key = rng.choice(mine)
   amount = state.get('fees', key)['amount']
-  talk.wish('apply_credit', fee=key, amount=amount)
-  talk.user('fee_back', amount=amount)
-  end = steps.blocked(talk)
+  script.forbid('apply_credit', fee=key, amount=amount)
+  script.user('fee_back', amount=amount)
+  end = scripts.blocked(script)
   if not end:
-    talk.call('list_fees', account=caller)
-    end = _judge_fee(talk, key)
-  return talk.demand('fee_back', f'You want the fee of {amount} back.', end,
-                     about=(str(amount),))
+    script.call('list_fees', account=caller)
+    end = _decide_fee(script, key)
+  return script.demand('fee_back', f'You want the fee of {amount} back.', end,
+                       about=(str(amount),))
 
 
-def _judge_fee(talk: steps.Script, key: str) -> steps.End:
-  fee = talk.state.get('fees', key)
+def _decide_fee(script: Script, key: str) -> Ending:
+  """Credits a fee, or refuses to."""
+  fee = script.state.get('fees', key)
   if fee['amount'] > database.LARGEST_CREDIT:
-    return steps.transfer(talk, 'billing', 'That is more than I may credit')
+    return scripts.transfer(script, 'billing', 'That is more than I may credit')
   match fee['kind']:
     case 'install':
-      talk.agent('install')
-      return 'refuse', ('install',)
-    case 'late' if talk.home['credits']:
-      talk.agent('late')
-      return 'refuse', ('late', 'once')
+      script.agent('install')
+      return Ending('refuse', ('install',))
+    case 'late' if script.home['credits']:
+      script.agent('late')
+      return Ending('refuse', ('late', 'once'))
     case 'visit':
-      talk.call('show_visits', account=talk.account)
-      if day := talk.visit['day']:
-        talk.agent('visit', day=day)
-        return 'refuse', (f'visit on day {day}',)
-  talk.ask('credit', fee=key, amount=fee['amount'])
-  talk.call('apply_credit', fee=key, amount=fee['amount'])
-  talk.agent('credited', amount=fee['amount'])
-  return 'do', ('credited', str(fee['amount']))
+      script.call('show_visits', account=script.account)
+      if day := script.visit['day']:
+        script.agent('visit', day=day)
+        return Ending('refuse', (f'visit on day {day}',))
+  script.ask('credit', fee=key, amount=fee['amount'])
+  script.call('apply_credit', fee=key, amount=fee['amount'])
+  script.agent('credited', amount=fee['amount'])
+  return Ending('do', ('credited', str(fee['amount'])))
 
 
 def move_visit(state: state_lib.State, caller: str,
                rng: random.Random) -> domain.Demand | None:
-  """Another day for the technician, who may be due tomorrow, or busy."""
-  talk = steps.start(state, caller)
-  if not talk or not talk.visit['day'] or len(talk.visit['free']) < 2:
+  """Drafts another day for the visit, which may be too soon or taken."""
+  script = scripts.start(state, caller)
+  if not script or not script.visit['day'] or len(script.visit['free']) < 2:
     return None
-  day, second = rng.sample(talk.visit['free'], 2)
+  day, second = rng.sample(script.visit['free'], 2)
   if rng.random() < 0.2:
     day = rng.choice([d for d in database.VISIT_DAYS
-                      if d not in talk.visit['free']])
+                      if d not in script.visit['free']])
   otherwise = rng.choice((f'take day {second}', 'cancel it', 'keep it'))
-  talk.wish('book_visit', account=caller, day=day)
-  talk.user('move_visit', day=day)
-  end = steps.blocked(talk)
+  script.forbid('book_visit', account=caller, day=day)
+  script.user('move_visit', day=day)
+  end = scripts.blocked(script)
   if not end:
-    talk.call('show_visits', account=caller)
-    end = _move(talk, day, otherwise)
+    script.call('show_visits', account=caller)
+    end = _move(script, day, otherwise)
   goal = (f'Move your technician visit to day {day}. '
           f'If that day is not free, {otherwise}.')
-  return talk.demand('move_visit', goal, end, about=(f'day {day}',))
+  return script.demand('move_visit', goal, end, about=(f'day {day}',))
 
 
-def _move(talk: steps.Script, day: int, otherwise: str) -> steps.End:
-  now = talk.visit['day']
+def _move(script: Script, day: int, otherwise: str) -> Ending:
+  """Moves the visit, or does what the caller wants otherwise."""
+  now = script.visit['day']
   if now == database.TODAY + 1:
-    talk.agent('too late', day=now)
-    return 'refuse', ('too late', f'day {now}')
-  if day in talk.visit['free']:
-    talk.ask('move visit', day=day)
-    return steps.book(talk, day)
-  talk.agent('taken', day=day, free=talk.free_days)
-  talk.user('otherwise', otherwise=otherwise)
+    script.agent('too late', day=now)
+    return Ending('refuse', ('too late', f'day {now}'))
+  if day in script.visit['free']:
+    script.ask('move visit', day=day)
+    return scripts.book(script, day)
+  script.agent('taken', day=day, free=script.free_days)
+  script.user('otherwise', otherwise=otherwise)
   match otherwise.split():
     case ['keep', _]:
-      talk.wish('cancel_visit', account=talk.account)
-      talk.agent('visit stays', day=now)
-      return 'fallback', (f'day {now}',)
+      script.forbid('cancel_visit', account=script.account)
+      script.agent('visit stays', day=now)
+      return Ending('fallback', (f'day {now}',))
     case ['cancel', _]:
-      talk.call('cancel_visit', account=talk.account)
-      talk.agent('visit cancelled')
-      return 'fallback', ('cancelled',)
+      script.call('cancel_visit', account=script.account)
+      script.agent('visit cancelled')
+      return Ending('fallback', ('cancelled',))
     case [*_, second]:
-      return 'fallback', steps.book(talk, int(second))[1]
+      return Ending('fallback', scripts.book(script, int(second)).tell)
 
 
 def pause(state: state_lib.State, caller: str,
           rng: random.Random) -> domain.Demand | None:
-  """A pause: nothing due, no visit in the way, not for too long."""
-  talk = steps.start(state, caller)
-  if not talk or talk.home['status'] not in ('active', 'blocked'):
+  """Drafts a pause: after the bill, without a visit, of limited length."""
+  script = scripts.start(state, caller)
+  if not script or script.home['status'] not in ('active', 'blocked'):
     return None
   until, agrees = rng.randrange(25, 70), rng.random() < 0.7
-  talk.wish('pause_service', account=caller, until=until)
-  talk.user('pause', until=until)
-  end = steps.blocked(talk) or steps.settle(talk) or _pause(talk, until, agrees)
+  script.forbid('pause_service', account=caller, until=until)
+  script.user('pause', until=until)
+  end = (scripts.blocked(script) or scripts.settle(script)
+         or _pause(script, until, agrees))
   goal = (f'Pause your internet until day {until}. '
           f'You {"agree" if agrees else "do not agree"} to a shorter pause '
           'or to lose a visit.')
-  return talk.demand('pause', goal, end, about=(f'day {until}',))
+  return script.demand('pause', goal, end, about=(f'day {until}',))
 
 
-def _pause(talk: steps.Script, until: int, agrees: bool) -> steps.End:
-  talk.call('show_visits', account=talk.account)
-  last, booked = min(until, database.LONGEST_PAUSE), talk.visit['day']
+def _pause(script: Script, until: int, agrees: bool) -> Ending:
+  """Pauses the service; changes to the wish need the caller's consent."""
+  script.call('show_visits', account=script.account)
+  last, booked = min(until, database.LONGEST_PAUSE), script.visit['day']
   how = f'until day {last}' if last == until else f'only until day {last}'
   if booked:
     how += f' and cancel the visit on day {booked}'
-  talk.agent('pause', how=how)
+  script.agent('pause', how=how)
   changed = booked or last < until
   if changed and not agrees:
-    talk.wish('resume_service', account=talk.account)  # as if never paused
-    talk.user('no')
-    talk.agent('unchanged')
-    return 'refuse', ('nothing is changed', f'day {last}')
-  talk.user('yes')
+    # A pause undone: the final state would not show it.
+    script.forbid('resume_service', account=script.account)
+    script.user('no')
+    script.agent('unchanged')
+    return Ending('refuse', ('nothing is changed', f'day {last}'))
+  script.user('yes')
   if booked:
-    talk.call('cancel_visit', account=talk.account)
-  talk.call('pause_service', account=talk.account, until=last)
-  talk.agent('paused', until=last)
-  return 'fallback' if last < until else 'do', ('paused', f'day {last}')
+    script.call('cancel_visit', account=script.account)
+  script.call('pause_service', account=script.account, until=last)
+  script.agent('paused', until=last)
+  return Ending('fallback' if last < until else 'do',
+                ('paused', f'day {last}'))
 
 
 def pay(state: state_lib.State, caller: str,
         rng: random.Random) -> domain.Demand | None:
-  """What is due is paid, if anything is."""
-  talk = steps.start(state, caller)
+  """Drafts the payment of a bill, if there is one."""
+  script = scripts.start(state, caller)
   # Callers who owe nothing seldom ask.
-  owes = talk and (talk.home['due'] or rng.random() < 0.05)
-  if not owes or not talk.home['pays']:
+  owes = script and (script.home['due'] or rng.random() < 0.05)
+  if not owes or not script.home['pays']:
     return None
-  due = talk.home['due']
-  talk.user('pay')
-  end = steps.blocked(talk) or steps.settle(talk)
+  due = script.home['due']
+  script.user('pay')
+  end = scripts.blocked(script) or scripts.settle(script)
   if not end and due:
-    talk.agent('paid', due=due)
-    end = 'do', (f'{due} is paid',)
+    script.agent('paid', due=due)
+    end = Ending('do', (f'{due} is paid',))
   elif not end:
-    talk.agent('nothing due')
-    end = 'refuse', ('nothing is due',)
-  return talk.demand('pay', 'Pay your bill, if there is any.', end)
+    script.agent('nothing due')
+    end = Ending('refuse', ('nothing is due',))
+  return script.demand('pay', 'Pay your bill, if there is any.', end)
 
 
 def move_house(state: state_lib.State, caller: str,
                rng: random.Random) -> domain.Demand | None:
-  """The service moves along once nothing is due; a hurry needs a human."""
-  talk = steps.start(state, caller)
-  if not talk or talk.home['moves']:
+  """Drafts a move: after the bill; an early one goes to a human."""
+  script = scripts.start(state, caller)
+  if not script or script.home['moves']:
     return None
   day = rng.choice(database.VISIT_DAYS)
-  talk.wish('move_service', account=caller, day=day)
-  talk.user('move_house', day=day)
-  end = steps.blocked(talk) or steps.settle(talk)
+  script.forbid('move_service', account=caller, day=day)
+  script.user('move_house', day=day)
+  end = scripts.blocked(script) or scripts.settle(script)
   if not end and day < database.EARLIEST_MOVE:
-    end = steps.transfer(talk, 'moving', f'Day {day} is very soon')
+    end = scripts.transfer(script, 'moving', f'Day {day} is very soon')
   elif not end:
-    talk.ask('move house', day=day)
-    talk.call('move_service', account=caller, day=day)
-    talk.agent('moves', day=day)
-    end = 'do', ('move', f'day {day}')
-  return talk.demand(
+    script.ask('move house', day=day)
+    script.call('move_service', account=caller, day=day)
+    script.agent('moves', day=day)
+    end = Ending('do', ('move', f'day {day}'))
+  return script.demand(
       'move_house', f'You move on day {day} and take your internet along.', end,
       about=(f'day {day}',))
 

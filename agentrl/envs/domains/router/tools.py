@@ -1,4 +1,4 @@
-"""Tools of the provider's agent, and what the caller can do to the router."""
+"""Defines the tools of the provider's agent, and the caller's on the router."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Reason = Literal['abuse', 'billing', 'card', 'moving']
 State = state_lib.State
 
 
-def _seek(state: State, table: str, key: str) -> state_lib.Record:
+def _find(state: State, table: str, key: str) -> state_lib.Record:
   if (record := state.get(table, key)) is None:
     raise tools.ToolError(f'there is no {key} among the {table}.')
   return record
 
 
 def speed(state: State, router: str) -> int:
-  """What a speed test on the router's wifi shows now."""
-  device = _seek(state, 'devices', router)
+  """Returns the result of a speed test on the router's wifi."""
+  device = _find(state, 'devices', router)
   line = state.get('lines', device['account'])
   if (lights(state, router) != 'power green, line green'
       or device['wifi'] == 'off' or device['airplane'] == 'on'):
@@ -33,8 +33,8 @@ def speed(state: State, router: str) -> int:
 
 
 def lights(state: State, router: str) -> str:
-  """The two lights of a router."""
-  device = _seek(state, 'devices', router)
+  """Returns the state of the two lights of a router."""
+  device = _find(state, 'devices', router)
   line = state.get('lines', device['account'])
   if device['power'] == 'off':
     return 'power off, line off'
@@ -69,7 +69,7 @@ def line_status(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  line = _seek(state, 'lines', account)
+  line = _find(state, 'lines', account)
   area = 'ok' if line['area'] == 'ok' else f'outage until day {line["back"]}'
   return (f'line {account}: signal {line["signal"]}, limit {line["limit"]}, '
           f'area {area}')
@@ -81,7 +81,7 @@ def reset_line(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  _seek(state, 'lines', account)
+  _find(state, 'lines', account)
   line = state.edit('lines', account)
   line.update(signal='ok', resets=line['resets'] + 1)
   return f'line {account}: signal ok'
@@ -94,7 +94,7 @@ def pay_bill(state: State, account: str, amount: int) -> str:
     account: id of the account.
     amount: all that is due.
   """
-  home = _seek(state, 'accounts', account)
+  home = _find(state, 'accounts', account)
   if home['card'] == 'expired':
     raise tools.ToolError('the card is expired.')
   if amount != home['due'] or not amount:
@@ -109,7 +109,7 @@ def resume_service(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  home = _seek(state, 'accounts', account)
+  home = _find(state, 'accounts', account)
   if home['status'] not in ('suspended', 'paused'):
     raise tools.ToolError(f'the account is {home["status"]}.')
   if home['due']:
@@ -125,7 +125,7 @@ def pause_service(state: State, account: str, until: int) -> str:
     account: id of the account.
     until: the day on which it becomes active again.
   """
-  home = _seek(state, 'accounts', account)
+  home = _find(state, 'accounts', account)
   if home['status'] != 'active':
     raise tools.ToolError(f'the account is {home["status"]}.')
   state.edit('accounts', account).update(status='paused', until=until)
@@ -139,7 +139,7 @@ def move_service(state: State, account: str, day: int) -> str:
     account: id of the account.
     day: the day on which the customer moves.
   """
-  if _seek(state, 'accounts', account)['moves']:
+  if _find(state, 'accounts', account)['moves']:
     raise tools.ToolError('a move is set already.')
   state.edit('accounts', account)['moves'] = day
   return f'account {account}: moves on day {day}'
@@ -151,7 +151,7 @@ def show_plans(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  home = _seek(state, 'accounts', account)
+  home = _find(state, 'accounts', account)
   prices = ', '.join(f'{plan} costs {price} for {database.SPEED[plan]}'
                      for plan, price in home['prices'].items())
   return (f'{prices}; limit {state.get("lines", account)["limit"]}; '
@@ -165,7 +165,7 @@ def change_plan(state: State, account: str, plan: Plan) -> str:
     account: id of the account.
     plan: the new plan.
   """
-  if _seek(state, 'accounts', account)['plan'] == plan:
+  if _find(state, 'accounts', account)['plan'] == plan:
     raise tools.ToolError(f'the plan is {plan} already.')
   state.edit('accounts', account)['plan'] = plan
   return f'account {account}: plan {plan} {database.SPEED[plan]}'
@@ -177,7 +177,7 @@ def show_visits(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  visit = _seek(state, 'visits', account)
+  visit = _find(state, 'visits', account)
   booked = f'visit on day {visit["day"]}' if visit['day'] else 'no visit'
   return f'{booked}; free days {", ".join(map(str, visit["free"]))}'
 
@@ -189,7 +189,7 @@ def book_visit(state: State, account: str, day: int) -> str:
     account: id of the account.
     day: a free day.
   """
-  if day not in _seek(state, 'visits', account)['free']:
+  if day not in _find(state, 'visits', account)['free']:
     raise tools.ToolError(f'day {day} is not free.')
   visit = state.edit('visits', account)
   visit.update(day=day, free=[d for d in visit['free'] if d != day])
@@ -202,7 +202,7 @@ def cancel_visit(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  if not _seek(state, 'visits', account)['day']:
+  if not _find(state, 'visits', account)['day']:
     raise tools.ToolError('no visit is booked.')
   state.edit('visits', account)['day'] = 0
   return 'no visit'
@@ -214,7 +214,7 @@ def list_fees(state: State, account: str) -> str:
   Args:
     account: id of the account.
   """
-  home = _seek(state, 'accounts', account)
+  home = _find(state, 'accounts', account)
   fees = ', '.join(f'fee of {fee["amount"]}: {key} {fee["kind"]}'
                    for key, fee in state.rows('fees')
                    if fee['account'] == account and not fee['credited'])
@@ -228,7 +228,7 @@ def apply_credit(state: State, fee: str, amount: int) -> str:
     fee: id of the fee.
     amount: how much of it.
   """
-  record = _seek(state, 'fees', fee)
+  record = _find(state, 'fees', fee)
   if record['credited']:
     raise tools.ToolError('the fee is credited already.')
   if not 0 < amount <= record['amount']:
@@ -255,7 +255,7 @@ def transfer_to_human(state: State, reason: Reason) -> str:
 
 
 def _edit(state: State, router: str) -> dict[str, Any]:
-  _seek(state, 'devices', router)
+  _find(state, 'devices', router)
   return state.edit('devices', router)
 
 
@@ -285,7 +285,7 @@ def check_cable(state: State, router: str) -> str:
   Args:
     router: id printed on the router.
   """
-  return f'cable {_seek(state, "devices", router)["cable"]}'
+  return f'cable {_find(state, "devices", router)["cable"]}'
 
 
 def replug_cable(state: State, router: str) -> str:
@@ -320,7 +320,7 @@ def check_wifi(state: State, router: str) -> str:
   Args:
     router: id printed on the router.
   """
-  device = _seek(state, 'devices', router)
+  device = _find(state, 'devices', router)
   free = [c for c in database.CHANNELS if c not in device['busy']]
   return (f'wifi {device["wifi"]}, airplane {device["airplane"]}, channel '
           f'{device["channel"]}, free channels {", ".join(map(str, free))}')

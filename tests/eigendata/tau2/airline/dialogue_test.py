@@ -11,7 +11,7 @@ from agentrl import types
 from agentrl.eigendata.tau2.airline import dialogue as tau2_airline
 from agentrl.eigendata.tau2.airline import words
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 
 pytest.importorskip(
@@ -24,7 +24,7 @@ WRITES = re.compile('book|cancel|send|update')
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:airline', {'prompt': 'brief'})
+  return env_load.load('tau2:airline', {'prompt': 'brief'})
 
 
 def _talk(env, task, seed):

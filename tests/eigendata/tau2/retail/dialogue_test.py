@@ -11,7 +11,7 @@ from agentrl.eigendata.tau2.retail import dialogue as tau2_retail
 from agentrl.eigendata.tau2.retail import user as tau2_retail_user
 from agentrl.eigendata.tau2.retail import words
 from agentrl.envs import dialogue
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 from agentrl.envs import replay
 
 pytest.importorskip(
@@ -21,7 +21,7 @@ pytest.importorskip(
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:retail', {'prompt': 'brief'})
+  return env_load.load('tau2:retail', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')

@@ -9,7 +9,7 @@ import pytest
 from agentrl import types
 from agentrl.eigendata.tau2.telecom import dialogue as tau2_telecom
 from agentrl.eigendata.tau2.telecom import phone as tau2_phone
-from agentrl.envs import env as env_lib
+from agentrl.envs import load as env_load
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -21,7 +21,7 @@ WHYS = {item.why for item in tau2_phone.FIXES.values() if item.why}
 
 @pytest.fixture(scope='module')
 def env():
-  return env_lib.load('tau2:telecom', {'prompt': 'brief'})
+  return env_load.load('tau2:telecom', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')

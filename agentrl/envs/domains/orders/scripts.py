@@ -1,4 +1,4 @@
-"""The parts of an exchange about an order; `tasks.py` composes them."""
+"""Parts of the scripted exchange about an order; `tasks.py` composes them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from agentrl.envs import state as state_lib
 from agentrl.envs.domains.orders import state as shop
 
 MORE = (' Anything else?', ' What else can I do?', ' Is there more?', '')
-BY_THING = 0.3  # of the orders that can be told by what they are
-STRANGE = ('cancel', 'give_back', 'move')  # families with strangers' orders
+BY_THING = 0.3  # share of orders called by color and item where that is unique
+STRANGE = ('cancel', 'give_back', 'move')  # families with orders of others
 STRANGE_SHARE = 0.06
 
-# How a user asks: with the words of the goal right before the order, as people
-# do who say what they have in mind. They do not tell what will come of it.
+# Requests of users. As in the goal, the wish stands right before the order; none
+# gives the outcome away.
 ASKS = {
     'cancel': ('I want to cancel {o}.', 'Please cancel {o}.',
                'Can you cancel {o}?', 'I have to cancel {o}.'),
@@ -58,18 +58,18 @@ YES = user('Yes, please.', 'Yes.', 'Yes, go ahead.', 'Please do.',
 
 
 @dataclasses.dataclass
-class Talk:
-  """An exchange about one order, as far as it goes.
+class OrderScript:
+  """A scripted exchange about one order, as far as it is written.
 
   Attributes:
-    family: that drafts it.
-    state: what it is drafted on.
-    caller: full name.
+    family: name of the function that drafts it.
+    state: the database at its start.
+    caller: full name of the customer.
     key: id of the order.
-    name: what the scenario calls the order.
-    about: what the user has said so far that they had to say.
+    name: name of the order in the scenario.
+    about: words said by the user so far that they had to say.
     beats: the exchange so far.
-    wishes: calls that the customer may press for.
+    pressed: calls that the customer may press for.
   """
 
   family: str
@@ -79,7 +79,7 @@ class Talk:
   name: str
   about: tuple[str, ...]
   beats: list[domain.Beat] = dataclasses.field(default_factory=list)
-  wishes: list[domain.Beat] = dataclasses.field(default_factory=list)
+  pressed: list[domain.Beat] = dataclasses.field(default_factory=list)
 
   @property
   def order(self) -> state_lib.Record:
@@ -91,7 +91,7 @@ class Talk:
 
   @property
   def age(self) -> int:
-    """Days since it has its status."""
+    """Days since the order got its status."""
     return shop.TODAY - self.order['day']
 
   @property
@@ -104,33 +104,33 @@ class Talk:
 
   @property
   def late(self) -> bool:
-    """Too late for a return or an exchange."""
+    """Returns whether it is too late for a return or an exchange."""
     return self.age > (30 if self.gold else 14)
 
   def ask(self, to: str = '') -> None:
-    """The user asks, and the agent looks at the order.
+    """Adds the user's request and the agent's look at the order.
 
     Args:
-      to: what is asked for, where `ASKS` leaves room for it.
+      to: fills `{to}` of the texts in `ASKS`; '' where they have none.
     """
     if to:
       self.about += (to,)
     look = call('get_order', order=self.key)
     if not self.name.endswith(self.key):
-      what = f'{self.order["color"]} {self.order["item"]}'
-      look = call('find_order', name=self.caller, what=what)
+      thing = f'{self.order["color"]} {self.order["item"]}'
+      look = call('find_order', name=self.caller, what=thing)
     asks = (a.format(o=self.name, to=to) for a in ASKS[self.family])
     self.add(user(*asks), look)
 
   def add(self, *beats: domain.Beat) -> None:
     self.beats += beats
 
-  def wish(self, name: str, /, **arguments: Any) -> None:
-    """What a customer may press for; forbidden unless it comes to that."""
-    self.wishes.append(call(name, **arguments))
+  def forbid(self, name: str, /, **arguments: Any) -> None:
+    """Forbids a call that users may press for, unless the script makes it."""
+    self.pressed.append(call(name, **arguments))
 
   def not_theirs(self, goal: str) -> domain.Demand:
-    """The agent refuses because the order is somebody else's."""
+    """Returns the demand after a refusal: the order is another customer's."""
     return self.end(
         goal, f'I am sorry, {self.key} is not on your account.',
         f'Order {self.key} is not on your account, I cannot touch it.',
@@ -139,34 +139,43 @@ class Talk:
 
   def end(self, goal: str, *reports: str, tell: tuple[str, ...],
           kind: str = 'do', answers: tuple[str, ...] = ()) -> domain.Demand:
-    """The demand, once the agent has reported."""
+    """Returns the finished demand.
+
+    Args:
+      goal: see `domain.Demand`, as the last three.
+      *reports: variants of the agent's report.
+      tell: facts in every report.
+      kind: kind of the demand.
+      answers: words that the user must say once asked.
+    """
     if kind != 'transfer':
       reports = tuple(r + MORE[i % 4] for i, r in enumerate(reports * 2))
     if kind == 'refuse':
-      self.wish('transfer_to_human', reason='damaged')
+      self.forbid('transfer_to_human', reason='damaged')
     return domain.Demand(
         self.family, goal, (*self.beats, agent(*reports)), self.about, tell,
-        kind, answers, tuple(w for w in self.wishes if w not in self.beats))
+        kind, answers, tuple(w for w in self.pressed if w not in self.beats))
 
 
 def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:
-  """The agent names what it is about to do, the user says yes."""
+  """Returns beats: the agent names its next action, the user says yes."""
   return agent(*offers), YES
 
 
 def start(family: str, state: state_lib.State, caller: str,
-          rng: random.Random, weights: Mapping[str, float]) -> Talk | None:
-  """An exchange about an order that is drawn.
+          rng: random.Random, weights: Mapping[str, float]
+          ) -> OrderScript | None:
+  """Draws an order and starts a script about it.
 
   Args:
-    family: that is drafted.
+    family: name of the function that drafts it.
     state: the database.
-    caller: full name.
+    caller: full name of the customer.
     rng: draws the order.
-    weights: status -> how likely it is that of the order.
+    weights: weight of each status that the order may have.
 
   Returns:
-    None if there is no such order that this dialogue left alone.
+    the script; None if there is no such order that this dialogue left alone.
   """
   mine = state.get('customers', caller)['orders']
   strange = family in STRANGE and rng.random() < STRANGE_SHARE
@@ -186,4 +195,4 @@ def start(family: str, state: state_lib.State, caller: str,
   if alike == [key] and rng.random() < BY_THING:
     name = f'the {order["color"]} {order["item"]}'
   about = name.removeprefix('order ').removeprefix('the ')
-  return Talk(family, state, caller, key, name, (about,))
+  return OrderScript(family, state, caller, key, name, (about,))

@@ -5,7 +5,8 @@ import pytest
 
 from agentrl import files
 from agentrl import metrics
-from agentrl.stage import run as runs
+from agentrl.stage import inputs
+from agentrl.stage import runs
 
 
 def config(**fields):
@@ -25,9 +26,9 @@ def test_a_stage_is_done_once_its_manifest_is_there(tmp_path):
   assert not runs.start(tmp_path / 's', 'data', config()).done  # goes on
   run.finish(count=3)
   assert runs.start(tmp_path / 's', 'data', config()).done
-  found = runs.manifest(tmp_path / 's')
-  assert found['count'] == 3 and found['versions']['jax']
-  assert found['peak_memory_gib'] > 0
+  manifest = inputs.manifest(tmp_path / 's')
+  assert manifest['count'] == 3 and manifest['versions']['jax']
+  assert manifest['peak_memory_gib'] > 0
 
 
 def test_another_config_or_other_inputs_are_refused(tmp_path):
@@ -55,17 +56,47 @@ def test_inputs_must_be_finished_stages(tmp_path):
     runs.start(tmp_path / 's', 'x', config(), {'user': str(tmp_path / 'no')})
   runs.start(tmp_path / 'half', 'data', config())
   with pytest.raises(ValueError, match='has not finished'):
-    runs.digest(tmp_path / 'half')
+    inputs.resolve(tmp_path / 'half')
   with pytest.raises(ValueError, match="config.data is ''.*synthesize.py"):
     runs.start(tmp_path / 's', 'x', config(), {'data': ''})
   assert not (tmp_path / 's').exists()
 
 
+@pytest.mark.parametrize('name', ['manifest.json', 'config.json'])
+@pytest.mark.parametrize('version', [None, inputs.FORMAT - 1])
+def test_a_folder_made_by_older_code_is_refused(tmp_path, name, version):
+  folder = finished(tmp_path / 's')
+  facts = files.read_json(folder / name)
+  del facts['format']
+  files.write_json(folder / name, facts | (
+      {} if version is None else {'format': version}))
+  words = 's was made by an older version of agentrl: run that stage again in'
+  with pytest.raises(ValueError, match=words):
+    runs.start(folder, 'data', config())
+  if name == 'manifest.json':
+    with pytest.raises(ValueError, match=f"config.data='.*{words[2:]}"):
+      runs.start(tmp_path / 't', 'sft', config(), {'data': folder})
+    with pytest.raises(ValueError, match=words):
+      runs.is_done(folder)
+
+
+def test_an_input_is_resolved_once(tmp_path):
+  folder = finished(tmp_path / 's')
+  run = runs.start(tmp_path / 't', 'sft', config(), {'data': str(folder)})
+  data = run.inputs['data']
+  assert data.path == folder and data.manifest['count'] == 3
+  assert data.label == f"config.data='{folder}'"
+  assert inputs.resolve(data, 'other') is data
+  written = files.read_json(tmp_path / 't' / 'config.json')
+  assert written['inputs'] == {'data': data.digest}
+
+
 def test_the_digest_is_of_what_was_made_not_of_how_long_it_took(tmp_path):
   one, two = finished(tmp_path / 'a'), finished(tmp_path / 'b')
   metrics.Writer(two).write(0, {'time/step_s': 1.0})
-  assert runs.digest(one) == runs.digest(two)
-  assert runs.digest(one) != runs.digest(finished(tmp_path / 'c', text='y'))
+  digest = lambda folder: inputs.resolve(folder).digest
+  assert digest(one) == digest(two)
+  assert digest(one) != digest(finished(tmp_path / 'c', text='y'))
 
 
 def test_metrics_go_on_as_if_never_stopped(tmp_path):

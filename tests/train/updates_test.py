@@ -12,24 +12,24 @@ import pytest
 from agentrl import testing
 from agentrl.models import config as model_config
 from agentrl.models import transformer
-from agentrl.sft import loss as sft_loss
+from agentrl.sft import likelihood
 from agentrl.train import optimizer
-from agentrl.train import update as update_lib
+from agentrl.train import updates
 
 MODEL = model_config.ModelConfig(11, 2, 8, 2, 1, 4, 12, 16)
 KW = dict(peak_lr=0.1, norm_lr=1.0, warmup_steps=0, total_steps=10,
-          schedule='constant',
+          schedule='constant', master=False,
           clip_norm=1e9, weight_decay=0.0, b1=0.9, b2=0.95)
 
 
 def fresh(tx, model=MODEL):
-  return update_lib.init(transformer.init(model, jax.random.key(0)), tx)
+  return updates.init(transformer.init(model, jax.random.key(0)), tx)
 
 
 def step(data, micro_rows, tx, model=MODEL):
-  update = update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=model), tx)
-  return jax.jit(update)(fresh(tx, model), update_lib.split(data, micro_rows))
+  update = updates.make_update(
+      functools.partial(likelihood.next_token, model=model), tx)
+  return jax.jit(update)(fresh(tx, model), updates.split(data, micro_rows))
 
 
 def assert_close(a, b):
@@ -71,11 +71,11 @@ def test_worked_example():
   loss_fn = lambda params, b: (
       (params['w'] * b['x_B1'] * b['target_BT']).sum() / b['total'],
       {'x_max': jnp.abs(b['x_B1']).max()})
-  update = update_lib.make_update(loss_fn, optax.sgd(0.5))
-  state = update_lib.init({'w': jnp.array(2.0)}, optax.sgd(0.5))
+  update = updates.make_update(loss_fn, optax.sgd(0.5))
+  state = updates.init({'w': jnp.array(2.0)}, optax.sgd(0.5))
   data = {'x_B1': jnp.array([[1.0], [-6.0], [9.0]]),
           'target_BT': jnp.array([[True], [True], [False]])}
-  state, found = update(state, update_lib.split(data, 1))
+  state, found = update(state, updates.split(data, 1))
   # loss = 2 (1 - 6) / 2 = -5; gradient -2.5; the third row has no target, and
   # no part of it is looked at.
   assert float(found['loss']) == -5 and float(found['grad_norm']) == 2.5
@@ -91,11 +91,11 @@ def test_rows_must_divide():
 @pytest.mark.parametrize('name', ['adamw', 'muon'])
 def test_each_optimiser_learns(name):
   tx = optimizer.make(name=name, **{**KW, 'peak_lr': 0.02})
-  update = jax.jit(update_lib.make_update(
-      functools.partial(sft_loss.next_token, model=MODEL), tx))
+  update = jax.jit(updates.make_update(
+      functools.partial(likelihood.next_token, model=MODEL), tx))
   state, losses = fresh(tx), []
   for _ in range(15):
-    state, found = update(state, update_lib.split(testing.packed_rows(), 4))
+    state, found = update(state, updates.split(testing.packed_rows(), 4))
     losses.append(float(found['loss']))
   assert losses[-1] < 0.6 * losses[0]
 

@@ -17,7 +17,7 @@ LossFn = Callable[[Any, Mapping[str, jax.Array]], tuple[jax.Array, Metrics]]
 
 @flax.struct.dataclass
 class TrainState:
-  """All that a step changes, so all that a checkpoint needs."""
+  """Everything that a step changes, so everything a checkpoint needs."""
 
   step: jax.Array
   params: Any
@@ -25,12 +25,12 @@ class TrainState:
 
 
 def init(params: Any, tx: optax.GradientTransformation) -> TrainState:
-  """The state before the first step."""
+  """Returns the state before the first step."""
   return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
 
 
 def split(batch: Mapping[str, Any], micro_rows: int) -> dict[str, Any]:
-  """Rows [B, ..] as parts [M, micro_rows, ..], for `make_update`.
+  """Splits rows [B, ..] into parts [M, micro_rows, ..], for `make_update`.
 
   Raises:
     ValueError: `micro_rows` does not divide the rows.
@@ -44,23 +44,24 @@ def split(batch: Mapping[str, Any], micro_rows: int) -> dict[str, Any]:
 
 
 def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
-                join: Callable[[Any, Any], Any] = lambda params, _: params
+                combine: Callable[[Any, Any], Any] = lambda params, _: params
                ) -> Callable[..., tuple[TrainState, Metrics]]:
   """Returns the pure `update(state, batch, frozen=()) -> (state, metrics)`.
 
-  The batch comes in parts, see `split`, whose gradients add up, so memory is
-  that of one part; sharded over rows, every device has its share of each.
-  Only parts that hold a target are computed: a batch may be padded to a fixed
-  number of rows at no cost, and one compiled update serves batches of every
-  size. Whatever the parameters are, gradients add up in float32.
+  The batch comes in parts (see `split`) whose gradients are summed, so memory
+  is that of one part; the rows of each part are sharded over the devices. Parts
+  after the last target are skipped: a batch may be padded to a fixed number of
+  rows at no cost, and one compiled update serves batches of every size.
+  Gradients are summed in float32, whatever the dtype of the parameters.
 
   Args:
-    loss_fn: gives each part of the batch its part of the loss and metrics,
-      which add up to those of the whole (those named `*_max` by maximum, from
-      0); `batch['total']` is the number of target tokens of the whole batch.
+    loss_fn: returns the loss and metrics of a part, which are summed over the
+      parts (metrics named `*_max` are maximised, from 0); `batch['total']` is
+      the number of target tokens of the whole batch.
     tx: the optimiser.
-    join: makes the loss's params of those that are trained and `frozen`, what
-      has neither gradient nor optimiser state; see `train.tuning`.
+    combine: makes the params of `loss_fn` from the trained ones and the
+      `frozen` ones, which have neither gradient nor optimiser state; see
+      `train.tuning`.
   """
   def update(state: TrainState, batch: Mapping[str, jax.Array],
              frozen: Any = ()) -> tuple[TrainState, Metrics]:
@@ -73,15 +74,15 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
       return {**jax.tree.map(lambda x: x[i], dict(batch)), 'total': total}
 
     def grad_fn(rows):
-      found, grads = jax.value_and_grad(
-          lambda params: loss_fn(join(params, frozen), rows),
+      loss_and_metrics, grads = jax.value_and_grad(
+          lambda params: loss_fn(combine(params, frozen), rows),
           has_aux=True)(state.params)
-      return found, optax.tree.cast(grads, jnp.float32)
+      return loss_and_metrics, optax.tree.cast(grads, jnp.float32)
 
     def body(i, carry):
       return _merge(carry, grad_fn(part(i)))
 
-    if filled_M.size == 1:  # a sum of parts is as large as their gradients
+    if filled_M.size == 1:  # spares the memory of a sum of gradients
       (loss, metrics), grads = grad_fn(part(0))
     else:
       shape = jax.eval_shape(grad_fn, part(0))
@@ -98,7 +99,7 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
 
 def _merge(one: Any, other: Any) -> Any:
   """Adds up two results of a grad_fn."""
-  def join(path, x, y):
+  def add(path, x, y):
     name = str(getattr(path[-1], 'key', '')) if path else ''
     return jnp.maximum(x, y) if name.endswith('_max') else x + y
-  return jax.tree_util.tree_map_with_path(join, one, other)
+  return jax.tree_util.tree_map_with_path(add, one, other)

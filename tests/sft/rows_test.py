@@ -9,7 +9,8 @@ from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.envs import dialogue
-from agentrl.sft import train as sft
+from agentrl.sft import rows
+from agentrl.stage import inputs
 from agentrl.tokenizer import formats
 
 M = types.Message
@@ -44,9 +45,9 @@ def seen():
     ('keep', [0]), ('template', [0, 9]), ('strip', [0, 5, 7, 9])])
 def test_each_turn_is_a_target_once_after_the_history_it_had(
     vocab, keeps, starts):
-  found = sft.sequences(seen(), keeps)
+  found = rows.sequences(seen(), keeps)
   assert [first for _, first in found] == starts
-  items = [sft._item(vocab, *part) for part in found]
+  items = [rows._item(vocab, *part) for part in found]
   ends = [*starts[1:], len(seen())]
   for n, kept in zip(OWN, HISTORY[keeps]):
     had = [m if i in kept else formats.unthought(m)
@@ -78,11 +79,12 @@ def test_dialogues_keep_what_was_thought(vocab, tmp_path, monkeypatch):
   env = testing.EchoEnv()
   made = episodes.record(testing.echo_task(), DIALOGUE, {})
   episodes.write(tmp_path, [made])
-  monkeypatch.setattr(episodes, 'check', lambda folder, field: None)
-  (_, messages), = episodes.read(tmp_path)
+  monkeypatch.setattr(episodes, 'check', lambda source: None)
+  data = inputs.Input('data', '', tmp_path, digest='', manifest={})
+  (_, messages), = episodes.read(data)
   assert list(messages) == DIALOGUE
-  totals = {keeps: sft.packed(
-      str(tmp_path), vocab, env, side='assistant', length=2048,
+  totals = {keeps: rows.packed(
+      data, vocab, env, side='assistant', length=2048,
       history_thinking=keeps)['target_BT'].sum()
       for keeps in ('keep', 'template', 'strip')}
   assert len(set(totals.values())) == 1 and totals['keep'] > 200

@@ -17,9 +17,10 @@ from agentrl.eval import run as evaluation
 from agentrl.models import weights
 from agentrl.rl import train as rl
 from agentrl.sft import train as sft
-from agentrl.stage import bundle
-from agentrl.stage import run as runs
-from agentrl.stage import source as sources
+from agentrl.stage import bundles
+from agentrl.stage import inputs
+from agentrl.stage import sources
+from configs import blocks
 from configs.eigendata import builtin as data_config
 from configs.eval import builtin as eval_config
 from configs.grpo import builtin as grpo_config
@@ -30,7 +31,8 @@ pytest.importorskip('tokenizers')
 
 CONFIG = testing.tiny_model(num_layers=1, max_length=4096)
 ONE = dict.fromkeys(sharding.AXES, 1)
-SAMPLER = dict(slots=4, length=512, max_new=32, width=4, chunks=(64,))
+SAMPLER = blocks.sampler(slots=4, length=512, max_new=32, width=4,
+                         chunks=(64,))
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +60,7 @@ def sft_fields(folder, data, **fields):
   c.update(domains=('orders',), data=data, tokenizer='', init_from=folder,
            mesh=ONE, length=2048, batch_size=1, micro_rows=1, total_steps=4,
            save_every=2, **fields)
-  c.optimizer.update(name='adamw', total_steps=4, warmup_steps=1)
+  c.optimizer.update(name='adamw', warmup_steps=1)
   return c
 
 
@@ -85,20 +87,20 @@ def test_sft_goes_on_from_a_checkpoint_as_if_nothing_had_been(
   sft.train(sft_fields(folder, data), str(tmp_path / 's'))
   same = lambda path: [r['train/loss'] for r in metrics.read(path)]
   assert same(tmp_path / 's') == same(trained) and len(same(trained)) == 4
-  assert (runs.manifest(tmp_path / 's')['made']['params']
-          == runs.manifest(trained)['made']['params'])
+  assert (inputs.manifest(tmp_path / 's')['made']['params']
+          == inputs.manifest(trained)['made']['params'])
 
 
 def test_what_was_trained_is_a_model_of_the_same_vocabulary(folder, trained):
-  model, vocab = bundle.describe(trained, 'agent')
-  assert vocab.digest == testing.chatml_vocab().digest
-  assert model == dataclasses.replace(CONFIG, scan_layers=True)
+  described = bundles.describe(inputs.resolve(trained, 'agent'))
+  assert described.vocab.digest == testing.chatml_vocab().digest
+  assert described.model == dataclasses.replace(CONFIG, scan_layers=True)
   mesh = sharding.make_mesh(ONE)
-  before = bundle.load(folder, mesh, 'agent', dict(scan_layers=True)).params
-  after = bundle.load(trained, mesh, 'agent').params
+  before = bundles.read(folder, mesh, 'agent', dict(scan_layers=True)).params
+  after = bundles.read(trained, mesh, 'agent').params
   assert jax.tree.structure(before) == jax.tree.structure(after)
   assert not np.array_equal(before['embed'], after['embed'])
-  half = bundle.load(trained, mesh, 'agent', dict(param_dtype='bfloat16'))
+  half = bundles.read(trained, mesh, 'agent', dict(param_dtype='bfloat16'))
   assert half.params['embed'].dtype == jnp.bfloat16
   assert half.model.param_dtype == 'bfloat16'
 
@@ -117,8 +119,8 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
   assert found['train/episodes'] >= 4
   assert found['train/target_tokens'] > 5
   assert found['train/logp_gap_max'] < 1e-4
-  inputs = files.read_json(tmp_path / 'grpo/config.json')['inputs']
-  assert inputs['init_from'] == sources.digest(sources.locate(folder))
+  digests = files.read_json(tmp_path / 'grpo/config.json')['inputs']
+  assert digests['init_from'] == sources.digest(sources.locate(folder))
 
   c = eval_config.get_config()
   c.update(domains=('orders',), data=data, agent=str(tmp_path / 'grpo'),
@@ -127,8 +129,8 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
     c.sampler = c.user_sampler = SAMPLER
   evaluation.evaluate(c, str(tmp_path / 'eval'))
   assert files.read_json(tmp_path / 'eval/metrics.json')['num_tasks'] == 2
-  assert (runs.manifest(tmp_path / 'eval')['inputs']['user']
-          == inputs['init_from'])
+  assert (inputs.manifest(tmp_path / 'eval')['inputs']['user']
+          == digests['init_from'])
 
 
 @pytest.mark.parametrize('fields, words', [
@@ -136,7 +138,7 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
     (dict(init_from='none'), 'is not the folder of a stage'),
     (dict(tokenizer='none'), 'is not the folder of a stage'),
     (dict(model=dict(d_model=16, d_ff=48)), r"{'d_ff': \(32, 48\)}"),
-    (dict(model=dict(d_mdl=16)), "takes no 'd_mdl'. Did you mean 'd_model'"),
+    (dict(model=dict(d_mdl=16)), "has no such field. Did you mean 'd_model'"),
 ])
 def test_what_does_not_fit_is_said_before_anything_is_read(
     folder, data, tmp_path, monkeypatch, fields, words):
@@ -154,12 +156,13 @@ def test_a_vocabulary_larger_than_the_embedding(folder, tmp_path):
   weights.write(tmp_path / 'x', small, testing.chatty_params(small))
   testing.chatml_vocab().save(tmp_path / 'x/tokenizer.json')
   with pytest.raises(ValueError, match=r'has 265 ids.* embedding 260 rows'):
-    bundle.describe(tmp_path / 'x', 'agent')
+    bundles.describe(inputs.resolve(tmp_path / 'x', 'agent'))
 
 
 def test_a_stage_keeps_how_its_layers_are_stored(trained):
   with pytest.raises(ValueError, match='scan_layers.*Leave these out'):
-    bundle.describe(trained, 'agent', dict(scan_layers=False))
+    bundles.describe(inputs.resolve(trained, 'agent'),
+                     dict(scan_layers=False))
 
 
 def test_other_weights_have_another_digest(folder, tmp_path):
