@@ -67,7 +67,7 @@ def packed_rows(rows: int = 4, length: int = 8, vocab_size: int = 11
           'target_BT': rng.random((rows, length)) < 0.5}
 
 
-def chatml_vocab() -> hf.Vocab:
+def chatml_vocab() -> hf.BpeVocab:
   """A vocabulary of bytes for ChatML, the ids in the places of `ByteVocab`:
   `chatty_params` talk in it too. Needs the package tokenizers."""
   alphabet = resolve.extra('tokenizers', 'hf').pre_tokenizers.ByteLevel
@@ -79,7 +79,7 @@ def chatml_vocab() -> hf.Vocab:
            for i, mark in enumerate(marks)]
   level = dict(type='ByteLevel', add_prefix_space=False, trim_offsets=True,
                use_regex=True)
-  return hf.Vocab(json.dumps(dict(
+  return hf.BpeVocab(json.dumps(dict(
       version='1.0', truncation=None, padding=None, added_tokens=added,
       normalizer=None, pre_tokenizer=level, post_processor=None, decoder=level,
       model=dict(type='BPE', vocab=ids, merges=[]))).encode())

@@ -29,6 +29,7 @@ from agentrl.rollout import device
 from agentrl.stage import bundles
 from agentrl.stage import sources
 from agentrl.tokenizer import formats
+from agentrl.tokenizer import vocab as vocab_lib
 
 WEIGHTS = flags.DEFINE_string(
     'weights', None, 'smollm2, a .gguf file, a folder of safetensors, '
@@ -61,7 +62,7 @@ class Session:
   talks to a model wants to see each word."""
 
   def __init__(self, config: model_config.ModelConfig, params: Any,
-               vocab: formats.Vocab, length: int):
+               vocab: vocab_lib.AnyVocab, length: int):
     cache = cache_lib.empty(config, 1, length)
     shardings = device.cache_shardings(cache, params)
     self._cache = jax.device_put(cache, shardings)
@@ -122,7 +123,7 @@ class Session:
     return min(span, self._length)
 
 
-def stream(vocab: formats.Vocab, bursts: Iterator[list[int]]) -> list[int]:
+def stream(vocab: vocab_lib.AnyVocab, bursts: Iterator[list[int]]) -> list[int]:
   """Prints a turn as it comes; its ids."""
   ids, shown = [], ''
   for burst in bursts:
@@ -134,7 +135,7 @@ def stream(vocab: formats.Vocab, bursts: Iterator[list[int]]) -> list[int]:
   return ids
 
 
-def written(vocab: formats.Vocab, ids: Sequence[int]) -> str:
+def written(vocab: vocab_lib.AnyVocab, ids: Sequence[int]) -> str:
   """Sampled ids for people: markup by name, but for the end of the turn."""
   text, start = '', 0
   for n, i in enumerate(ids):
@@ -145,7 +146,8 @@ def written(vocab: formats.Vocab, ids: Sequence[int]) -> str:
   return text + vocab.decode(ids[start:])
 
 
-def talk(session: Session, vocab: formats.Vocab, system: str | None) -> None:
+def talk(session: Session, vocab: vocab_lib.AnyVocab, system: str | None
+        ) -> None:
   """Reads lines and answers them until there are none."""
   after = None
   while (line := _ask()) is not None:

@@ -52,8 +52,8 @@ FSDP = flags.DEFINE_integer(
 _ABOUT = ('tokenizer_config.json', 'special_tokens_map.json',
           'added_tokens.json', 'chat_template.jinja', 'generation_config.json')
 # Of a vocabulary: its file, and the class that reads it.
-_TOKENIZERS = {hf.Vocab: ('tokenizer.json', 'PreTrainedTokenizerFast'),
-               spm.Vocab: ('tokenizer.model', 'GemmaTokenizer')}
+_TOKENIZERS = {hf.BpeVocab: ('tokenizer.json', 'PreTrainedTokenizerFast'),
+               spm.GemmaVocab: ('tokenizer.model', 'GemmaTokenizer')}
 _TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
 
 
@@ -137,7 +137,7 @@ def _safetensors(folder: pathlib.Path, bundle: bundles.Bundle,
       shutil.copy(source.path / name, folder / name)
 
 
-def _template(source: pathlib.Path, vocab: hf.Vocab) -> dict[str, Any]:
+def _template(source: pathlib.Path, vocab: hf.BpeVocab) -> dict[str, Any]:
   """Returns the chat template of the source, else of the vocabulary."""
   template = formats.template(vocab)
   if source.suffix == '.gguf':

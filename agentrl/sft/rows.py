@@ -14,10 +14,11 @@ from agentrl.envs import dialogue
 from agentrl.envs import load as env_load
 from agentrl.stage import inputs
 from agentrl.tokenizer import formats
+from agentrl.tokenizer import vocab as vocab_lib
 
 
-def packed(data: inputs.Input, vocab: formats.Vocab, env: env_load.ManyEnvs, *,
-           side: types.Side, length: int,
+def packed(data: inputs.Input, vocab: vocab_lib.AnyVocab,
+           env: env_load.ManyEnvs, *, side: types.Side, length: int,
            history_thinking: formats.Keeps) -> dict[str, np.ndarray]:
   """Tokenises the dialogues as one side sees them and packs them into rows.
 
@@ -89,7 +90,7 @@ def sequences(view: Sequence[types.Message], keeps: formats.Keeps
   return parts
 
 
-def _item(vocab: formats.Vocab, messages: Sequence[types.Message],
+def _item(vocab: vocab_lib.AnyVocab, messages: Sequence[types.Message],
           first: int) -> dict[str, np.ndarray]:
   ids, authors = formats.render_all(vocab, messages)
   target_T = np.array(authors) == types.Author.SELF
