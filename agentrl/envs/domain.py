@@ -23,8 +23,9 @@ import importlib.util
 import json
 import random
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import databases as databases_lib
@@ -40,22 +41,14 @@ USER_GUIDE = (
     'a human.')
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Beat:
-  """One move of a scripted exchange: words in several variants, or a call."""
-
-  by: types.Side
-  say: tuple[str, ...] = ()
-  call: str = ''
-  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+def says(by: types.Side, *variants: str) -> types.Beat:
+  """Returns a move of words, in variants that mean the same."""
+  return types.Beat(by, say=variants)
 
 
-def says(by: types.Side, *variants: str) -> Beat:
-  return Beat(by, say=variants)
-
-
-def calls(by: types.Side, name: str, /, **arguments: Any) -> Beat:
-  return Beat(by, call=name, arguments=arguments)
+def calls(by: types.Side, name: str, /, **arguments: Any) -> types.Beat:
+  """Returns a move that calls a tool."""
+  return types.Beat(by, call=name, arguments=arguments)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,14 +73,22 @@ class Demand:
 
   family: str
   goal: str
-  beats: tuple[Beat, ...]
+  beats: tuple[types.Beat, ...]
   about: tuple[str, ...] = ()
   tell: tuple[str, ...] = ()
-  kind: str = 'do'
+  kind: types.Kind = 'do'
   answers: tuple[str, ...] = ()
-  forbidden: tuple[Beat, ...] = ()
+  forbidden: tuple[types.Beat, ...] = ()
 
 
+class UserFault(NamedTuple):
+  """A fault of the user, found in a dialogue: its kind, and a description."""
+
+  kind: str  # MADE_UP or UNSAID; '' for any other
+  text: str
+
+
+MADE_UP, UNSAID = 'made up', 'unsaid'
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
 
 
@@ -188,7 +189,7 @@ class Domain:
     """The database of a split, built once for each process, with `records`
     (table -> key -> fields) changed in it."""
     return _built(self.path, seed, split,
-                  types.dumps(records) if records else '')
+                  jsons.dumps(records) if records else '')
 
   def callers(self, tables: state_lib.Tables) -> list[str]:
     """Keys of the people who may call.
@@ -229,10 +230,10 @@ class Domain:
     return {**start, **({'records': dict(records)} if records else {})}
 
   def scenario(self, knowledge: str, style: str, goals: Sequence[str]
-               ) -> tuple[str, dict[str, Any]]:
-    """The user's instructions, and what the task keeps of them beside."""
+               ) -> tuple[str, str]:
+    """Returns the user's instructions, and `types.Task.brief`."""
     numbered = ' '.join(f'{i}. {goal}' for i, goal in enumerate(goals, 1))
-    return f'{knowledge} {style} {numbered}', {}
+    return f'{knowledge} {style} {numbered}', ''
 
   def database(self, seed: int, split: str,
                records: Mapping[str, Any] | None = None) -> str:
@@ -242,7 +243,7 @@ class Domain:
       ValueError: they are not plain JSON.
     """
     return _digest(self.path, seed, split,
-                   types.dumps(records) if records else '')
+                   jsons.dumps(records) if records else '')
 
   def _initial(self, task: types.Task) -> state_lib.Tables:
     """The database that a task starts from.
@@ -250,7 +251,7 @@ class Domain:
     Raises:
       ValueError: it is not there, or not the one that the task was made with.
     """
-    name = task.meta.get('database', '')
+    name = task.database
     if name and self._databases:
       return databases_lib.read(self._databases, name)
     built = name and self.database(**task.initial_state)
@@ -290,37 +291,46 @@ class Domain:
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
-    """What the user made up or left unsaid, as far as words can show it.
+    """Describes the fault that `user_fault` finds; '' without one."""
+    fault = self.user_fault(task, messages)
+    return fault.text if fault else ''
 
-    Whom the agent hands over, or stops by its errors, need not say the rest.
+  def user_fault(self, task: types.Task, messages: Sequence[types.Message]
+                 ) -> UserFault | None:
+    """Finds words that the user made up or left unsaid.
+
+    A user who is handed over, or stopped by errors of the agent, need not say
+    the rest.
     """
-    if invented := self._invented(task, messages):
-      return invented
+    if made_up := self._made_up(task, messages):
+      return UserFault(MADE_UP, f'The user made up {", ".join(made_up)}.')
     if (not dialogue.is_stop(messages[-1])
         or env_lib.handed_over(messages)):
-      return ''
+      return None
     words = ' '.join(m.content or '' for m in messages if m.role == 'user')
     done = _done(messages)
-    expected = [*task.meta.get('about', ()),
-                *(word for word, call in task.meta.get('answers', ())
-                  if call in done)]
+    expected = [*(word for d in task.demands for word in d.about),
+                *(word for d in task.demands for word, tool in d.answers
+                  if tool in done)]
     unsaid = [word for word in expected if word.lower() not in words.lower()]
-    return f'The user never mentioned {", ".join(unsaid)}.' if unsaid else ''
+    return UserFault(UNSAID, f'The user never mentioned {", ".join(unsaid)}.'
+                     ) if unsaid else None
 
-  def _invented(self, task: types.Task,
-                messages: Sequence[types.Message]) -> str:
+  def _made_up(self, task: types.Task,
+               messages: Sequence[types.Message]) -> list[str]:
+    """Returns entities that the user named first; [] if there are none."""
     pattern = getattr(self.drafts, 'ENTITY', None)
     if pattern is None:
-      return ''
+      return []
     known = set(re.findall(pattern, task.scenario))
     for message in messages:
       if message.role == 'tool' and message.requestor == 'assistant':
         continue
       entities = set(re.findall(pattern, message.content or ''))
       if message.role == 'user' and not message.is_call and entities - known:
-        return f'The user made up {", ".join(sorted(entities - known))}.'
+        return sorted(entities - known)
       known |= entities
-    return ''
+    return []
 
   def fingerprint(self) -> str:
     """Hash of policy, code of the folder, prompt style and checker prelude."""

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 import dataclasses
 import random
-from typing import Any
 
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 
-Beat = Mapping[str, Any]
-Moves = list[types.Message]
+Moves = Sequence[types.Message]
 
 
 class Unplayable(ValueError):
   """The moves break the rules of dialogues, or a call was refused."""
 
 
-def render(script: Iterable[Beat], rng: random.Random) -> list[types.Message]:
-  """The script in one of its wordings, as moves of true roles."""
+def render(script: Iterable[types.Beat], rng: random.Random
+           ) -> list[types.Message]:
+  """Words the script in one of its variants, as moves of true roles."""
   return [_move(beat, rng) for beat in script]
 
 
-def _move(beat: Beat, rng: random.Random) -> types.Message:
-  side = beat['by']
-  if beat['call']:
-    call = types.ToolCall(beat['call'], beat['arguments'], requestor=side)
-    return types.Message(side, tool_calls=(call,), requestor=side)
-  return types.Message(side, rng.choice(beat['say']), requestor=side)
+def _move(beat: types.Beat, rng: random.Random) -> types.Message:
+  if beat.call:
+    call = types.ToolCall(beat.call, beat.arguments, requestor=beat.by)
+    return types.Message(beat.by, tool_calls=(call,), requestor=beat.by)
+  return types.Message(beat.by, rng.choice(beat.say), requestor=beat.by)
 
 
 def moves(messages: Iterable[types.Message]) -> list[types.Message]:

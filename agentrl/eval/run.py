@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import sharding
 from agentrl import types
@@ -209,7 +210,7 @@ def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
   return {
       'evaluator': str(EVALUATOR),
       'environment': env.fingerprint(),
-      'tasks': files.hash_text('\n'.join(map(types.dumps, tasks))),
+      'tasks': files.hash_text('\n'.join(map(jsons.dumps, tasks))),
       'prompts': files.hash_text(json.dumps(prompts)),
       'protocol': files.hash_text(json.dumps(protocol, sort_keys=True)),
       'user': user,

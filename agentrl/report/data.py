@@ -10,6 +10,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.report import plots
 
@@ -79,8 +80,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   """
   if not (folder / 'stats.json').exists():
     return {}
-  tasks = map(types.task_from_json, itertools.chain.from_iterable(
-      _lines(folder / f'tasks_{split}.jsonl') for split in ('train', 'test')))
+  tasks = (jsons.from_json(types.Task, line) for split in ('train', 'test')
+           for line in _lines(folder / f'tasks_{split}.jsonl'))
   certified = list(itertools.islice((t for t in tasks if t.certificate), FIRST))
   manifest = folder / 'manifest.json'
   facts = files.read_json(manifest) if manifest.exists() else {}

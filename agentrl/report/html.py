@@ -12,6 +12,7 @@ import jinja2
 import markupsafe
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import metrics
 from agentrl import types
 from agentrl.eval import results
@@ -124,7 +125,7 @@ def _tasks(workdir: pathlib.Path) -> dict[str, types.Task]:
   path = workdir / 'data' / 'tasks_test.jsonl'
   if not path.exists():
     return {}
-  tasks = (types.task_from_json(json.loads(line))
+  tasks = (jsons.from_json(types.Task, json.loads(line))
            for line in path.read_text().splitlines())
   return {results.task_name(task.domain, task.id): task for task in tasks}
 

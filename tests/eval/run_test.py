@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from agentrl import files
-from agentrl import types
+from agentrl import jsons
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run
@@ -40,7 +40,7 @@ def config(desk, tasks, tmp_path):
   """Of a scripted evaluation on a data folder with the five tasks."""
   data = tmp_path / 'data'
   lines = data / 'tasks_test.jsonl'
-  files.write_lines(lines, map(types.dumps, tasks))
+  files.write_lines(lines, map(jsons.dumps, tasks))
   files.write_json(data / 'manifest.json', {
       'format': inputs.FORMAT, 'stage': 'data',
       'made': {lines.name: files.file_digest(lines)}})

@@ -13,6 +13,7 @@ pytest.importorskip('tokenizers')
 
 from agentrl import checkpoint  # noqa: E402
 from agentrl import files
+from agentrl import jsons
 from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
 from agentrl.data import episodes  # noqa: E402
@@ -43,7 +44,7 @@ def config(tmp_path, monkeypatch):
       jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
   data = runs.start(tmp_path / 'data', 'data', empty)
   files.write_lines(data.folder / 'tasks_train.jsonl',
-                    [types.dumps(testing.echo_task())])
+                    [jsons.dumps(testing.echo_task())])
   data.finish()
   monkeypatch.setattr(env_load, 'load_many', lambda *args: testing.EchoEnv())
   monkeypatch.setattr(episodes, 'tasks', lambda *args: [testing.echo_task()])
@@ -108,12 +109,12 @@ def test_what_does_not_fit_is_refused_before_weights_are_read(
     train.train(config, str(tmp_path / 'run'))
 
 
-@pytest.mark.parametrize('meta, words', [
+@pytest.mark.parametrize('gold, words', [
     (None, r'config.data=.* holds no tasks of the split .train'),
-    ({'gold': []}, 'The gold run of task say-maple fails')])
+    (types.GoldRun((), ()), 'The gold run of task say-maple fails')])
 def test_tasks_that_cannot_be_trained_on_are_refused(
-    config, tmp_path, monkeypatch, meta, words):
-  tasks = [] if meta is None else [testing.echo_task(meta=meta)]
+    config, tmp_path, monkeypatch, gold, words):
+  tasks = [] if gold is None else [testing.echo_task(gold=gold)]
   monkeypatch.setattr(episodes, 'tasks', lambda *args: tasks)
   monkeypatch.setattr(bundles, 'load', None)
   with pytest.raises(ValueError, match=words):
