@@ -333,7 +333,7 @@ def _write_anything(job: _Job, drawn: workers.Seeds, name: str
 
 
 def _relabelled(job: _Job, drawn: workers.Seeds, name: str,
-                played: tuple[domain.World, dialogue.End]
+                played: tuple[domain.DomainWorld, dialogue.End]
                 ) -> types.Task | None:
   """The task of the demands that a dialogue met; None if it is no sound one,
   or the dialogue does not fit it."""

@@ -48,8 +48,8 @@ class Verdict:
 
 
 def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
-            played: tuple[domain.World, dialogue.End], *, plan: planner.Plan,
-            seed: int) -> Verdict:
+            played: tuple[domain.DomainWorld, dialogue.End], *,
+            plan: planner.Plan, seed: int) -> Verdict:
   """Whether a dialogue is kept, and if not, why and whose fault it is.
 
   Args:

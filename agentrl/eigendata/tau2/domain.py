@@ -155,7 +155,7 @@ class World(tau2.World):
   """A world that knows what has changed in it, and can go back.
 
   Attributes:
-    state: itself, as `domain.World` has one.
+    state: itself, as `domain.DomainWorld` has one.
   """
 
   def __init__(self, env: Tau2Domain, task: types.Task):

@@ -21,7 +21,7 @@ CIRCLES = 3  # times that a side may not say the same, one after another
 
 def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: workers.Intent, seeds: workers.Seeds, *, seed: int
-               ) -> tuple[domain.World, dialogue.End]:
+               ) -> tuple[domain.DomainWorld, dialogue.End]:
   """DialogSynthesis: agent and user talk, with real tools.
 
   Raises:
@@ -60,7 +60,7 @@ def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
 def talk(env: domain.Domain, task: types.Task,
          prompt: Mapping[types.Side, types.Message],
          say: Callable[[types.Side, list[types.Message]], types.Message]
-         ) -> tuple[domain.World, dialogue.End]:
+         ) -> tuple[domain.DomainWorld, dialogue.End]:
   """A dialogue in which `say(side, what it has seen)` speaks for both.
 
   Raises:

@@ -221,7 +221,7 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
         forbidden=tuple(_forbidden(world, answer['forbidden'])))
 
 
-def _forbidden(world: domain.World, calls: Sequence[Mapping[str, Any]]
+def _forbidden(world: domain.DomainWorld, calls: Sequence[Mapping[str, Any]]
                ) -> Iterator[types.Beat]:
   """The calls, less those that only look: a good agent may look."""
   mark, before = world.state.mark(), world.state.changes()
