@@ -23,11 +23,12 @@ class GroupsDied(ValueError):
 
 @dataclasses.dataclass
 class Batch:
-  """The groups that were kept, and what was seen on the way.
+  """The groups to train on, and everything that was played for them.
 
   Attributes:
     groups: P lists of G episodes.
-    reward_PG, valid_PG: of the kept groups.
+    reward_PG: reward of each episode of the groups.
+    valid_PG: bool, episodes that enter the baseline.
     played: every episode, kept or not, for the metrics.
     dead: number of dropped groups by kind.
   """
@@ -48,13 +49,13 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
   Args:
     play: plays tasks with seeds, one episode each, in order.
     tasks: to draw from, uniformly, without repeats within a wave.
-    key: of this step; the draw and the seeds are functions of it alone.
-    num_tasks: groups of a full batch, at least: what a wave brings beyond
-      them is kept too.
+    key: random key of the step; draw and seeds are functions of it alone.
+    num_tasks: least number of groups of a full batch; further ones that pass
+      in the last wave are kept too.
     group: episodes of a task.
-    wave: tasks played at once; at most two for each that is missing, once
-      some are kept.
-    max_waves: the bound on tries.
+    wave: tasks played at once; once some groups are kept, at most two for each
+      missing one.
+    max_waves: most waves to play.
     why_dead: see `rl/filters.py`.
 
   Raises:
@@ -99,7 +100,7 @@ def _advice(dead: collections.Counter) -> str:
 
 def _draw(tasks: Sequence[types.Task], key: jax.Array, wave: int,
           group: int) -> tuple[list[types.Task], list[int]]:
-  """`wave` tasks, each `group` times, and a seed for each episode."""
+  """Draws `wave` tasks, each `group` times, and a seed for each episode."""
   pick_key, seed_key = jax.random.split(key)
   picked = jax.random.permutation(pick_key, len(tasks))[:wave]
   drawn = [tasks[int(i)] for i in np.asarray(picked) for _ in range(group)]
@@ -114,7 +115,7 @@ def _grid(episodes: Episodes, group: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def metrics(batch: Batch) -> dict[str, Any]:
-  """What the step's rollouts were like, over all that was played."""
+  """Returns the metrics of all episodes that a step has played."""
   episodes = batch.played
   count = len(episodes)
   by_outcome = collections.Counter(e.outcome for e in episodes)

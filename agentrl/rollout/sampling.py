@@ -32,5 +32,5 @@ class Sampling:
   history_thinking: formats.Keeps
 
 
-# Fields that change how fast dialogues are sampled, but not what is sampled.
+# Fields that change the speed of sampling, but not its distribution.
 SPEED = ('slots', 'width', 'chunks', 'burst')

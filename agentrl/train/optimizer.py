@@ -27,8 +27,8 @@ def make(total_steps: int, *, name: str, peak_lr: float, norm_lr: float,
          ) -> optax.GradientTransformation:
   """Makes an optimiser with gradient clipping, warm-up and a schedule.
 
-  It computes in float32 and keeps float32 moments, whatever the dtype of the
-  parameters.
+  It computes in float32 and keeps float32 moments, for parameters of any
+  dtype.
 
   Args:
     total_steps: updates of the whole run; a `cosine` reaches 0 there.

@@ -52,7 +52,7 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
   is that of one part; the rows of each part are sharded over the devices. Parts
   after the last target are skipped: a batch may be padded to a fixed number of
   rows at no cost, and one compiled update serves batches of every size.
-  Gradients are summed in float32, whatever the dtype of the parameters.
+  Gradients are summed in float32, for parameters of any dtype.
 
   Args:
     loss_fn: returns the loss and metrics of a part, which are summed over the
