@@ -42,7 +42,7 @@ from agentrl.models import config as model_config
 from agentrl.models import flops
 from agentrl.models import transformer
 from agentrl.models import weights
-from agentrl.rollout import steps
+from agentrl.rollout import device
 from agentrl.sft import likelihood
 from agentrl.stage import runs
 from agentrl.train import loop
@@ -169,24 +169,25 @@ def _our_sampling(config: model_config.ModelConfig, params: Any
   rows, span = BATCH.value, PROMPT.value + NEW.value
   ids_BT = tokens(rows, PROMPT.value, config.vocab_size)
   cache = cache_lib.empty(config, rows, span)
-  place = steps.place(cache, params)
-  cache = jax.device_put(cache, place)
-  spec = steps.Spec(config, burst=NEW.value, stop_id=-1, pad_id=0, place=place)
+  shardings = device.cache_shardings(cache, params)
+  cache = jax.device_put(cache, shardings)
+  spec = device.EngineSpec(config, burst=NEW.value, stop_id=-1, pad_id=0,
+                           shardings=shardings)
   zeros = np.zeros(rows, np.int32)
-  read = steps.Rows(np.arange(rows), zeros, zeros,
-                    np.full(rows, PROMPT.value - 1))
+  read = device.SlotRows(np.arange(rows), zeros, zeros,
+                         np.full(rows, PROMPT.value - 1))
   write = read._replace(start_B=read.count_B, count_B=np.full(rows, NEW.value))
 
   def prefill() -> None:
     nonlocal cache
-    cache = steps.prefill(params, cache, read, ids_BT[:, :-1], spec=spec,
-                          span=span)
+    cache = device.prefill(params, cache, read, ids_BT[:, :-1], spec=spec,
+                           span=span)
     cache.ids_BS.block_until_ready()
 
   def decode() -> None:
     nonlocal cache
-    cache, new_BT, _ = steps.decode(params, cache, write, ids_BT[:, -1], 0.0,
-                                    spec=spec, span=span)
+    cache, new_BT, _ = device.decode(params, cache, write, ids_BT[:, -1], 0.0,
+                                     spec=spec, span=span)
     new_BT.block_until_ready()
   return {'prefill_s': median(prefill), 'decode_s': median(decode)}
 

@@ -25,7 +25,7 @@ from agentrl import sharding
 from agentrl import types
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
-from agentrl.rollout import steps
+from agentrl.rollout import device
 from agentrl.stage import bundles
 from agentrl.stage import sources
 from agentrl.tokenizer import formats
@@ -67,9 +67,10 @@ class Session:
   def __init__(self, config: model_config.ModelConfig, params: Any,
                vocab: formats.Vocab, length: int):
     cache = cache_lib.empty(config, 1, length)
-    place = steps.place(cache, params)
-    self._cache = jax.device_put(cache, place)
-    self._spec = steps.Spec(config, _BURST, vocab.end, vocab.pad, place)
+    shardings = device.cache_shardings(cache, params)
+    self._cache = jax.device_put(cache, shardings)
+    self._spec = device.EngineSpec(config, _BURST, vocab.end, vocab.pad,
+                                   shardings)
     self._params, self._length = params, length
     self.clear()
 
@@ -89,7 +90,7 @@ class Session:
       count = min(_CHUNK, self._waiting.size - 1)
       ids_BT = np.full((1, _CHUNK), self._spec.pad_id, np.int32)
       ids_BT[0, :count] = self._waiting[:count]
-      self._cache = steps.prefill(
+      self._cache = device.prefill(
           self._params, self._cache, self._row(0, count), ids_BT,
           spec=self._spec, span=self._span(count))
       self._cached += count
@@ -101,7 +102,7 @@ class Session:
     most = min(most, self.room)
     while most > 0:
       left = min(_BURST, most)
-      self._cache, ids_BT, _ = steps.decode(
+      self._cache, ids_BT, _ = device.decode(
           self._params, self._cache, self._row(seed, left), self._waiting,
           np.float32(temperature), spec=self._spec, span=self._span(left))
       ids = np.asarray(ids_BT)[0]
@@ -111,11 +112,11 @@ class Session:
       yield ids.tolist()
       most = 0 if ids[-1] == self._spec.stop_id else most - ids.size
 
-  def _row(self, seed: int, count: int) -> steps.Rows:
+  def _row(self, seed: int, count: int) -> device.SlotRows:
     """Returns the one row of a step."""
-    return steps.Rows(np.zeros(1, np.int32), np.array([seed], np.uint32),
-                      np.array([self._cached], np.int32),
-                      np.array([count], np.int32))
+    return device.SlotRows(np.zeros(1, np.int32), np.array([seed], np.uint32),
+                           np.array([self._cached], np.int32),
+                           np.array([count], np.int32))
 
   def _span(self, more: int) -> int:
     """Returns the span of a step, of few sizes, so that little is compiled."""

@@ -36,7 +36,7 @@ import functools, json, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from agentrl import sharding
 from agentrl.models import cache as cache_lib, config, transformer
-from agentrl.rollout import steps
+from agentrl.rollout import device
 from agentrl.sft import likelihood
 from agentrl.train import loop
 
@@ -76,16 +76,16 @@ def sample(axes, model):
   params = make(model)
   params = jax.device_put(params, sharding.shardings(params, mesh))
   cache = cache_lib.empty(model, 6, 16)
-  spec = steps.Spec(model, burst=4, stop_id=1, pad_id=0,
-                    place=steps.place(cache, params))
-  cache = jax.device_put(cache, spec.place)
+  spec = device.EngineSpec(model, burst=4, stop_id=1, pad_id=0,
+                    shardings=device.cache_shardings(cache, params))
+  cache = jax.device_put(cache, spec.shardings)
   n = np.array([0, 1, 2, 6]), np.arange(4), np.zeros(4, int), np.array(
       [5, 3, 4, 0])  # the last row is none
-  rows = steps.Rows(*(x.astype(np.int32) for x in n))
-  cache = steps.prefill(params, cache, rows, batch['ids_BT'][:4, :5],
+  rows = device.SlotRows(*(x.astype(np.int32) for x in n))
+  cache = device.prefill(params, cache, rows, batch['ids_BT'][:4, :5],
                         spec=spec, span=16)
   rows = rows._replace(start_B=rows.count_B, count_B=np.array([4, 2, 4, 0]))
-  out = steps.decode(params, cache, rows, batch['ids_BT'][:4, 5],
+  out = device.decode(params, cache, rows, batch['ids_BT'][:4, 5],
                      np.float32(1), spec=spec, span=16)
   return jax.device_get(out)
 

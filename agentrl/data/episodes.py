@@ -1,8 +1,8 @@
-"""The dialogues of a data set: a TFDS builder over ArrayRecord, and a reader.
+"""Writes and reads the dialogues of a data set: TFDS over ArrayRecord.
 
 The folder of the data stage holds them in `episodes/`, and beside it the tasks
-as JSON lines, `tasks_train.jsonl` and `tasks_test.jsonl`. What is read is
-checked against the hashes in the manifest first.
+as JSON lines, `tasks_train.jsonl` and `tasks_test.jsonl`. Files are checked
+against the hashes in the manifest before they are read.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ class Episodes(tfds.core.GeneratorBasedBuilder):
 
 def record(task: types.Task, messages: Iterable[types.Message],
            info: Mapping[str, Any]) -> Record:
-  """One dialogue as it is stored; `info` is any JSON about how it was made."""
+  """Returns the stored form of a dialogue.
+
+  Args:
+    task: its task.
+    messages: its messages, with true roles.
+    info: any JSON about how it was made.
+  """
   return {'id': task.id, 'task': types.dumps(task),
           'messages': types.dumps(list(messages)),
           'info': types.dumps(info)}
@@ -67,8 +73,8 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
   """Writes `folder/episodes`, whole or not at all.
 
   Returns:
-    hash of the records, the same for the same dialogues, which the bytes of
-    the shards are not; and relative path -> hash of each file.
+    hash of the records, equal for equal dialogues (the bytes of the shards are
+    not); and relative path -> hash of each file.
   """
   folder = pathlib.Path(folder)
   target, temporary = folder / FOLDER, folder / (FOLDER + '.tmp')
@@ -76,7 +82,7 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
   tfds.disable_progress_bar()
   content = hashlib.sha256()
   builder = Episodes(_hashed(records, content), data_dir=temporary)
-  with contextlib.redirect_stdout(None):  # it talks of downloads
+  with contextlib.redirect_stdout(None):  # it prints about downloads
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(try_download_gcs=False))
   shutil.rmtree(target, ignore_errors=True)
@@ -88,10 +94,10 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
 
 
 def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
-  """The records, which are added to the hash `content` as they pass."""
-  for one in records:
-    content.update(types.dumps(one).encode())
-    yield one
+  """Yields the records, and adds each to the hash `content`."""
+  for each in records:
+    content.update(types.dumps(each).encode())
+    yield each
 
 
 def read(data: str | os.PathLike | inputs.Input, field: str = 'data'
@@ -140,10 +146,10 @@ def tasks(data: str | os.PathLike | inputs.Input, split: str,
 
 
 def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
-  """Replays the gold run of each task that carries one.
+  """Replays the gold run of each task that has one.
 
-  For tasks that were certified in another version of the environment: an
-  error here is better than a task that nobody can solve.
+  Finds tasks that were certified in another version of the environment and
+  may be unsolvable in this one.
 
   Raises:
     ValueError: a gold run does not earn 1.

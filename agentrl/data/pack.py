@@ -1,4 +1,4 @@
-"""Sequences of many lengths -> rows of one length. SFT and RL pack alike."""
+"""Packs sequences of many lengths into rows of one length, for SFT and RL."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 
 def assign(lengths: Sequence[int], length: int) -> list[list[int]]:
-  """Which items share a row: first-fit, the longest first.
+  """Assigns items to rows: first-fit, the longest first.
 
   Source: first-fit decreasing, at most 11/9 of the fewest rows + 6/9
   (Dosa, 2007).
 
   Args:
-    lengths: tokens of each item.
-    length: tokens of a row.
+    lengths: length of each item [tokens].
+    length: length of a row [tokens].
 
   Returns:
-    for each row the indices of its items; the same lengths in the same order
-    always give the same rows.
+    indices of the items of each row; the same lengths in the same order always
+    give the same rows.
 
   Raises:
     ValueError: an item is longer than a row.
@@ -31,7 +31,7 @@ def assign(lengths: Sequence[int], length: int) -> list[list[int]]:
         f'{length} tokens (the longest has {max(long)}): set the row length '
         f'to {max(long)} or more, or drop them first.')
   rows = []
-  room = np.full(len(lengths), length)  # of each row, opened or not
+  room = np.full(len(lengths), length)  # [tokens] of each row, used or not
   for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
     row = int(np.argmax(room >= lengths[i]))
     if row == len(rows):
@@ -46,16 +46,17 @@ def pack(items: Sequence[Mapping[str, np.ndarray]], *, length: int,
   """Packs items into rows [B, T].
 
   Args:
-    items: each a dict of arrays of one length [T]; the same names and types
-      in all.
-    length: T of the rows.
-    buckets: numbers of rows that a batch may have: empty rows fill it up to
-      the next, so that a jitted update sees few shapes. Empty: as many as
+    items: each a dict of arrays of one length [T]; the same names and types in
+      all.
+    length: T of the rows [tokens].
+    buckets: numbers of rows that a batch may have: empty rows fill it up to the
+      next one, so that a jitted update sees few shapes. Empty: as many rows as
       needed.
 
   Returns:
-    `{name}_BT` for each name of the items, `positions_BT` (0 at the start of
-    each item) and `segments_BT` (1, 2, .. in a row); all 0 where nothing is.
+    `{name}_BT` for each name of the items, in its type; `positions_BT` (int32, 0
+    at the start of each item) and `segments_BT` (int32; 1, 2, ... in a row); all
+    0 where no item stands.
 
   Raises:
     ValueError: no items, one longer than a row, or more rows than the largest
@@ -84,7 +85,7 @@ def pack(items: Sequence[Mapping[str, np.ndarray]], *, length: int,
 
 
 def bucket(count: int, sizes: Sequence[int]) -> int:
-  """The smallest of `sizes` that holds `count`.
+  """Returns the smallest of `sizes` that holds `count` rows.
 
   Raises:
     ValueError: none does.

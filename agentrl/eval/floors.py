@@ -1,10 +1,10 @@
-"""Agents without a model, played on the very tasks that a model is judged on.
+"""Plays agents without a model on the tasks that a model is judged on.
 
-`noop`, `refuse` and `transfer` are floors: what giving up is worth. `gold`
+`noop`, `refuse` and `transfer` are floors: the rewards of giving up. `gold`
 carries out the gold actions and tells the facts: a ceiling, and a check that
-the tasks can be solved at all. Each is a function of an environment that
-returns the two sides of the dialogue, for the user has to go along: it greets,
-lets the agent do its thing, does its own part of the gold actions, and stops.
+the tasks can be solved. Each is a function of an environment that returns both
+sides of the dialogue, as the user must play along: it greets, lets the agent
+act, does its own part of the gold actions, and stops.
 """
 
 from __future__ import annotations
@@ -27,32 +27,37 @@ Pair = tuple[Script, Script]  # agent, user
 
 
 def noop(env: env_lib.Env) -> Pair:
-  """Says hello once more."""
+  """Greets once more, and does nothing else."""
   del env
   return _say(dialogue.GREETING.content), _leave
 
 
 def refuse(env: env_lib.Env) -> Pair:
-  """Declines whatever it is."""
+  """Declines every request."""
   del env
   return _say('I am sorry, I cannot help with that.'), _leave
 
 
 def transfer(env: env_lib.Env, variant: int = 0) -> Pair:
-  """Hands over to a human at once; `variant`: which of the reasons it gives."""
+  """Hands over to a human at once.
+
+  Args:
+    env: its transfer tool is called.
+    variant: index of the reason, among `env.transfers`.
+  """
   return (functools.partial(_transfer, env, variant),
           functools.partial(_leave_after_transfer, env))
 
 
 def gold(env: env_lib.Env) -> Pair:
-  """Announces the gold actions and the facts, and does what was announced."""
+  """Announces the gold actions and the facts, then carries them out."""
   del env
   return _gold_agent, _gold_user
 
 
 def run(env: env_lib.Env, tasks: Sequence[types.Task], pair: Pair, *,
         limits: dialogue.Limits) -> list[types.Episode]:
-  """Plays each task once; scripts have no chance in them."""
+  """Plays each task once; scripts are deterministic."""
   agent, user = map(policy.ScriptPolicy, pair)
   return play.play(env, tasks, agent=agent, user=user, limits=limits,
                    seeds=[0] * len(tasks))
@@ -60,26 +65,26 @@ def run(env: env_lib.Env, tasks: Sequence[types.Task], pair: Pair, *,
 
 def measure(env: env_lib.Env, tasks: Sequence[types.Task], *,
             limits: dialogue.Limits) -> dict[str, list[float]]:
-  """Reward of each task under each script: noop, refuse, transfer, gold.
+  """Returns the reward of each task under noop, refuse, transfer and gold.
 
-  NaN where it cannot be told (a task that hangs on a judge). A transfer is
-  tried with every reason that the tool knows; the one that does best in a
-  domain is reported for the whole domain.
+  NaN where it is unknown (the task needs a judge, and none is configured). A
+  transfer is tried with every reason that the tool takes; the one that earns
+  most in a domain is reported for the whole domain.
   """
   scripts = {'noop': noop, 'refuse': refuse, 'gold': gold}
   earned = lambda chosen, pair: [
       e.reward if outcomes.RULES[e.outcome].evaluated else math.nan
       for e in run(env, chosen, pair, limits=limits)]
-  found = {name: earned(tasks, fn(env)) for name, fn in scripts.items()}
-  found['transfer'] = [0.0] * len(tasks)
+  rewards = {name: earned(tasks, fn(env)) for name, fn in scripts.items()}
+  rewards['transfer'] = [0.0] * len(tasks)
   for domain in sorted({task.domain for task in tasks}):
-    places = [i for i, task in enumerate(tasks) if task.domain == domain]
-    own = [tasks[i] for i in places]
+    indices = [i for i, task in enumerate(tasks) if task.domain == domain]
+    own = [tasks[i] for i in indices]
     tried = [earned(own, transfer(env, i))
              for i in range(max(1, len(env_lib.transfers(env, own[0]))))]
-    for i, reward in zip(places, max(tried, key=np.nansum)):
-      found['transfer'][i] = reward
-  return found
+    for i, reward in zip(indices, max(tried, key=np.nansum)):
+      rewards['transfer'][i] = reward
+  return rewards
 
 
 def _text(content: str) -> types.Message:
@@ -92,7 +97,7 @@ def _say(content: str) -> Script:
 
 def _leave(task: types.Task, seen: list[types.Message],
            word: str = dialogue.STOP) -> types.Message:
-  """A user who greets, hears one answer and leaves."""
+  """Plays a user that greets, hears one answer and leaves."""
   del task
   greets = len(_heard(seen)) == 1
   return _text('Hello, I need some help.' if greets else word)
@@ -105,20 +110,20 @@ def _leave_after_transfer(env: env_lib.Env, task: types.Task,
 
 
 def _heard(seen: Sequence[types.Message]) -> list[types.Message]:
-  """What the other side has said so far."""
+  """Returns the messages of the other side so far."""
   return [m for m in seen if m.role == 'user']
 
 
 def _transfer(env: env_lib.Env, variant: int, task: types.Task,
               seen: list[types.Message]) -> types.Message:
-  ways = env_lib.transfers(env, task)
-  if seen[-1].role == 'tool' or not ways:
+  transfers = env_lib.transfers(env, task)
+  if seen[-1].role == 'tool' or not transfers:
     return _text('You are being transferred to a human.')
-  return types.Message('assistant', tool_calls=(ways[variant],))
+  return types.Message('assistant', tool_calls=(transfers[variant],))
 
 
 def _shifts(task: types.Task) -> list[list[types.Action]]:
-  """The gold actions in runs of one side each, the assistant's first."""
+  """Splits the gold actions into runs of one side, the assistant's first."""
   shifts: list[list[types.Action]] = [[]]
   for action in task.criteria.actions:
     if action.requestor != ('user' if len(shifts) % 2 == 0 else 'assistant'):
@@ -129,7 +134,7 @@ def _shifts(task: types.Task) -> list[list[types.Action]]:
 
 def _work(shift: Sequence[types.Action], seen: Sequence[types.Message]
           ) -> types.Message:
-  """The next call of one's shift, or word that it is over."""
+  """Returns the next call of a shift, or a text that it is over."""
   latest = max(i for i, m in enumerate(seen) if m.role == 'user')
   done = sum(m.role == 'tool' for m in seen[latest:])
   if done == len(shift):
@@ -139,8 +144,8 @@ def _work(shift: Sequence[types.Action], seen: Sequence[types.Message]
 
 
 def _gold_agent(task: types.Task, seen: list[types.Message]) -> types.Message:
-  """Names all it will do and all there is to tell, then works its shifts."""
-  turn = len(_heard(seen)) - 2  # after the user's hello, and its consent
+  """Names its actions and all facts to tell, then works its shifts."""
+  turn = len(_heard(seen)) - 2  # after the user's greeting and consent
   if turn < 0:
     plan = [f'{a.name} {" ".join(map(str, a.arguments.values()))}'
             for a in task.criteria.actions]

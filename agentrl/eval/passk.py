@@ -1,4 +1,4 @@
-"""Unbiased pass^k and pass@k of each task, from how many trials succeeded."""
+"""Estimates pass^k and pass@k of each task, unbiased, from its successes."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import numpy as np
 
 def pass_hat_k(success_P: np.ndarray, trials_P: np.ndarray,
                k: int) -> np.ndarray:
-  """Chance that k fresh trials of a task *all* succeed: C(c, k) / C(n, k).
+  """Returns the chance that k fresh trials *all* succeed: C(c, k) / C(n, k).
 
   Source: tau-bench, arXiv:2406.12045 section 3.
 
   Args:
-    success_P: c, trials of each task that succeeded [count].
-    trials_P: n, trials of each task that count [count].
-    k: how many fresh trials.
+    success_P: c, number of trials of each task that succeeded.
+    trials_P: n, number of trials of each task that count.
+    k: number of fresh trials.
 
   Returns:
     value_P in [0, 1]; NaN where a task has fewer than k trials, because no
     unbiased estimate exists there. Leave those out of the mean, and say so.
 
   Raises:
-    ValueError: k < 1, or a count that cannot be.
+    ValueError: k < 1, or an impossible number of successes.
   """
   success_P, trials_P = _counts(success_P, trials_P, k)
   drawn = np.arange(k)
   # C(c, k) / C(n, k) = prod over i < k of (c - i) / (n - i); where n < k one
-  # factor is 0 / 0, which is the NaN that is wanted.
+  # factor is 0 / 0, which gives the NaN.
   with np.errstate(invalid='ignore'):
     ratio_PK = (np.maximum(success_P[:, None] - drawn, 0)
                 / (trials_P[:, None] - drawn))
@@ -35,10 +35,22 @@ def pass_hat_k(success_P: np.ndarray, trials_P: np.ndarray,
 
 def pass_at_k(success_P: np.ndarray, trials_P: np.ndarray,
               k: int) -> np.ndarray:
-  """Chance that *any* of k fresh trials succeeds: 1 - C(n - c, k) / C(n, k).
+  """Returns the chance that *any* of k fresh trials succeeds.
 
-  Source: Codex, arXiv:2107.03374 eq. 1. Arguments, result and errors are
-  those of `pass_hat_k`.
+  It is 1 - C(n - c, k) / C(n, k).
+
+  Source: Codex, arXiv:2107.03374 eq. 1.
+
+  Args:
+    success_P: c, see `pass_hat_k`.
+    trials_P: n, see `pass_hat_k`.
+    k: number of fresh trials.
+
+  Returns:
+    value_P in [0, 1]; NaN where a task has fewer than k trials.
+
+  Raises:
+    ValueError: see `pass_hat_k`.
   """
   success_P, trials_P = _counts(success_P, trials_P, k)
   return 1 - pass_hat_k(trials_P - success_P, trials_P, k)

@@ -1,4 +1,4 @@
-"""What an evaluation says: `metrics.json`, and every dialogue beside it.
+"""Summarizes an evaluation: `metrics.json`, and every dialogue beside it.
 
 `transcripts.jsonl` holds one episode a line: the JSON of `types.Episode`, and
 its `domain`.
@@ -20,7 +20,7 @@ from agentrl.envs import outcomes
 from agentrl.eval import passk
 from agentrl.eval import stats
 
-# What `metrics.json` is broken down by; tasks without a value are left out.
+# Breakdowns of `metrics.json`; tasks without a value are left out.
 GROUPS: dict[str, Callable[[types.Task], Any]] = {
     'domain': lambda task: task.domain,
     'kind': lambda task: task.kind,
@@ -36,23 +36,23 @@ def task_name(domain: str, task_id: str) -> str:
 def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
               *, scripts: Mapping[str, Sequence[float]], seed: int
              ) -> dict[str, Any]:
-  """Everything that `metrics.json` says of the dialogues.
+  """Returns the figures of `metrics.json` about the dialogues.
 
   Args:
-    tasks: P of them.
-    episodes: P * G, the trials of a task side by side.
+    tasks: P tasks.
+    episodes: P * G episodes; the trials of a task stand side by side.
     scripts: reward of each task under noop, refuse, transfer and gold.
-    seed: of the bootstrap.
+    seed: seeds the bootstrap.
 
   Returns:
     plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
     outcomes are left out of the evaluation (`excluded`), a task may have too
     few trials for a k, and `left_out` counts these. `with_excluded` is pass^1
     with them as failures; `db_only`, where the environment knows it, is the
-    share of dialogues whose database ended as it should.
+    share of dialogues with the right database at the end.
 
   Raises:
-    ValueError: no tasks, two of one name, or no equal number of trials.
+    ValueError: no tasks, two of one name, or unequal numbers of trials.
   """
   names = [task_name(task.domain, task.id) for task in tasks]
   trials, odd = divmod(len(episodes), max(1, len(tasks)))
@@ -70,7 +70,8 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   part = lambda rows: {
       **_part(success_P[rows], trials_P[rows], trials, {
           name: values[rows] for name, values in rewards.items()}, seed),
-      **_alone(success_P[rows] / trials, db_P[rows], trials_P[rows], seed)}
+      **_beside_pass_1(success_P[rows] / trials, db_P[rows], trials_P[rows],
+                       seed)}
   share_P = fault_P / np.maximum(trials_P, 1)
   return {
       **part(np.arange(len(tasks))), 'num_trials': trials,
@@ -87,15 +88,17 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
 
 def _split(tasks: Sequence[types.Task], label: Callable[[types.Task], Any]
           ) -> Iterator[tuple[str, np.ndarray]]:
-  """(value, rows of the tasks that have it)."""
+  """Yields (value, indices of the tasks that have it)."""
   labels = [label(task) for task in tasks]
   for value in sorted(filter(None, set(labels))):
     yield str(value), np.array([i for i, x in enumerate(labels) if x == value])
 
 
 def _database(episodes: Sequence[types.Episode], trials: int) -> np.ndarray:
-  """Share of the trials of each task that left the database as it should be;
-  NaN where that is not known of any."""
+  """Returns the share of trials of each task with the right database.
+
+  NaN where it is not known for any trial.
+  """
   known_PG = np.array([
       outcomes.RULES[e.outcome].evaluated and e.score.db is not None
       for e in episodes]).reshape(-1, trials)
@@ -106,48 +109,55 @@ def _database(episodes: Sequence[types.Episode], trials: int) -> np.ndarray:
                   np.nan)
 
 
-def _alone(share_P: np.ndarray, db_P: np.ndarray, trials_P: np.ndarray,
-           seed: int) -> dict[str, Any]:
-  """What stands beside pass^1: excluded trials counted as failures, and what
-  the database alone would say."""
-  found = stats.mean(share_P, seed=seed).to_json('with_excluded')
+def _beside_pass_1(share_P: np.ndarray, db_P: np.ndarray,
+                   trials_P: np.ndarray, seed: int) -> dict[str, Any]:
+  """Returns pass^1 with excluded trials as failures, and by database alone."""
+  figures = stats.mean(share_P, seed=seed).to_json('with_excluded')
   if not np.isnan(db_P).all():
-    found |= stats.mean(db_P, trials_P, seed=seed).to_json('db_only')
-  return found
+    figures |= stats.mean(db_P, trials_P, seed=seed).to_json('db_only')
+  return figures
 
 
 def _part(success_P: np.ndarray, trials_P: np.ndarray, trials: int,
           rewards: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
-  """Reliability of some of the tasks, beside what scripts earn on them."""
-  found: dict[str, Any] = {'num_tasks': len(success_P)}
+  """Returns the reliability on some tasks, and the rewards of scripts there."""
+  figures: dict[str, Any] = {'num_tasks': len(success_P)}
   for k in range(1, trials + 1):
     for name, fn in (('pass^', passk.pass_hat_k), ('pass@', passk.pass_at_k)):
       estimate = stats.mean(fn(success_P, trials_P, k), seed=seed)
-      found |= estimate.to_json(f'{name}{k}')
-  found['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
-                       for k in range(1, trials + 1)}
+      figures |= estimate.to_json(f'{name}{k}')
+  figures['left_out'] = {f'pass^{k}': int((trials_P < k).sum())
+                         for k in range(1, trials + 1)}
   # A script whose dialogue is not evaluated (see floors.py) is unknown there.
   means = {name: None if np.isnan(values).all() else float(np.nanmean(values))
            for name, values in rewards.items()}
-  found['gold'] = means.pop('gold')
-  found['floors'] = means
-  return found
+  figures['gold'] = means.pop('gold')
+  figures['floors'] = means
+  return figures
 
 
 def write(folder: pathlib.Path, tasks: Sequence[types.Task],
-          episodes: Sequence[types.Episode], found: Mapping[str, Any]) -> None:
-  """Writes the files of an evaluation; arguments as for `summarize`."""
+          episodes: Sequence[types.Episode], figures: Mapping[str, Any]
+          ) -> None:
+  """Writes the files of an evaluation.
+
+  Args:
+    folder: existing folder.
+    tasks: see `summarize`.
+    episodes: see `summarize`.
+    figures: for `metrics.json`.
+  """
   trials = len(episodes) // len(tasks)
   files.write_lines(folder / 'transcripts.jsonl', (
       types.dumps({'domain': tasks[i // trials].domain,
                    **types.to_json(episode)})
       for i, episode in enumerate(episodes)))
-  files.write_json(folder / 'metrics.json', found)
+  files.write_json(folder / 'metrics.json', figures)
 
 
 def read_transcripts(folder: str | os.PathLike
                      ) -> Iterator[tuple[str, types.Episode]]:
-  """(name of the task, episode) of every dialogue of an evaluation."""
+  """Yields (name of the task, episode) of every dialogue of an evaluation."""
   with open(pathlib.Path(folder) / 'transcripts.jsonl') as file:
     for line in file:
       record = json.loads(line)
@@ -158,7 +168,11 @@ def read_transcripts(folder: str | os.PathLike
 
 def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
             ) -> dict[str, stats.Estimate]:
-  """Paired difference b - a of pass^k, for each k, over the same tasks.
+  """Estimates the paired difference b - a of pass^k, for each k.
+
+  Args:
+    folder_a: folder of an evaluation.
+    folder_b: folder of another one, on the same tasks.
 
   Raises:
     ValueError: they did not measure the same thing, or are not finished.
@@ -167,12 +181,13 @@ def compare(folder_a: str | os.PathLike, folder_b: str | os.PathLike
           for folder in (folder_a, folder_b))
   stats.check_comparable(a, b)
   return {
-      f'pass^{k}': stats.difference(_each(a, k), _each(b, k), seed=a['seed'])
+      f'pass^{k}': stats.difference(_pass_k_of_tasks(a, k),
+                                    _pass_k_of_tasks(b, k), seed=a['seed'])
       for k in range(1, a['num_trials'] + 1)}
 
 
-def _each(found: Mapping[str, Any], k: int) -> dict[str, float]:
-  """pass^k of each task by name."""
-  counts = np.array(list(found['tasks'].values()), int)
+def _pass_k_of_tasks(figures: Mapping[str, Any], k: int) -> dict[str, float]:
+  """Returns pass^k of each task by its name."""
+  counts = np.array(list(figures['tasks'].values()), int)
   value_P = passk.pass_hat_k(counts[:, 0], counts[:, 1], k)
-  return dict(zip(found['tasks'], value_P.tolist()))
+  return dict(zip(figures['tasks'], value_P.tolist()))

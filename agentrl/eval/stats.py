@@ -1,7 +1,7 @@
-"""Intervals over tasks, and differences between two runs on the same tasks.
+"""Estimates intervals over tasks, and differences of runs on the same tasks.
 
-Trials of one task are not independent, so the unit that is drawn again is the
-task with all its trials (cluster bootstrap).
+Trials of one task are not independent, so the bootstrap draws whole tasks with
+all their trials (cluster bootstrap).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Estimate:
   tasks: int
 
   def to_json(self, name: str) -> dict[str, Any]:
-    """`name` and `name_interval`, None where there is no number."""
+    """Returns `name` and `name_interval`, None where no task counts."""
     if not self.tasks:
       return {name: None, f'{name}_interval': None}
     return {name: self.value, f'{name}_interval': [self.low, self.high]}
@@ -34,19 +34,19 @@ class Estimate:
 
 def mean(value_P: np.ndarray, weight_P: np.ndarray | None = None, *,
          seed: int) -> Estimate:
-  """Weighted mean over tasks with a percentile bootstrap interval.
+  """Estimates a weighted mean over tasks, with a percentile bootstrap interval.
 
   Source: Efron and Tibshirani, An Introduction to the Bootstrap, 13.3.
 
   Args:
-    value_P: one number a task; NaN: the task is left out.
-    weight_P: what each task counts, 1 if None. A rate over episodes is the
-      rate of each task weighted by its episodes.
-    seed: of the resampling; the same seed gives the same interval.
+    value_P: value of each task; NaN leaves the task out.
+    weight_P: weight of each task, 1 if None. A rate over episodes is the rate
+      of each task weighted by its episodes.
+    seed: seeds the resampling; the same seed gives the same interval.
 
   Returns:
-    the estimate. If all tasks agree the interval has no width: it knows
-    nothing of tasks that were not drawn.
+    the estimate. If all values are equal the interval has no width: it does not
+    cover tasks outside the sample.
 
   Raises:
     ValueError: shapes disagree.
@@ -73,16 +73,16 @@ def mean(value_P: np.ndarray, weight_P: np.ndarray | None = None, *,
 
 def difference(a: Mapping[str, float], b: Mapping[str, float], *,
                seed: int) -> Estimate:
-  """Paired difference b - a over the same tasks.
+  """Estimates the paired difference b - a over the same tasks.
 
   Args:
     a: value of each task by its name; NaN where it has none.
-    b: the same tasks in the other run.
-    seed: of the resampling.
+    b: the same of the other run.
+    seed: seeds the resampling.
 
   Returns:
-    mean of the task-wise differences; a task that either run lacks a value
-    for is left out.
+    mean of the differences by task; tasks without a value in either run are
+    left out.
 
   Raises:
     ValueError: the runs are not over the same tasks.

@@ -1,13 +1,13 @@
-"""The slot engine: samples turns of many dialogues from one model.
+"""Samples turns of many dialogues from one model.
 
-Each dialogue owns a slot, and the keys and values of its tokens stay in the
-cache from its first to its last turn: what is new is appended, nothing is read
-twice, and a beginning that another slot holds already is copied. The engine
-knows ids only, nothing of messages.
+Each dialogue owns a slot, and the keys and values of its ids stay in the cache
+from its first to its last turn: new ids are appended, nothing is read twice,
+and a beginning that another slot holds already is copied. The engine handles
+ids only, no messages.
 
 Shapes are few and known beforehand, and `warmup` compiles them all: `width`
-rows, or a quarter of them, of so many new tokens (`chunks`, or one when
-decoding) that look at so many positions (`spans`). On CPU a few rows at a time
+rows, or a quarter of them, by numbers of new ids (`chunks`, or one when
+decoding) and of positions that are read (`spans`). On CPU a few rows at a time
 are as fast as many, and stay in its caches; on an accelerator set `width` to
 the number of slots.
 """
@@ -28,16 +28,16 @@ import numpy as np
 
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
+from agentrl.rollout import device
 from agentrl.rollout import prefixes
 from agentrl.rollout import sizes
 from agentrl.rollout import slot as slot_lib
-from agentrl.rollout import steps
 
-Step = functools.partial  # a call on the device, ready to be made
+DeviceCall = functools.partial  # of a program in device.py, not yet made
 
 
 class Engine:
-  """Slots over one model; see the module."""
+  """Slots over one model, see the module."""
 
   def __init__(self, config: model_config.ModelConfig, *, slots: int,
                length: int, stop_id: int, max_new: int, pad_id: int = 0,
@@ -46,16 +46,16 @@ class Engine:
     """Makes an engine without weights: `load` them, then `warmup`.
 
     Args:
-      config: of the model.
-      slots: dialogues at a time.
+      config: shape of the model.
+      slots: number of dialogues at a time.
       length: most ids of a dialogue, fed and sampled.
       stop_id: ends a turn.
       max_new: most ids of a turn.
       pad_id: never sampled.
-      burst: tokens between two looks of the host.
-      width: most rows of a step.
+      burst: ids of each dialogue that are sampled without the host.
+      width: most rows of a call on the device.
       chunks: numbers of new ids that are read at once.
-      temperature: of the sampling; 0 is greedy.
+      temperature: divides the logits; 0 is greedy.
 
     Raises:
       ValueError: a size below 1, or a negative temperature.
@@ -67,10 +67,10 @@ class Engine:
     if temperature < 0:
       raise ValueError(f'temperature must be 0 (greedy) or more, got '
                        f'{temperature}.')
-    self._spec = steps.Spec(config, burst, stop_id, pad_id)
+    self._spec = device.EngineSpec(config, burst, stop_id, pad_id)
     self._slots, self._length, self._max_new = slots, length, max_new
     self._width = min(width, slots)
-    # Long chunks take fewer rows: one late dialogue must not cost a full step.
+    # Long chunks take fewer rows: one late dialogue must not cost a full call.
     self._rows_of = {c: max(1, min(self._width, 32 * self._width // c))
                      for c in sorted(chunks)}
     self._spans = sizes.growing(length)
@@ -78,40 +78,40 @@ class Engine:
     self._params = self._cache = None
     self._open: dict[int, slot_lib.Slot] = {}
     self._prefixes = prefixes.Prefixes()
-    self._refused: list[slot_lib.Turn] = []
+    self._refused: list[slot_lib.SampledTurn] = []
 
   @property
   def burst(self) -> int:
-    """Most tokens between two looks of the host."""
+    """Most ids of a dialogue that are sampled without the host."""
     return self._spec.burst
 
   @property
   def free(self) -> int:
-    """How many more slots can be opened."""
+    """Number of slots that can still be opened."""
     return self._slots - len(self._open)
 
   def load(self, params: Any) -> None:
-    """Takes the weights that everything is sampled from, from now on.
+    """Takes the weights to sample from.
 
     Raises:
-      RuntimeError: a slot is open: its cache is of the old weights.
+      RuntimeError: a slot is open; its cache is of the old weights.
     """
     if self._open:
       raise RuntimeError(f'{len(self._open)} dialogues are still open: close '
                          'them before loading other weights.')
     self._take(params)
     self._wake()
-    self._cache = jax.device_put(self._cache, self._spec.place)
+    self._cache = jax.device_put(self._cache, self._spec.shardings)
 
   def _take(self, params: Any) -> Callable[[], cache_lib.Cache]:
-    """Takes weights, or their shapes; returns what makes an empty cache."""
+    """Takes weights, or their shapes; returns a maker of empty caches."""
     empty = functools.partial(cache_lib.empty, self._spec.model, self._slots,
                               self._length)
-    place = steps.place(jax.eval_shape(empty), params)
-    if place != self._spec.place:
-      self._spec = dataclasses.replace(self._spec, place=place)
-      # Born where it lives: it may fill many devices.
-      self._empty = jax.jit(empty, out_shardings=place)
+    shardings = device.cache_shardings(jax.eval_shape(empty), params)
+    if shardings != self._spec.shardings:
+      self._spec = dataclasses.replace(self._spec, shardings=shardings)
+      # Made in its shards: it may fill many devices.
+      self._empty = jax.jit(empty, out_shardings=shardings)
     self._params = params
     return empty
 
@@ -120,10 +120,10 @@ class Engine:
       self._cache = self._empty()
 
   def rest(self, forget: bool = False) -> None:
-    """Gives the memory of the cache back until a dialogue is opened.
+    """Frees the memory of the cache until a dialogue is opened.
 
     Args:
-      forget: that of the weights too; others must be loaded first.
+      forget: frees that of the weights too; others must be loaded first.
 
     Raises:
       RuntimeError: a dialogue is open.
@@ -136,16 +136,23 @@ class Engine:
       self._params = None
 
   def lower(self, params: Any) -> tuple[Any, dict[str, jax.stages.Lowered]]:
-    """The cache's shapes, and the largest step of each kind, for weights of
-    these shapes and shardings. Nothing is allocated, so nothing can be run."""
+    """Lowers the largest call of each kind; allocates and runs nothing.
+
+    Args:
+      params: shapes and shardings of the weights.
+
+    Returns:
+      shapes and shardings of the cache; `prefill` and `decode`, lowered.
+    """
     empty = self._take(params)
     self._cache = jax.tree.map(
-        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-        jax.eval_shape(empty), self._spec.place)
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype,
+                                                 sharding=sharding),
+        jax.eval_shape(empty), self._spec.shardings)
     chunk, rows = max(self._rows_of.items())
-    found = {'prefill': self._prefill_step([], rows, chunk, self._length),
-             'decode': self._decode_step([], self._width, self._length)}
-    return self._cache, {name: _lowered(step) for name, step in found.items()}
+    calls = {'prefill': self._prefill_call([], rows, chunk, self._length),
+             'decode': self._decode_call([], self._width, self._length)}
+    return self._cache, {name: _lowered(call) for name, call in calls.items()}
 
   def warmup(self) -> None:
     """Compiles every shape, several at a time; nothing compiles after it."""
@@ -154,11 +161,11 @@ class Engine:
              for rows in sizes.rows(most)]
     draws = [([], rows, span) for span in self._spans
              for rows in sizes.rows(self._width)]
-    steps_ = [*itertools.starmap(self._prefill_step, reads),
-              *itertools.starmap(self._decode_step, draws),
-              *(self._copy_step([], span) for span in self._spans)]
+    calls = [*itertools.starmap(self._prefill_call, reads),
+             *itertools.starmap(self._decode_call, draws),
+             *(self._copy_call([], span) for span in self._spans)]
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      list(pool.map(lambda step: _lowered(step).compile(), steps_))
+      list(pool.map(lambda call: _lowered(call).compile(), calls))
     for args in reads:
       self._prefill_rows(*args)
     for args in draws:
@@ -167,11 +174,14 @@ class Engine:
       self._copy_rows([], span)
 
   def open(self, seed: int) -> int:
-    """A free slot, whose samples are a function of `seed` and of its ids.
+    """Opens a slot; its samples are a function of `seed` and of its ids.
+
+    Returns:
+      the number of the slot.
 
     Raises:
-      RuntimeError: none is free.
-      ValueError: not a seed.
+      RuntimeError: no slot is free.
+      ValueError: `seed` is not in [0, 2**32).
     """
     if not 0 <= seed < 2**32:
       raise ValueError(f'A seed must lie in [0, 2**32), got {seed}.')
@@ -185,10 +195,10 @@ class Engine:
     return slot
 
   def feed(self, slot: int, ids: Sequence[int] | np.ndarray) -> None:
-    """Appends ids to a dialogue and lets the model speak.
+    """Appends ids to a dialogue, and starts a turn of the model.
 
     Raises:
-      RuntimeError: it is speaking already.
+      RuntimeError: its turn has not ended.
       ValueError: no ids, or one outside of the vocabulary.
     """
     s = self._open[slot]
@@ -202,18 +212,18 @@ class Engine:
                        f'{vocab_size}). Is this the model\'s vocabulary?')
     room = self._length - s.cached - s.waiting.size - ids.size
     if room < 1:
-      self._refused.append(slot_lib.Turn(
+      self._refused.append(slot_lib.SampledTurn(
           slot, slot_lib.NO_IDS, np.empty(0, np.float32), True))
       return
     s.waiting = np.concatenate([s.waiting, ids])
     s.left = min(room, self._max_new)
 
   def rewind(self, slot: int, length: int) -> None:
-    """Forgets all of a dialogue but its first `length` ids.
+    """Forgets all but the first `length` ids of a dialogue.
 
     Raises:
-      RuntimeError: it is speaking.
-      ValueError: no more than those are in the cache.
+      RuntimeError: its turn has not ended.
+      ValueError: fewer ids are in the cache.
     """
     s = self._open[slot]
     if s.left:
@@ -223,21 +233,21 @@ class Engine:
       raise ValueError(f'Slot {slot} has {s.cached} ids in its cache, and '
                        f'cannot be rewound to {length}.')
     s.cached, s.waiting = length, slot_lib.NO_IDS
-    # Noise goes by position, and these positions have had theirs.
+    # Random numbers depend on seed and position: positions must not repeat.
     s.seed = int(np.random.SeedSequence([s.seed, length]).generate_state(1)[0])
     self._prefixes.drop(slot, length)
 
   def close(self, slot: int) -> None:
-    """Gives the slot back, whatever it was doing."""
+    """Frees a slot, also within a turn."""
     del self._open[slot]
     self._refused = [turn for turn in self._refused if turn.slot != slot]
     if not self._open:
-      # Nothing outlives a wave of dialogues: what a run samples must not
-      # depend on what the engine did before.
+      # Nothing is kept between waves of dialogues: the samples of a run must
+      # not depend on earlier runs.
       self._prefixes = prefixes.Prefixes()
 
-  def step(self) -> list[slot_lib.Turn]:
-    """Reads all that waits and decodes one burst; the turns that ended."""
+  def step(self) -> list[slot_lib.SampledTurn]:
+    """Reads all waiting ids, decodes one burst; returns the ended turns."""
     turns, self._refused = self._refused, []
     busy = [i for i, s in sorted(self._open.items()) if s.left]
     self._share([i for i in busy if not self._open[i].cached])
@@ -245,7 +255,7 @@ class Engine:
     return turns + self._decode(busy)
 
   def _share(self, fresh: list[int]) -> None:
-    """Reads beginnings, each only once: who comes second copies the first."""
+    """Reads beginnings of new dialogues, each only once; others copy them."""
     while fresh:
       leaders, rest, copies = {}, [], []
       for i in fresh:
@@ -274,7 +284,7 @@ class Engine:
         s.cached, s.waiting = n, s.waiting[n:]
 
   def _prefill(self, slots: Iterable[int]) -> None:
-    """Reads all of what waits but the last id, which decoding begins with."""
+    """Reads all waiting ids but the last, from which decoding starts."""
     todo = {i: self._open[i] for i in slots}
     while todo := {i: s for i, s in todo.items() if s.waiting.size > 1}:
       by_chunk: dict[int, list[int]] = {}
@@ -287,7 +297,7 @@ class Engine:
               chunk, self._open[i].waiting.size - 1) for i in group)
           self._prefill_rows(group, rows, chunk, self._span(need))
 
-  def _decode(self, busy: list[int]) -> list[slot_lib.Turn]:
+  def _decode(self, busy: list[int]) -> list[slot_lib.SampledTurn]:
     ordered = sorted(busy, key=lambda i: self._open[i].cached)
     drawn = []
     for group, rows in sizes.groups(ordered, self._width):
@@ -303,7 +313,8 @@ class Engine:
     return [turn for _, turn in sorted(ended.items())]
 
   def _record(self, slot: int, ids_T: np.ndarray,
-              logp_T: np.ndarray) -> slot_lib.Turn | None:
+              logp_T: np.ndarray) -> slot_lib.SampledTurn | None:
+    """Notes a burst of a slot; returns its turn if that has ended."""
     s = self._open[slot]
     n = int((ids_T != self._spec.pad_id).sum())
     s.ids.append(ids_T[:n])
@@ -314,8 +325,8 @@ class Engine:
     s.left = 0 if stopped else s.left - n
     if s.left:
       return None
-    turn = slot_lib.Turn(slot, np.concatenate(s.ids), np.concatenate(s.logps),
-                full=not stopped)
+    turn = slot_lib.SampledTurn(slot, np.concatenate(s.ids),
+                                np.concatenate(s.logps), full=not stopped)
     s.ids, s.logps = [], []
     return turn
 
@@ -323,27 +334,27 @@ class Engine:
     return self._spans[bisect.bisect_left(self._spans, positions)]
 
   def _rows(self, group: list[int], size: int,
-            counts: Iterable[int]) -> steps.Rows:
-    """The rows of a step, filled up to `size` with rows that do nothing."""
+            counts: Iterable[int]) -> device.SlotRows:
+    """Returns the rows of a call, filled up to `size` with unused rows."""
     table = np.zeros((4, size), np.uint32)
     table[0] = self._slots
     for b, (i, count) in enumerate(zip(group, counts)):
       s = self._open[i]
       table[:, b] = i, s.seed, s.cached, count
     slot_B, seed_B, start_B, count_B = table
-    return steps.Rows(slot_B.astype(np.int32), seed_B,
-                      start_B.astype(np.int32), count_B.astype(np.int32))
+    return device.SlotRows(slot_B.astype(np.int32), seed_B,
+                           start_B.astype(np.int32), count_B.astype(np.int32))
 
   def _prefill_rows(self, group: list[int], size: int, chunk: int,
                     span: int) -> None:
-    self._cache = self._prefill_step(group, size, chunk, span)()
+    self._cache = self._prefill_call(group, size, chunk, span)()
     for i in group:
       s = self._open[i]
       count = min(chunk, s.waiting.size - 1)
       s.cached, s.waiting = s.cached + count, s.waiting[count:]
 
-  def _prefill_step(self, group: list[int], size: int, chunk: int,
-                    span: int) -> Step:
+  def _prefill_call(self, group: list[int], size: int, chunk: int,
+                    span: int) -> DeviceCall:
     ids_BT = np.full((size, chunk), self._spec.pad_id, np.int32)
     counts = []
     for b, i in enumerate(group):
@@ -351,34 +362,34 @@ class Engine:
       counts.append(min(chunk, s.waiting.size - 1))
       ids_BT[b, :counts[b]] = s.waiting[:counts[b]]
     return functools.partial(
-        steps.prefill, self._params, self._cache,
+        device.prefill, self._params, self._cache,
         self._rows(group, size, counts), ids_BT, spec=self._spec, span=span)
 
   def _decode_rows(self, group: list[int], size: int,
                    span: int) -> tuple[Any, Any]:
-    self._cache, ids_BT, logp_BT = self._decode_step(group, size, span)()
+    self._cache, ids_BT, logp_BT = self._decode_call(group, size, span)()
     return ids_BT, logp_BT
 
-  def _decode_step(self, group: list[int], size: int, span: int) -> Step:
+  def _decode_call(self, group: list[int], size: int, span: int) -> DeviceCall:
     last_B = np.full(size, self._spec.pad_id, np.int32)
     last_B[:len(group)] = [self._open[i].waiting[0] for i in group]
     lefts = (self._open[i].left for i in group)
     return functools.partial(
-        steps.decode, self._params, self._cache,
+        device.decode, self._params, self._cache,
         self._rows(group, size, lefts), last_B, self._temperature,
         spec=self._spec, span=span)
 
   def _copy_rows(self, pairs: list[tuple[int, int]], span: int) -> None:
-    self._cache = self._copy_step(pairs, span)()
+    self._cache = self._copy_call(pairs, span)()
 
-  def _copy_step(self, pairs: list[tuple[int, int]], span: int) -> Step:
+  def _copy_call(self, pairs: list[tuple[int, int]], span: int) -> DeviceCall:
     from_B = np.zeros(self._width, np.int32)
     to_B = np.full(self._width, self._slots, np.int32)
     for b, (donor, slot) in enumerate(pairs):
       from_B[b], to_B[b] = donor, slot
-    return functools.partial(steps.copy, self._cache, from_B, to_B,
+    return functools.partial(device.copy, self._cache, from_B, to_B,
                              spec=self._spec, span=span)
 
 
-def _lowered(step: Step) -> jax.stages.Lowered:
-  return step.func.lower(*step.args, **step.keywords)
+def _lowered(call: DeviceCall) -> jax.stages.Lowered:
+  return call.func.lower(*call.args, **call.keywords)

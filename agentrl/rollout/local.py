@@ -1,11 +1,10 @@
-"""A model of ours as the `LLM` that writes data, or as the student that plays
-it: no server, no price.
+"""Serves a model of this process as an `LLM`, for data engine and student.
 
     c.llm_roles = dict(Student=dict(llm='agentrl.rollout.local:Local', ...))
 
 Threads ask, one engine answers them side by side. A slot is kept after its
 answer, as a beginning that later questions copy: the next turn of a dialogue
-reads only what is new.
+reads only its new ids.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class _Question:
   ids: list[int]
   seed: int
   slot: int | None = None
-  turn: slot_lib.Turn | None = None
+  turn: slot_lib.SampledTurn | None = None
 
 
 class Local:
@@ -39,11 +38,11 @@ class Local:
 
   Args:
     weights: published weights, or the folder of a stage that trains a model.
-    slots: questions at a time, and answered ones that are kept.
-    length: tokens of a chat, its answer among them.
-    max_tokens: of an answer.
-    temperature: of the sampling; 0 is greedy.
-    dtype: that it computes in.
+    slots: number of questions at a time, and of answered ones that are kept.
+    length: most tokens of a chat, with its answer.
+    max_tokens: most tokens of an answer.
+    temperature: divides the logits; 0 is greedy.
+    dtype: type that the model computes in.
 
   Raises:
     ValueError: no such weights, or sizes that do not fit them.
@@ -53,23 +52,23 @@ class Local:
                max_tokens: int = 128, temperature: float = 0.7,
                dtype: str = 'float32'):
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundles.read(weights, mesh, 'llm_kw.weights',
-                         dict(dtype=dtype, param_dtype=dtype))
-    if length > found.model.max_length:
+    bundle = bundles.read(weights, mesh, 'llm_kw.weights',
+                          dict(dtype=dtype, param_dtype=dtype))
+    if length > bundle.model.max_length:
       raise ValueError(f'length={length} is beyond the '
-                       f'{found.model.max_length} tokens that {weights} was '
+                       f'{bundle.model.max_length} tokens that {weights} was '
                        'made for: lower it.')
-    self._vocab, self._max_tokens = found.vocab, max_tokens
+    self._vocab, self._max_tokens = bundle.vocab, max_tokens
     self._engine = engine_lib.Engine(
-        found.model, slots=slots, length=length, max_new=max_tokens,
-        stop_id=found.vocab.end, pad_id=found.vocab.pad,
+        bundle.model, slots=slots, length=length, max_new=max_tokens,
+        stop_id=bundle.vocab.end, pad_id=bundle.vocab.pad,
         temperature=temperature, width=4, chunks=(64, 512))
-    self._engine.load(found.params)
+    self._engine.load(bundle.params)
     self._lock = threading.Lock()
     self._waiting: list[_Question] = []
     self._asked: dict[int, _Question] = {}  # by slot
     self._kept: list[int] = []  # slots of answered ones, the oldest first
-    self.identity = {'model': weights, 'digest': found.digest,
+    self.identity = {'model': weights, 'digest': bundle.digest,
                      'max_tokens': max_tokens, 'length': length,
                      'temperature': temperature, 'dtype': dtype}
 
@@ -87,13 +86,18 @@ class Local:
     with self._lock:
       self._waiting.append(question)
     while question.turn is None:
-      with self._lock:  # whoever has it works for all
+      with self._lock:  # its holder works for all threads
         if question.turn is None:
           self._step()
     return self._reply(len(ids), question.turn)
 
-  def _reply(self, read: int, turn: slot_lib.Turn) -> llm.Reply:
-    """A turn, after so many ids; as bare text where it is no message."""
+  def _reply(self, read: int, turn: slot_lib.SampledTurn) -> llm.Reply:
+    """Returns a turn as a reply; as bare text where it is no message.
+
+    Args:
+      read: number of ids before it.
+      turn: the sampled turn.
+    """
     message, end, problem = formats.parse(self._vocab, turn.ids), 'stop', ''
     if turn.full:
       end = 'truncated' if turn.ids.size == self._max_tokens else 'no room'

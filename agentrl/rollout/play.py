@@ -1,4 +1,4 @@
-"""Many dialogues at once, each by the rules of `envs/dialogue.py`."""
+"""Plays many dialogues at once, each by the rules of `envs/dialogue.py`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
 
   Args:
     env: the environment, judge included.
-    tasks: what to play; a task may stand there many times.
+    tasks: task of each dialogue; a task may occur many times.
     agent: speaks for the assistant.
     user: speaks for the user; not the same object as the agent.
-    seeds: one for each dialogue; equal seeds give equal samples.
+    seeds: seed of each dialogue; equal seeds give equal samples.
     trials: number of each episode among those of its task; all 0 if None.
-    limits: on steps and errors.
+    limits: largest numbers of steps and errors.
     progress: called with 1 at the end of each dialogue (`tqdm.update`).
 
   Returns:
@@ -42,7 +42,7 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
 
   Raises:
     ValueError: lists of unequal length.
-    RuntimeError: a policy has no room though nothing is being played.
+    RuntimeError: a policy has no room although no dialogue is open.
   """
   trials = [0] * len(tasks) if trials is None else trials
   if not len(tasks) == len(seeds) == len(trials):
@@ -52,10 +52,10 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
   started = 0
   try:
     while len(table.episodes) < len(tasks):
-      while started < len(tasks) and table.room(started, seeds[started],
+      while started < len(tasks) and table.open(started, seeds[started],
                                                 tasks[started]):
         game = _game(env, tasks[started], limits)
-        table.seat(started, _Live(tasks[started], trials[started], game))
+        table.start(started, _Live(tasks[started], trials[started], game))
         started += 1
       if started < len(tasks) and not table.live:
         raise RuntimeError('A policy has no free slot though nothing is being '
@@ -69,7 +69,7 @@ def play(env: env_lib.Env, tasks: Sequence[types.Task], *,
 
 
 def _game(env: env_lib.Env, task: types.Task, limits: dialogue.Limits) -> Game:
-  """One dialogue from the start of its world to the verdict."""
+  """Plays one dialogue from the start of its world to the verdict."""
   world = env.start(task)
   system = {side: env.prompt(side, task) for side in ('assistant', 'user')}
   rules = dialogue.play_solo if world.solo else dialogue.play
@@ -79,23 +79,31 @@ def _game(env: env_lib.Env, task: types.Task, limits: dialogue.Limits) -> Game:
 
 @dataclasses.dataclass
 class _Live:
-  """A dialogue under way."""
+  """A dialogue under way.
+
+  Attributes:
+    task: the task that is played.
+    trial: number of the episode among those of its task.
+    game: the rules, see `_game`.
+    messages: message by index, as both sides have seen or sent it: all that is
+      left of a dialogue that breaks off.
+    ask: the turn under way.
+  """
 
   task: types.Task
   trial: int
   game: Game
-  # What both sides have seen or said, by its place: all that is left of a
-  # dialogue that breaks off.
   messages: dict[int, types.Message] = dataclasses.field(default_factory=dict)
   ask: dialogue.Ask | None = None
 
   def note(self, index: int, message: types.Message) -> None:
-    if index >= 0:  # turning a side's view around once more undoes it
+    """Keeps a message, given in the view of the side that must speak."""
+    if index >= 0:  # `seen_from` is its own inverse
       self.messages[index] = dialogue.seen_from(message, self.ask.side)
 
 
 class _Table:
-  """The dialogues under way, and the two policies that play them."""
+  """Dialogues under way, and the two policies that play them."""
 
   def __init__(self, sides: dict[types.Side, policy_lib.Policy],
                progress: Callable[[int], object]):
@@ -105,9 +113,9 @@ class _Table:
     self.live: dict[int, _Live] = {}
     self.episodes: dict[int, types.Episode] = {}
 
-  def room(self, key: int, seed: int, task: types.Task) -> bool:
+  def open(self, key: int, seed: int, task: types.Task) -> bool:
     """Opens the dialogue with both policies, or with neither."""
-    # The sides of one dialogue must not share their noise.
+    # The sides of one dialogue must not share random numbers.
     seeds = np.random.SeedSequence(seed).generate_state(2)
     for i, policy in enumerate(self._sides.values()):
       if not policy.open(key, int(seeds[i]), task):
@@ -116,17 +124,19 @@ class _Table:
         return False
     return True
 
-  def seat(self, key: int, live: _Live) -> None:
+  def start(self, key: int, live: _Live) -> None:
+    """Starts a dialogue that both policies have opened."""
     self.live[key] = live
     self._advance(key, None)
 
   def turn(self) -> None:
-    """Lets both sides work a little at once, and serves what they have said.
+    """Lets both sides work a little at once, and serves their replies.
 
-    In a fixed order, whoever was faster: a run must not depend on it.
+    The order is fixed: a run must not depend on which side was faster.
     """
-    for replies in self._pool.map(lambda policy: policy.ready(),
-                                  self._sides.values()):
+    # Both must have ended before a reply is served: it asks the other side.
+    for replies in list(self._pool.map(lambda policy: policy.ready(),
+                                       self._sides.values())):
       for reply in replies:
         live = self.live[reply.key]
         if reply.fault:
@@ -135,7 +145,7 @@ class _Table:
           live.note(live.ask.index, reply.message)
           self._advance(reply.key, reply)
 
-  def _advance(self, key: int, reply: policy_lib.Reply | None) -> None:
+  def _advance(self, key: int, reply: policy_lib.PolicyReply | None) -> None:
     live = self.live[key]
     try:
       live.ask = live.game.send(reply and reply.message)
@@ -155,7 +165,7 @@ class _Table:
       self._sides[live.ask.side].ask(key, live.ask)
 
   def _break(self, key: int, outcome: types.Outcome, note: str) -> None:
-    """Ends a dialogue that nobody playing it is to blame for."""
+    """Ends a dialogue by a fault that is not of its sides."""
     messages = [m for _, m in sorted(self.live[key].messages.items())]
     self._end(key, messages=tuple(messages), ended=outcome.value,
               outcome=outcome, score=types.Score(0.0),
@@ -172,7 +182,7 @@ class _Table:
     self._pool.shutdown()
 
   def leave(self, key: int) -> tuple[types.Trace | None, types.Trace | None]:
-    """Takes a dialogue off the table; the traces of agent and user."""
+    """Removes a dialogue; returns the traces of agent and user."""
     self.live.pop(key).game.close()
     agent, user = (policy.close(key) for policy in self._sides.values())
     return agent, user

@@ -1,7 +1,8 @@
-"""Who speaks for a side: a model in an engine, or a script.
+"""Speaks for one side of dialogues: a model in an engine, or a script.
 
-A policy serves many dialogues at once, each under a key of the caller's. It is
-asked, works a little at each `ready()`, and hands back what is done.
+A policy serves many dialogues at once, each under a key that the caller
+chooses. It is asked, works a little at each `ready()`, and returns finished
+replies.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from agentrl.rollout import pool
 from agentrl.stage import bundles
 from agentrl.tokenizer import formats
 
-# What a policy may fail by without being wrong: its service is away. Anything
-# else it raises is a bug and stops the run.
+# Errors of a policy whose service is away. Anything else it raises is a bug and
+# stops the run.
 INFRA = (ConnectionError, TimeoutError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
-  """One turn of a dialogue's side.
+class PolicyReply:
+  """One turn of a side.
 
   Attributes:
-    key: of the dialogue.
+    key: key of the dialogue.
     message: in the side's own view; an empty one ends the dialogue.
     full: the turn was cut off by a limit of tokens, or had no room at all.
-    fault: what of the infrastructure failed; '' if nothing did.
+    fault: fault of the infrastructure, '' if there was none.
   """
 
   key: int
@@ -43,36 +44,55 @@ class Reply:
 
 
 class Policy(Protocol):
-  """Anything that can speak for one side of many dialogues."""
+  """Speaks for one side of many dialogues."""
 
   def open(self, key: int, seed: int, task: types.Task) -> bool:
-    """Takes on a dialogue; False if there is no room for it just now."""
+    """Opens a dialogue; returns False if there is no room for it now.
+
+    Args:
+      key: names the dialogue in later calls.
+      seed: seeds its samples, in [0, 2**32).
+      task: the task that is played.
+    """
 
   def ask(self, key: int, ask: dialogue.Ask) -> None:
     """Asks for the next turn; one at a time for each key."""
 
-  def ready(self) -> list[Reply]:
-    """Works a little; the replies that are done, in an order that depends on
-    nothing but what was asked."""
+  def ready(self) -> list[PolicyReply]:
+    """Works a little; returns finished replies.
+
+    Their order depends on nothing but the questions.
+    """
 
   def close(self, key: int) -> types.Trace | None:
-    """Ends a dialogue; its tokens, if this side is a model."""
+    """Closes a dialogue; returns its tokens if this side is a model."""
 
 
 @dataclasses.dataclass
 class _Tokens:
-  """The ids of one dialogue so far, and those of the turn under way."""
+  """The ids of one dialogue so far, and those of the turn under way.
+
+  Attributes:
+    slot: slot in the engine.
+    index: index of the message under way.
+    after: last message of the history; None if that is empty.
+    history: number of ids that the cache is rewound to.
+    since: (index, message) after the history: to be fed again without its
+      thinking.
+    parts: columns of the trace, see `_part`.
+    fed: the same of the turn under way.
+  """
 
   slot: int
-  index: int = 0  # of the message under way
-  after: types.Message | None = None  # the last one that the history holds
-  history: int = 0  # ids that the cache is rewound to
-  # What came since, with its index: to be fed again without its thinking.
+  index: int = 0
+  after: types.Message | None = None
+  history: int = 0
   since: tuple[tuple[int, types.Message], ...] = ()
   parts: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
   fed: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
 
   def trace(self) -> types.Trace:
+    """Returns all ids with author, log-probability and index of each."""
     kinds = (np.int32, np.int8, np.float32, np.int16, bool)
     columns = zip(*self.parts) if self.parts else ((),) * 5
     *rest, rewound_T = (
@@ -83,7 +103,7 @@ class _Tokens:
 
 
 class ModelPolicy:
-  """A model speaks. Its traces are the very ids that were fed and sampled."""
+  """Speaks by a model. Its traces are the ids that were fed and sampled."""
 
   def __init__(self, engine: engine_lib.Engine | pool.Pool,
                vocab: formats.Vocab, dtype: str = 'float32', *,
@@ -92,12 +112,12 @@ class ModelPolicy:
 
     Args:
       engine: must stop at `vocab.end`, and serves this policy alone.
-      vocab: of the model.
-      dtype: that the model computes in.
-      history_thinking: `keep` leaves what was thought in the history, so the
-        cache only ever grows; `strip` rewinds it to the start of each turn
-        and feeds the turn again without its thinking; `template` does so once
-        the other party speaks, with all turns and results since it last did.
+      vocab: vocabulary of the model.
+      dtype: type that the model computes in.
+      history_thinking: `keep` leaves thinking in the history, so the cache only
+        grows; `strip` rewinds it to the start of each turn and feeds the turn
+        again without its thinking; `template` does so once the other side
+        speaks, with all turns and results since it last did.
 
     Raises:
       ValueError: another `history_thinking`.
@@ -111,15 +131,15 @@ class ModelPolicy:
     self._key_of: dict[int, int] = {}
 
   def load(self, params: Any) -> None:
-    """Speaks with these weights from now on; no dialogue may be open."""
+    """Takes the weights to speak with; no dialogue may be open."""
     self._engine.load(self._cast(params))
 
   def rest(self, forget: bool = False) -> None:
-    """Gives memory back until the next dialogue; see `Engine.rest`."""
+    """Frees memory until the next dialogue; see `Engine.rest`."""
     self._engine.rest(forget)
 
   def open(self, key: int, seed: int, task: types.Task) -> bool:
-    del task  # all a model knows of it is in its prompt
+    del task  # its prompt says all that a model must know
     if not self._engine.free:
       return False
     slot = self._engine.open(seed)
@@ -130,8 +150,8 @@ class ModelPolicy:
   def ask(self, key: int, ask: dialogue.Ask) -> None:
     tokens = self._tokens[key]
     tokens.index = ask.index
-    stays = self._stays(tokens, ask.new)
-    if stays:
+    keeps = self._keeps_thinking(tokens, ask.new)
+    if keeps:
       new, after = ask.new, tokens.since[-1][1]
       tokens.since += ask.new
     else:
@@ -142,12 +162,12 @@ class ModelPolicy:
     for index, message in new:
       ids, authors = formats.render(self._vocab, message, after)
       after = message
-      # A greeting, say, is in this side's voice but not of its making: SELF is
-      # for what was sampled, and only that may ever be trained on.
+      # Some messages of this side, as a greeting, were not sampled: SELF are
+      # sampled ids alone, and only those may be trained on.
       authors = [types.Author.TEMPLATE if a == types.Author.SELF else a
                  for a in authors]
-      tokens.fed.append(_part(ids, authors, index, rewound=stays))
-      tokens.history += 0 if stays else len(ids)
+      tokens.fed.append(_part(ids, authors, index, rewound=keeps))
+      tokens.history += 0 if keeps else len(ids)
     opener = formats.opener(self._vocab, after)
     tokens.fed.append(_part(
         opener, [types.Author.TEMPLATE] * len(opener), ask.index,
@@ -155,18 +175,18 @@ class ModelPolicy:
     self._engine.feed(
         tokens.slot, np.concatenate([part[0] for part in tokens.fed]))
 
-  def _stays(self, tokens: _Tokens,
-             new: Sequence[tuple[int, types.Message]]) -> bool:
-    """True if what was thought is still to be seen after `new`."""
+  def _keeps_thinking(self, tokens: _Tokens,
+                      new: Sequence[tuple[int, types.Message]]) -> bool:
+    """Returns whether thinking since the history stays before `new`."""
     return (self._keeps == 'template' and bool(tokens.since)
             and all(message.role != 'user' for _, message in new))
 
-  def ready(self) -> list[Reply]:
+  def ready(self) -> list[PolicyReply]:
     replies = []
     for turn in self._engine.step():
       key = self._key_of[turn.slot]
       tokens = self._tokens[key]
-      if turn.ids.size:  # else nothing was fed: there was no room for it
+      if turn.ids.size:  # else there was no room, and nothing was fed
         tokens.parts += tokens.fed
         tokens.parts.append(_part(
             turn.ids, [types.Author.SELF] * turn.ids.size, tokens.index,
@@ -177,7 +197,7 @@ class ModelPolicy:
         tokens.after = message
       else:
         tokens.since += ((tokens.index, formats.unthought(message)),)
-      replies.append(Reply(key, message, full=turn.full))
+      replies.append(PolicyReply(key, message, full=turn.full))
     return replies
 
   def close(self, key: int) -> types.Trace:
@@ -190,7 +210,15 @@ class ModelPolicy:
 def _part(ids: Sequence[int] | np.ndarray, authors: Sequence[int], index: int,
           *, logps: np.ndarray | None = None,
           rewound: bool = False) -> tuple[np.ndarray, ...]:
-  """Columns of a trace for some ids of one message."""
+  """Returns the columns of a trace for some ids of one message.
+
+  Args:
+    ids: int32 [T].
+    authors: `types.Author` of each id.
+    index: index of the message in the dialogue.
+    logps: float32 [T], log-probability of each id [nats]; None for fed ids.
+    rewound: see `types.Trace`.
+  """
   count = len(ids)
   if logps is None:
     logps = np.zeros(count, np.float32)
@@ -199,17 +227,17 @@ def _part(ids: Sequence[int] | np.ndarray, authors: Sequence[int], index: int,
 
 
 class ScriptPolicy:
-  """A function speaks: baselines, replays of gold actions, tests.
+  """Speaks by a function: baselines, replays of gold actions, tests.
 
-  `fn(task, messages)` is given all that the side has seen, its own turns
-  included, in its own view, and returns its next turn.
+  `fn(task, messages)` gets all messages that the side has seen or sent, in its
+  own view, and returns its next turn.
   """
 
   def __init__(self, fn: Callable[[types.Task, list[types.Message]],
                                   types.Message]):
     self._fn = fn
     self._seen: dict[int, tuple[types.Task, list[types.Message]]] = {}
-    self._replies: list[Reply] = []
+    self._replies: list[PolicyReply] = []
 
   def open(self, key: int, seed: int, task: types.Task) -> bool:
     del seed
@@ -222,13 +250,13 @@ class ScriptPolicy:
     try:
       message = self._fn(task, list(seen))
     except INFRA as e:
-      self._replies.append(Reply(key, types.Message('assistant'),
-                                 fault=f'{type(e).__name__}: {e}'))
+      self._replies.append(PolicyReply(key, types.Message('assistant'),
+                                       fault=f'{type(e).__name__}: {e}'))
       return
     seen.append(message)
-    self._replies.append(Reply(key, message))
+    self._replies.append(PolicyReply(key, message))
 
-  def ready(self) -> list[Reply]:
+  def ready(self) -> list[PolicyReply]:
     replies, self._replies = self._replies, []
     return replies
 
@@ -237,28 +265,30 @@ class ScriptPolicy:
 
 
 def sampled(params: Any, dtype: str) -> Any:
-  """Parameters as a sampler holds them: matrices in the type that the decoder
-  computes in, to which it would round them at each use. What it uses in
-  float32, scales and routers, stays as it is."""
-  def one(path: Any, x: jax.Array) -> jax.Array:
+  """Casts parameters to the type that a sampler holds them in.
+
+  Matrices get the type that the decoder computes in, to which it would round
+  them at each use. Scales and routers, which it uses in float32, are kept.
+  """
+  def of_leaf(path: Any, x: jax.Array) -> jax.Array:
     names = {getattr(part, 'key', '') for part in path}
     return x if names & {'scale', 'router'} else x.astype(dtype)
-  return jax.tree_util.tree_map_with_path(one, params)
+  return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
 def from_bundle(bundle: bundles.Bundle, *meshes: jax.sharding.Mesh,
                 history_thinking: formats.Keeps = 'keep',
                 **engine: Any) -> ModelPolicy:
-  """A policy that speaks for a trained model, ready and compiled.
+  """Returns a policy that speaks by a trained model, ready and compiled.
 
   Args:
-    bundle: what speaks.
-    *meshes: where it samples: an engine on each.
+    bundle: the model.
+    *meshes: devices; each gets an engine.
     history_thinking: see `ModelPolicy`.
     **engine: keyword arguments of `rollout.engine.Engine`.
 
   Raises:
-    ValueError: wrong sizes, or slots longer than what the model was made for.
+    ValueError: wrong sizes, or slots longer than the model was made for.
   """
   if engine['length'] > bundle.model.max_length:
     raise ValueError(

@@ -1,8 +1,8 @@
-"""Several engines of one model, each on devices of its own, as one engine.
+"""Joins several engines of one model, each on its own devices, to one.
 
-A model that fits a few chips is sampled fastest by many engines side by side:
-nothing travels between them. What a dialogue samples depends on its seed and
-its ids alone, so not on where it is put.
+A model that fits a few chips is sampled fastest by many engines side by side,
+as nothing travels between them. The samples of a dialogue depend on its seed
+and ids alone, so not on its engine.
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ class Pool:
 
   def __init__(self, engines: Sequence[engine_lib.Engine],
                meshes: Sequence[jax.sharding.Mesh]):
-    """Takes engines without weights, and where each of them lies."""
+    """Takes engines without weights.
+
+    Args:
+      engines: engines of equal sizes.
+      meshes: devices of each engine.
+    """
     self._engines, self._meshes = list(engines), list(meshes)
-    self._at: dict[int, tuple[int, int]] = {}  # slot: engine, slot of it
+    # Slot -> number of the engine, slot in that engine.
+    self._engine_slot: dict[int, tuple[int, int]] = {}
     self._threads = futures.ThreadPoolExecutor(len(self._engines))
 
   @property
@@ -46,28 +52,29 @@ class Pool:
     list(self._threads.map(lambda engine: engine.warmup(), self._engines))
 
   def open(self, seed: int) -> int:
-    """A slot of the engine that has the most."""
+    """Opens a slot of the engine that has the most free ones."""
     i = max(range(len(self._engines)), key=lambda i: self._engines[i].free)
-    slot = next(n for n in range(len(self._at) + 1) if n not in self._at)
-    self._at[slot] = i, self._engines[i].open(seed)
+    slot = next(n for n in range(len(self._engine_slot) + 1)
+                if n not in self._engine_slot)
+    self._engine_slot[slot] = i, self._engines[i].open(seed)
     return slot
 
   def feed(self, slot: int, ids: Sequence[int] | np.ndarray) -> None:
-    i, own = self._at[slot]
+    i, own = self._engine_slot[slot]
     self._engines[i].feed(own, ids)
 
   def rewind(self, slot: int, length: int) -> None:
-    i, own = self._at[slot]
+    i, own = self._engine_slot[slot]
     self._engines[i].rewind(own, length)
 
   def close(self, slot: int) -> None:
-    i, own = self._at.pop(slot)
+    i, own = self._engine_slot.pop(slot)
     self._engines[i].close(own)
 
-  def step(self) -> list[slot_lib.Turn]:
-    """A step of each engine at the same time; turns in the order of slots."""
+  def step(self) -> list[slot_lib.SampledTurn]:
+    """Steps each engine at the same time; returns turns in order of slots."""
     ended = self._threads.map(lambda engine: engine.step(), self._engines)
-    slot_of = {at: slot for slot, at in self._at.items()}
+    slot_of = {place: slot for slot, place in self._engine_slot.items()}
     turns = [dataclasses.replace(turn, slot=slot_of[i, turn.slot])
-             for i, found in enumerate(ended) for turn in found]
+             for i, own_turns in enumerate(ended) for turn in own_turns]
     return sorted(turns, key=lambda turn: turn.slot)

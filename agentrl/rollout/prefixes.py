@@ -1,7 +1,7 @@
-"""Which slot holds which beginning, so that none is computed twice.
+"""Remembers which slot holds which beginning, so that none is computed twice.
 
 Hundreds of dialogues open with the same policy text, and the samples of a task
-with the same scenario. Beginnings are known by blocks of ids.
+with the same scenario. Beginnings are compared by whole blocks of ids.
 """
 
 from __future__ import annotations
@@ -12,28 +12,32 @@ BLOCK = 32  # ids
 
 
 class Prefixes:
-  """Beginnings of the slots' contents, by the ids themselves."""
+  """Maps beginnings, as their ids, to slots."""
 
   def __init__(self):
     self._slot_of: dict[bytes, int] = {}
 
   def add(self, slot: int, ids: np.ndarray) -> None:
-    """`slot` now begins with `ids`; whoever had a beginning first keeps it."""
+    """Notes that `slot` begins with `ids`; known beginnings keep their slot."""
     for n in range(BLOCK, len(ids) + 1, BLOCK):
       self._slot_of.setdefault(ids[:n].tobytes(), slot)
 
   def find(self, ids: np.ndarray) -> tuple[int, int]:
-    """(slot, n): the slot that holds most of `ids`, and how many of them."""
+    """Returns the slot that holds most of the beginning of `ids`, or -1.
+
+    Returns:
+      slot, number of ids that it holds.
+    """
     slot, known = -1, 0
     for n in range(BLOCK, len(ids) + 1, BLOCK):
-      found = self._slot_of.get(ids[:n].tobytes())
-      if found is None:
+      donor = self._slot_of.get(ids[:n].tobytes())
+      if donor is None:
         break
-      slot, known = found, n
+      slot, known = donor, n
     return slot, known
 
   def drop(self, slot: int, beyond: int = 0) -> None:
-    """The slot is about to be overwritten, but for its first `beyond` ids."""
+    """Forgets beginnings of a slot that are longer than `beyond` ids."""
     most = beyond * np.dtype(np.int32).itemsize
     self._slot_of = {k: s for k, s in self._slot_of.items()
                      if s != slot or len(k) <= most}

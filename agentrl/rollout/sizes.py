@@ -1,4 +1,4 @@
-"""The few shapes that an engine's steps are compiled for."""
+"""Chooses the few shapes that an engine's programs are compiled for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHORTEST_SPAN = 128
 
 
 def growing(last: int) -> list[int]:
-  """Spans up to `last`, each half as long again as the one before."""
+  """Returns spans up to `last`, each half as long again as the one before."""
   spans = []
   span = SHORTEST_SPAN
   while span < last:
@@ -19,14 +19,17 @@ def growing(last: int) -> list[int]:
 
 
 def rows(most: int) -> list[int]:
-  """Numbers of rows that steps are compiled for."""
+  """Returns the numbers of rows, `most` at most, that are compiled."""
   return [most // 4, most] if most >= 8 else [most]
 
 
 def groups(items: Sequence[Any],
            most: int) -> Iterator[tuple[Sequence[Any], int]]:
-  """The items in groups, each with the rows of its step: few rows where two
-  such steps, together cheaper than a long one, are enough for the rest."""
+  """Yields the items in groups, each with the number of rows of its call.
+
+  A call of few rows is chosen where two of them, together cheaper than one of
+  `most`, are enough for the rest.
+  """
   few = rows(most)[0]
   while items:
     size = few if len(items) <= 2 * few else most
@@ -35,8 +38,11 @@ def groups(items: Sequence[Any],
 
 
 def chunk(count: int, chunks: list[int]) -> int:
-  """The chunk to read `count` ids by: one that holds them, unless more than
-  a third of it stayed empty; then the largest that they fill."""
+  """Returns the chunk size to read `count` ids by.
+
+  The smallest that holds them, unless more than a third of it stayed empty;
+  then the largest that they fill.
+  """
   for size in chunks:
     if count <= size <= 1.5 * count:
       return size

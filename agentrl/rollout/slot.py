@@ -1,4 +1,4 @@
-"""The host's side of an engine's slots, and the turns that they sample."""
+"""State of an engine's slots on the host, and the turns they sample."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ NO_IDS = np.empty(0, np.int32)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Turn:
+class SampledTurn:
   """One sampled turn.
 
   Attributes:
-    slot: whose.
-    ids: int32, the stop id included if it was reached.
-    logps: float32 [nats], of the distribution they were sampled from.
+    slot: number of the slot.
+    ids: int32 [T], with the stop id if it was reached.
+    logps: float32 [T], log-probabilities of the ids [nats].
     full: it ended by `max_new` or the length of the slot instead. Without any
-      ids: what was fed did not fit, and nothing of it was read.
+      ids: the fed ids did not fit, and none was read.
   """
 
   slot: int
@@ -29,12 +29,20 @@ class Turn:
 
 @dataclasses.dataclass(slots=True)
 class Slot:
-  """The host's side of a dialogue."""
+  """One dialogue in the engine.
+
+  Attributes:
+    seed: seeds its samples.
+    cached: number of ids whose keys and values are in the cache.
+    waiting: ids that are fed or sampled, but not cached yet.
+    left: number of ids that its turn may still have; 0 between turns.
+    ids: sampled ids of its turn, by burst.
+    logps: their log-probabilities [nats].
+  """
 
   seed: int
-  cached: int = 0  # ids whose keys and values are in the cache
-  # Ids fed or sampled that are not there yet.
+  cached: int = 0
   waiting: np.ndarray = dataclasses.field(default_factory=lambda: NO_IDS)
-  left: int = 0  # ids that this turn may still have; 0: nobody is speaking
+  left: int = 0
   ids: list[np.ndarray] = dataclasses.field(default_factory=list)
   logps: list[np.ndarray] = dataclasses.field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Episodes -> the packed batch that the policy gradient is taken on."""
+"""Packs episodes into the batch of a policy-gradient update."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ def to_batch(episodes: Sequence[types.Episode], advantages: Sequence[float], *,
   """Packs the traces of one side.
 
   Nothing is rendered here: these are the ids that were fed and sampled, with
-  the log-probabilities they were sampled with. A trace may be several
-  sequences, see `types.Trace.sequences`; each sampled id is in one of them.
+  their log-probabilities at that time. A trace may be several sequences, see
+  `types.Trace.sequences`; each sampled id is in one of them.
 
   Args:
-    episodes: what was played.
-    advantages: one for each; every token that the side sampled shares it.
-    length: T of the rows; at least the context of the sampler.
+    episodes: played dialogues.
+    advantages: advantage of each episode [reward]; every token that the side
+      sampled shares it.
+    length: T of the rows [tokens]; at least the context of the sampler.
     buckets: numbers of rows to choose from, see `data.pack.pack`.
-    side: whose tokens are the targets.
+    side: the side that is trained.
 
   Returns:
-    ids_BT, positions_BT, segments_BT (from 1; 0 is empty), target_BT (bool:
-    sampled by that side), logp_old_BT [nats], adv_BT; the last two are 0 off
-    target.
+    ids_BT (int32), positions_BT (int32), segments_BT (int32 from 1; 0 is
+    empty), target_BT (bool: sampled by that side), logp_old_BT (float32 [nats])
+    and adv_BT (float32 [reward]); the last two are 0 off target.
 
   Raises:
     ValueError: lists of unequal length, an episode without that trace, or a

@@ -11,7 +11,7 @@ import pytest
 from agentrl.models import cache as cache_lib
 from agentrl.models import transformer
 from agentrl.models import weights
-from agentrl.rollout import steps
+from agentrl.rollout import device
 
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
@@ -95,15 +95,15 @@ def greedy(config, params, ids_BT, count):
   """The likeliest continuations, by what the engine runs."""
   batch, read = ids_BT.shape
   cache = cache_lib.empty(config, batch, read + count)
-  spec = steps.Spec(config, burst=count, stop_id=-1, pad_id=0,
-                    place=steps.place(cache, params))
-  rows = steps.Rows(np.arange(batch), np.zeros(batch, np.int32),
-                    np.zeros(batch, np.int32), np.full(batch, read - 1))
-  cache = steps.prefill(params, cache, rows, ids_BT[:, :-1], spec=spec,
-                        span=read + count)
+  spec = device.EngineSpec(config, burst=count, stop_id=-1, pad_id=0,
+                           shardings=device.cache_shardings(cache, params))
+  rows = device.SlotRows(np.arange(batch), np.zeros(batch, np.int32),
+                         np.zeros(batch, np.int32), np.full(batch, read - 1))
+  cache = device.prefill(params, cache, rows, ids_BT[:, :-1], spec=spec,
+                         span=read + count)
   rows = rows._replace(start_B=np.full(batch, read - 1),
                        count_B=np.full(batch, count))
-  return np.asarray(steps.decode(
+  return np.asarray(device.decode(
       params, cache, rows, ids_BT[:, -1], 0.0, spec=spec,
       span=read + count)[1])
 

@@ -8,9 +8,9 @@ import pytest
 from agentrl import sharding
 from agentrl import testing
 from agentrl.models import transformer
+from agentrl.rollout import device
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import prefixes
-from agentrl.rollout import steps
 
 CONFIG = testing.tiny_model(smear=2)
 PARAMS = testing.chatty_params(CONFIG, stop=0.25)
@@ -132,12 +132,12 @@ def test_a_slot_forgets_its_last_dialogue(engine):
 
 def test_nothing_is_read_twice(engine, monkeypatch):
   read = []
-  prefill = steps.prefill
+  prefill = device.prefill
 
   def count(params, cache, rows, *args, **kw):
     read.append(int(rows.count_B.sum()))
     return prefill(params, cache, rows, *args, **kw)
-  monkeypatch.setattr(steps, 'prefill', count)
+  monkeypatch.setattr(device, 'prefill', count)
   beginning = prompt(0, 3 * prefixes.BLOCK)
   slots = [engine.open(seed) for seed in range(4)]
   for slot in slots:

@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_shown_as_text(make):
   local = make()
   ids = np.array([*VOCAB.encode('Hm'), VOCAB.user, *VOCAB.encode('!'),
                   VOCAB.end])
-  reply = local._reply(9, slot_lib.Turn(0, ids, ids * 0.0, False))
+  reply = local._reply(9, slot_lib.SampledTurn(0, ids, ids * 0.0, False))
   assert (reply.message.content, reply.end, reply.problem) == (
       'Hm<|user|>!', 'stop', 'It cannot be read.')
 

@@ -1,6 +1,7 @@
 """Many dialogues at once: the right outcome for each, in order."""
 
 import collections
+import time
 
 import numpy as np
 import pytest
@@ -50,6 +51,29 @@ def model(seed=0, **kw):
   engine = engine_lib.Engine(CONFIG, **sizes | kw)
   engine.load(testing.chatty_params(CONFIG, seed=seed, stop=0.2))
   return policy_lib.ModelPolicy(engine, VOCAB)
+
+
+class SlowPolicy(policy_lib.ScriptPolicy):
+  """Must not be asked while it works."""
+
+  working = False
+
+  def ask(self, key, ask):
+    assert not self.working
+    super().ask(key, ask)
+
+  def ready(self):
+    self.working = True
+    replies = super().ready()
+    time.sleep(0.02)
+    self.working = False
+    return replies
+
+
+def test_no_side_is_asked_while_it_works():
+  episode, = play([testing.echo_task('maple')], say('maple', 'bye'),
+                  SlowPolicy(say('{}!', dialogue.STOP)))
+  assert episode.outcome == O.SUCCESS
 
 
 def test_success_and_failure():

@@ -97,7 +97,7 @@ class ToldEngine:
   def step(self):
     ids = np.array(self._turns.pop(0), np.int32)
     self.held = [*self.held, *map(int, ids)]
-    return [slot_lib.Turn(0, ids, -np.ones(ids.size, np.float32), False)]
+    return [slot_lib.SampledTurn(0, ids, -np.ones(ids.size, np.float32), False)]
 
   def close(self, slot):
     pass
@@ -212,7 +212,7 @@ def test_a_script_sees_all_it_was_told_and_said():
   policy.ask(4, dialogue.Ask('user', ((-1, M('system', 's')),), 1))
   assert reply(policy).message.content == 'maple 1'
   policy.ask(4, dialogue.Ask('user', ((2, M('user', 'u')),), 3))
-  assert reply(policy) == policy_lib.Reply(4, M('assistant', 'maple 3'))
+  assert reply(policy) == policy_lib.PolicyReply(4, M('assistant', 'maple 3'))
   assert seen == [['s'], ['s', 'maple 1', 'u']]
   assert policy.close(4) is None
 

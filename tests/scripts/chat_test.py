@@ -16,7 +16,7 @@ from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
 from agentrl.models import transformer  # noqa: E402
 from agentrl.models import weights  # noqa: E402
-from agentrl.rollout import steps  # noqa: E402
+from agentrl.rollout import device  # noqa: E402
 from agentrl.tokenizer import formats  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -65,8 +65,8 @@ def sampled(ids_T, count):
       CONFIG, PARAMS, ids_T[None], positions, jnp.ones_like(positions))
   logits_BTV = transformer.logits(CONFIG, PARAMS, hidden_BTD)
   key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 0), count)
-  return steps.sample(logits_BTV[:, count - 1], key[None], temperature=1.0,
-                      pad_id=VOCAB.pad)[0][0]
+  return device.sample(logits_BTV[:, count - 1], key[None], temperature=1.0,
+                       pad_id=VOCAB.pad)[0][0]
 
 
 CUT = '(Cut off: see --max_new.)'

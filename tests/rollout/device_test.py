@@ -9,13 +9,13 @@ import numpy as np
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
-from agentrl.rollout import steps
+from agentrl.rollout import device
 
 LOGITS = jnp.log(jnp.array([0.3, 0.1, 0.4, 0.2]))  # id 0 is the pad
 
 
 def draw(count, temperature, logits_V=LOGITS):
-  return steps.sample(
+  return device.sample(
       jnp.tile(logits_V, (count, 1)),
       jax.random.split(jax.random.key(0), count),
       temperature=jnp.float32(temperature), pad_id=0)
@@ -64,15 +64,16 @@ def test_what_has_no_probability_is_not_drawn():
 def sampled(model, params):
   """The cache, ids and log-probabilities after a prefill and a burst."""
   cache = cache_lib.empty(model, 3, 12)
-  spec = steps.Spec(model, burst=4, stop_id=-1, pad_id=0,
-                    place=steps.place(cache, params))
-  rows = steps.Rows(np.array([2, 0, 3]), np.arange(3), np.zeros(3, np.int32),
-                    np.array([5, 3, 0]))  # the last row is none
+  spec = device.EngineSpec(model, burst=4, stop_id=-1, pad_id=0,
+                           shardings=device.cache_shardings(cache, params))
+  rows = device.SlotRows(np.array([2, 0, 3]), np.arange(3),
+                         np.zeros(3, np.int32),
+                         np.array([5, 3, 0]))  # the last row is unused
   ids_BT = np.random.default_rng(0).integers(2, 9, (3, 5))
-  cache = steps.prefill(params, jax.device_put(cache, spec.place), rows, ids_BT,
-                        spec=spec, span=12)
+  cache = device.prefill(params, jax.device_put(cache, spec.shardings), rows,
+                         ids_BT, spec=spec, span=12)
   rows = rows._replace(start_B=rows.count_B, count_B=np.array([4, 2, 0]))
-  return jax.device_get(steps.decode(
+  return jax.device_get(device.decode(
       params, cache, rows, ids_BT[:, -1], np.float32(1), spec=spec, span=12))
 
 

@@ -1,9 +1,9 @@
-"""What the engine does on the device: read, decode and copy rows of slots.
+"""Programs of the engine on the device: read, decode and copy rows of slots.
 
-The cache of all slots stays in place. Each step gathers the rows it works on,
-cut to the `span` of positions that matter, and writes back only what is new:
-idle slots and unused context cost nothing. In these names B counts the rows
-of a step, not the slots.
+The cache of all slots stays in place. Each call gathers the rows it works on,
+cut to the first `span` positions, and writes back only new entries: idle slots
+and unused context cost nothing. In these names B counts the rows of a call,
+not the slots.
 """
 
 from __future__ import annotations
@@ -20,29 +20,37 @@ from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 
-_BLOCK = 64  # ids that are summed up one by one when sampling
+_BLOCK = 64  # ids of a block; sampling sums over blocks, then inside one
 
 
 @dataclasses.dataclass(frozen=True)
-class Spec:
-  """What is fixed for the life of an engine, and compiled in.
+class EngineSpec:
+  """Constants of an engine, compiled into its programs.
 
-  `place` is the sharding of each leaf of the cache: pinned, or XLA would move
-  the cache from step to step, and compile again each time it finds it moved.
+  Attributes:
+    model: shape of the model.
+    burst: most ids that one call of `decode` samples in a row.
+    stop_id: ends a turn.
+    pad_id: never sampled.
+    shardings: sharding of each leaf of the cache. Pinned, as XLA would move the
+      cache from call to call otherwise, and compile anew for each place.
   """
 
   model: model_config.ModelConfig
-  burst: int  # most tokens of one decode step
+  burst: int
   stop_id: int
   pad_id: int
-  place: cache_lib.Cache | None = None
+  shardings: cache_lib.Cache | None = None
 
 
-class Rows(NamedTuple):
-  """The rows of one step. `slot_B` may point past the last slot: no row.
+class SlotRows(NamedTuple):
+  """Rows of one call, each a slot.
 
-  `start_B` is how many ids the slot has cached, `count_B` how many more to
-  read or, when decoding, how many may still be sampled.
+  Attributes:
+    slot_B: int32, number of the slot; past the last slot for an unused row.
+    seed_B: uint32, seed of the slot.
+    start_B: int32, number of ids that the slot has cached.
+    count_B: int32, number of ids to read or, when decoding, to sample at most.
   """
 
   slot_B: Any
@@ -51,38 +59,43 @@ class Rows(NamedTuple):
   count_B: Any
 
 
-def place(cache: cache_lib.Cache, params: Any) -> cache_lib.Cache:
-  """Shardings of a cache beside these parameters: heads over `tensor`."""
-  beside = jax.tree.leaves(params)[0].sharding
-  if not isinstance(beside, jax.sharding.NamedSharding):
-    return jax.tree.map(lambda x: beside, cache)
-  ways = beside.mesh.shape.get('tensor', 1)
+def cache_shardings(cache: cache_lib.Cache, params: Any) -> cache_lib.Cache:
+  """Returns the shardings of a cache: heads over `tensor`, as the parameters.
 
-  def one(x):
+  Args:
+    cache: the cache of all slots, or its shapes.
+    params: parameters, or their shapes, with shardings.
+  """
+  sharding_of_params = jax.tree.leaves(params)[0].sharding
+  if not isinstance(sharding_of_params, jax.sharding.NamedSharding):
+    return jax.tree.map(lambda x: sharding_of_params, cache)
+  mesh = sharding_of_params.mesh
+  ways = mesh.shape.get('tensor', 1)
+
+  def of_leaf(x: Any) -> jax.sharding.NamedSharding:
     split = x.ndim == 4 and x.shape[1] % ways == 0  # ids have no heads
     spec = (None, 'tensor') if split else ()
-    return jax.sharding.NamedSharding(
-        beside.mesh, jax.sharding.PartitionSpec(*spec))
-  return jax.tree.map(one, cache)
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
+  return jax.tree.map(of_leaf, cache)
 
 
 def _put(cache: cache_lib.Cache, part: cache_lib.Cache, slot_B: jax.Array,
-         positions_BT: jax.Array, spec: Spec) -> cache_lib.Cache:
+         positions_BT: jax.Array, spec: EngineSpec) -> cache_lib.Cache:
   return jax.lax.with_sharding_constraint(
-      cache_lib.put(cache, part, slot_B, positions_BT), spec.place)
+      cache_lib.put(cache, part, slot_B, positions_BT), spec.shardings)
 
 
-def _hidden(spec: Spec, params: Any, ids_BT: jax.Array,
+def _hidden(spec: EngineSpec, params: Any, ids_BT: jax.Array,
             positions_BT: jax.Array, cache: cache_lib.Cache
            ) -> tuple[jax.Array, cache_lib.Cache]:
-  mesh = getattr(jax.tree.leaves(spec.place)[0], 'mesh', None)
+  mesh = getattr(jax.tree.leaves(spec.shardings)[0], 'mesh', None)
   with sharding.on(mesh):
     return transformer.hidden(spec.model, params, ids_BT, positions_BT,
                               cache=cache)
 
 
 def _positions(start_B: jax.Array, used_BT: jax.Array) -> jax.Array:
-  """start, start + 1, .. in each row; -1 where nothing is used."""
+  """Returns start, start + 1, ... in each row; -1 where it is unused."""
   at_BT = start_B[:, None] + jnp.arange(used_BT.shape[1])
   return jnp.where(used_BT, at_BT, -1)
 
@@ -92,25 +105,26 @@ def sample(logits_BV: jax.Array, key_B: jax.Array, *, temperature: jax.Array,
   """Draws one id for each row, by inverting the distribution function.
 
   One uniform number a row, and sums within one block of ids only: on CPU a
-  tenth of the time that Gumbel noise for every logit takes.
+  tenth of the time of Gumbel noise for every logit.
 
   Args:
-    logits_BV: float32.
-    key_B: a key for each row.
-    temperature: logits are divided by it; 0 takes the likeliest id.
+    logits_BV: float32 [nats].
+    key_B: random key of each row.
+    temperature: scalar that divides the logits; 0 takes the likeliest id.
     pad_id: never drawn.
 
   Returns:
-    ids_B and their log-probabilities [nats] at this temperature (0 where it is
-    0). They are those of the whole distribution, pad included, as a trainer
-    computes them: no model gives a pad more than a trace.
+    ids_B: int32.
+    logp_B: float32, their log-probabilities [nats] at this temperature; 0 if it
+      is 0. They are those of the whole distribution, pad included, as a trainer
+      computes them: no model gives the pad more than a trace.
   """
   logp_BV = jax.nn.log_softmax(
       logits_BV / jnp.where(temperature > 0, temperature, 1.0))
   p_BV = jnp.exp(logp_BV).at[:, pad_id].set(0.0)
   u_B = jax.vmap(jax.random.uniform)(key_B)
   drawn_B = _invert(p_BV, u_B)
-  # Sums are rounded: what has no probability must not be drawn even so.
+  # Sums are rounded, so an id of probability 0 could be drawn.
   possible_B = jnp.take_along_axis(p_BV, drawn_B[:, None], 1)[:, 0] > 0
   warm_B = possible_B & (temperature > 0)
   ids_B = jax.lax.cond(
@@ -121,8 +135,14 @@ def sample(logits_BV: jax.Array, key_B: jax.Array, *, temperature: jax.Array,
 
 
 def _invert(p_BV: jax.Array, u_B: jax.Array) -> jax.Array:
-  """The id at which the running sum of `p_BV` passes the share `u_B` of all:
-  first the block of ids, then the id within it."""
+  """Returns the ids at which the running sums of `p_BV` pass a share.
+
+  Finds the block of ids first, then the id in it.
+
+  Args:
+    p_BV: float32, probabilities, not normalised.
+    u_B: float32 in [0, 1), share of the sum over V.
+  """
   B, V = p_BV.shape
   p_BNM = jnp.pad(p_BV, ((0, 0), (0, -V % _BLOCK))).reshape(B, -1, _BLOCK)
   mass_BN = p_BNM.sum(-1)
@@ -137,15 +157,28 @@ def _invert(p_BV: jax.Array, u_B: jax.Array) -> jax.Array:
 
 
 def _count_up_to(sums_BN: jax.Array, target_B: jax.Array) -> jax.Array:
-  """How many of the running sums are not above the target, the last aside."""
+  """Counts the running sums, all but the last, that are up to the target."""
   return (sums_BN[:, :-1] <= target_B[:, None]).sum(-1)
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def prefill(params: Any, cache: cache_lib.Cache, rows: Rows,
-            ids_BT: jax.Array, *, spec: Spec, span: int) -> cache_lib.Cache:
-  """Appends the first `count_B` of the ids to each row's slot."""
+def prefill(params: Any, cache: cache_lib.Cache, rows: SlotRows,
+            ids_BT: jax.Array, *, spec: EngineSpec, span: int
+           ) -> cache_lib.Cache:
+  """Appends the first `count_B` ids of each row to its slot.
+
+  Args:
+    params: parameters of the model.
+    cache: the cache of all slots; donated.
+    rows: rows of this call.
+    ids_BT: int32; columns from `count_B` on are ignored.
+    spec: constants of the engine.
+    span: positions that are read; at least `start_B + count_B`.
+
+  Returns:
+    the cache.
+  """
   used_BT = jnp.arange(ids_BT.shape[1]) < rows.count_B[:, None]
   positions_BT = _positions(rows.start_B, used_BT)
   _, part = _hidden(spec, params, ids_BT, positions_BT,
@@ -155,22 +188,23 @@ def prefill(params: Any, cache: cache_lib.Cache, rows: Rows,
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def decode(params: Any, cache: cache_lib.Cache, rows: Rows, last_B: jax.Array,
-           temperature: jax.Array, *, spec: Spec, span: int
-          ) -> tuple[cache_lib.Cache, jax.Array, jax.Array]:
+def decode(params: Any, cache: cache_lib.Cache, rows: SlotRows,
+           last_B: jax.Array, temperature: jax.Array, *, spec: EngineSpec,
+           span: int) -> tuple[cache_lib.Cache, jax.Array, jax.Array]:
   """Samples up to `spec.burst` ids in each row; ends early if all have ended.
 
   Args:
-    params: of the model.
-    cache: of all slots.
-    rows: see `Rows`.
-    last_B: the id that stands before what is sampled, not cached yet.
-    temperature: of the sampling.
-    spec: stop and pad ids.
-    span: positions that matter: `start_B + burst` at most.
+    params: parameters of the model.
+    cache: the cache of all slots; donated.
+    rows: rows of this call.
+    last_B: int32, last id before the sampled ones, not cached yet.
+    temperature: scalar that divides the logits; 0 is greedy.
+    spec: constants of the engine.
+    span: positions that are read; at least `start_B + burst`, or the length of
+      a slot.
 
   Returns:
-    the cache, ids_BT (pad where a row had ended) and their logp_BT.
+    the cache; ids_BT (int32, pad after the end of a row); their logp_BT [nats].
   """
   root = jax.random.key(0, impl='threefry2x32')
   key_B = jax.vmap(lambda seed: jax.random.fold_in(root, seed))(rows.seed_B)
@@ -207,7 +241,7 @@ def decode(params: Any, cache: cache_lib.Cache, rows: Rows, last_B: jax.Array,
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
 def copy(cache: cache_lib.Cache, from_B: jax.Array, to_B: jax.Array, *,
-         spec: Spec, span: int) -> cache_lib.Cache:
-  """Copies the first `span` entries of some slots to others."""
+         spec: EngineSpec, span: int) -> cache_lib.Cache:
+  """Copies the first `span` positions of slots `from_B` to slots `to_B`."""
   return jax.lax.with_sharding_constraint(
-      cache_lib.copy(cache, from_B, to_B, span), spec.place)
+      cache_lib.copy(cache, from_B, to_B, span), spec.shardings)
