@@ -21,6 +21,25 @@ class GroupsDied(ValueError):
   """The batch could not be filled within the bound on tries."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Waves:
+  """How many dialogues are played for a batch.
+
+  Attributes:
+    tasks: least number of groups of a full batch; further ones that pass in the
+      last wave are kept too.
+    group: episodes of a task.
+    wave: tasks played at once; once some groups are kept, at most two for each
+      missing one.
+    max_waves: most waves to play.
+  """
+
+  tasks: int
+  group: int
+  wave: int
+  max_waves: int
+
+
 @dataclasses.dataclass
 class Batch:
   """The groups to train on, and everything that was played for them.
@@ -41,31 +60,25 @@ class Batch:
 
 
 def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
-            tasks: Sequence[types.Task], key: jax.Array, *, num_tasks: int,
-            group: int, wave: int, max_waves: int,
+            tasks: Sequence[types.Task], key: jax.Array, *, waves: Waves,
             why_dead: filters.Filter) -> Batch:
-  """Plays waves of tasks until `num_tasks` groups pass the filter.
+  """Plays waves of tasks until enough groups pass the filter.
 
   Args:
     play: plays tasks with seeds, one episode each, in order.
     tasks: to draw from, uniformly, without repeats within a wave.
     key: random key of the step; draw and seeds are functions of it alone.
-    num_tasks: least number of groups of a full batch; further ones that pass
-      in the last wave are kept too.
-    group: episodes of a task.
-    wave: tasks played at once; once some groups are kept, at most two for each
-      missing one.
-    max_waves: most waves to play.
+    waves: see `Waves`.
     why_dead: see `rl/filters.py`.
 
   Raises:
     GroupsDied: `max_waves` did not fill the batch; says why groups died.
   """
-  kept, rewards, valids, played = [], [], [], []
+  group, kept, rewards, valids, played = waves.group, [], [], [], []
   dead = collections.Counter()
-  for i in range(max_waves):
-    missing = num_tasks - len(kept)
-    size = min(wave, 2 * missing) if kept else wave
+  for i in range(waves.max_waves):
+    missing = waves.tasks - len(kept)
+    size = min(waves.wave, 2 * missing) if kept else waves.wave
     drawn, seeds = _draw(tasks, jax.random.fold_in(key, i), size, group)
     episodes = play(drawn, seeds)
     played += episodes
@@ -77,12 +90,13 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
         kept.append(episodes[p * group:(p + 1) * group])
         rewards.append(reward_PG[p])
         valids.append(valid_PG[p])
-    if len(kept) >= num_tasks:
+    if len(kept) >= waves.tasks:
       return Batch(kept, np.stack(rewards), np.stack(valids), played, dead)
   mean = np.mean([e.reward for e in played])
   raise GroupsDied(
-      f'Only {len(kept)} of {num_tasks} groups were worth training on after '
-      f'{max_waves} waves of up to {wave} tasks; dropped: {dict(dead)}. '
+      f'Only {len(kept)} of {waves.tasks} groups were worth training on after '
+      f'{waves.max_waves} waves of up to {waves.wave} tasks; dropped: '
+      f'{dict(dead)}. '
       f'Mean reward {mean:.3f}. ' + _advice(dead))
 
 

@@ -79,15 +79,13 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
           has_aux=True)(state.params)
       return loss_and_metrics, optax.tree.cast(grads, jnp.float32)
 
-    def body(i, carry):
-      return _merge(carry, grad_fn(part(i)))
-
     if filled_M.size == 1:  # spares the memory of a sum of gradients
       (loss, metrics), grads = grad_fn(part(0))
     else:
       shape = jax.eval_shape(grad_fn, part(0))
       zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
-      (loss, metrics), grads = jax.lax.fori_loop(0, count, body, zeros)
+      (loss, metrics), grads = jax.lax.fori_loop(
+          0, count, lambda i, carry: _merge(carry, grad_fn(part(i))), zeros)
     deltas, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, deltas)
     metrics = {**metrics, 'loss': loss, 'grad_norm': optax.tree.norm(grads),

@@ -121,10 +121,10 @@ def player(reward_of):
   return play
 
 
-def run(play, **kw):
-  return collect.collect(play, TASKS, jax.random.key(0), **{**dict(
-      num_tasks=4, group=4, wave=3, max_waves=20,
-      why_dead=filters.mixed), **kw})
+def run(play, **sizes):
+  waves = collect.Waves(**dict(tasks=4, group=4, wave=3, max_waves=20) | sizes)
+  return collect.collect(play, TASKS, jax.random.key(0), waves=waves,
+                         why_dead=filters.mixed)
 
 
 def test_collect_refills_until_the_batch_is_full():
@@ -149,7 +149,7 @@ def test_a_refill_plays_two_tasks_for_each_that_is_missing():
     waves.append(len(tasks) // 4)
     turns = itertools.cycle((0, 1))
     return player(lambda task, seed: next(turns))(tasks, seeds)
-  run(play, num_tasks=4, wave=3)
+  run(play, tasks=4, wave=3)
   assert waves == [3, 2]
   assert len(run(play).groups) == 5
 
