@@ -44,6 +44,7 @@ setuptools.setup(
     extras_require={
         'beam': ['apache-beam'],
         'cuda': ['jax[cuda13]'],
+        'docs': ['mkdocs-material>=9.6'],
         'hf': ['gguf', 'safetensors', 'tokenizers'],
         'llm': ['openai>=1'],
         'plan': ['libtpu'],

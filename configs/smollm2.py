@@ -7,7 +7,7 @@
 
 `domain` telecom, airline, retail (tau2-bench: dialogues for tasks of the train
 split, pass^k on its test split beside the floors), builtin, or the import path
-of a package of your own (README, "Your own domain"). For one accelerator of
+of a package of your own (docs/domains.md). For one accelerator of
 80 GB; stopped and started again it goes on, so GRPO runs for as long as there
 is one. `:tiny` is a smoke test on a CPU. Prompts are shortened
 as in configs/sft/smollm2_tau2.py.

@@ -1,4 +1,4 @@
-"""What a config needs of a TPU slice, without a TPU; see BUILD.md.
+"""What a config needs of a TPU slice, without a TPU; see docs/scaling.md.
 
   pip install -e .[plan]
   python scripts/plan.py --config=configs/grpo/qwen3_235b_tau2.py \

@@ -1,5 +1,5 @@
-"""Runs the whole chain in small on the domain of README.md, kills and resumes
-it."""
+"""Runs the whole chain in small on the domain of docs/domains.md, kills and
+resumes it."""
 
 import json
 import os
@@ -33,10 +33,10 @@ RUN = ('scripts/run.py', '--config=configs/quickstart.py:domain=lamps,tiny')
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-  """A folder with the domain of README.md, on the PYTHONPATH of `call`."""
+  """A folder with the domain of docs/domains.md; `call` looks there too."""
   folder = tmp_path_factory.mktemp('chain')
-  readme = (ROOT / 'README.md').read_text()
-  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', readme, re.S)
+  page = (ROOT / 'docs/domains.md').read_text()
+  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', page, re.S)
   assert {name for name, _ in parts} == {
       f'lamps/{name}' for name in ('policy.md', 'state.py', 'tools.py',
                                    'tasks.py')}

@@ -7,7 +7,7 @@
 full; `agent` noop, refuse, transfer or gold needs no model, and `model` takes
 --config.agent=<folder> --config.user=<folder>. The benchmark's papers of 2025
 are grading v0.2.1, its present leaderboard v1.0.1; the data that are installed
-must be of the same version (README). Figures: LOG.md.
+must be of the same version (docs/tau2.md). Figures: LOG.md.
 """
 
 import ml_collections

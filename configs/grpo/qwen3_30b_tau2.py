@@ -8,7 +8,7 @@ Its needs, computed without a TPU:
   python scripts/plan.py --config=configs/grpo/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
+Figures: docs/scaling.md. No script joins several hosts yet.
 """
 
 import ml_collections

@@ -1,6 +1,6 @@
 """A lamp shop, and ways to make samples of it without mistakes.
 
-Not called `lamps`, as the domain of README.md: one process imports both.
+Not called `lamps`, as the domain of docs/domains.md: one process imports both.
 """
 
 import json
