@@ -38,20 +38,20 @@ from agentrl.tokenizer import formats
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
 
-SOURCE = flags.DEFINE_string('source', None, 'What to convert.', required=True)
+SOURCE = flags.DEFINE_string('source', None, 'Model to convert.', required=True)
 TARGET = flags.DEFINE_string('target', None, 'A new folder.', required=True)
 FORMAT = flags.DEFINE_enum('format', None, ('orbax', 'safetensors'),
-                           'Of the target.', required=True)
+                           'Format of the target.', required=True)
 DTYPE = flags.DEFINE_enum(
     'dtype', None, model_config.DTYPES,
-    'Of the parameters; by default that of the source.')
+    'Dtype of the parameters; by default that of the source.')
 FSDP = flags.DEFINE_integer(
     'fsdp', 1, 'Devices that share the parameters.', lower_bound=1)
 
 # Copied from a source that has them.
 _ABOUT = ('tokenizer_config.json', 'special_tokens_map.json',
           'added_tokens.json', 'chat_template.jinja', 'generation_config.json')
-# Of a vocabulary: its file, and the class that reads it.
+# Class of a vocabulary -> its file, and the class of transformers for it.
 _TOKENIZERS = {hf.BpeVocab: ('tokenizer.json', 'PreTrainedTokenizerFast'),
                spm.GemmaVocab: ('tokenizer.model', 'GemmaTokenizer')}
 _TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')

@@ -23,11 +23,13 @@ from agentrl.models import flops
 from agentrl.models import mesh as mesh_lib
 from agentrl.models import moe
 from agentrl.models import transformer
+from agentrl.rl import collect
 from agentrl.rl import losses
 from agentrl.rl import train as rl_train
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import policy
 from agentrl.sft import likelihood
+from agentrl.sft import train as sft_train
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
@@ -82,9 +84,11 @@ def lower(config: ml_collections.ConfigDict, devices: Sequence[Any]
     ValueError: not such a config, or one that does not fit the devices.
   """
   if 'group' in config:
+    rl_train.read_config(config)
     return [_grpo(config, devices), *_engine(config, devices, 'agent'),
             *_engine(config, devices, 'user')]
   if 'side' in config:
+    sft_train.read_config(config)
     return [_sft(config, devices)]
   raise ValueError('Only configs of SFT (configs/sft/) and GRPO '
                    '(configs/grpo/) can be planned.')
@@ -114,8 +118,8 @@ def _grpo(config: ml_collections.ConfigDict, devices: Sequence[Any]
   # A full batch; more rows come if the last wave fills it beyond that.
   rows = math.lcm(config.tasks * config.group, config.micro_rows)
   rows = min(rows, rl_train.row_buckets(
-      tasks=config.tasks, group=config.group, wave=config.wave,
-      micro_rows=config.micro_rows, max_steps=config.limits.max_steps)[0])
+      collect.Waves(config.tasks, config.group, config.wave, config.max_waves),
+      config.micro_rows, config.limits.max_steps)[0])
   return _update(config, devices, model, loss_fn,
                  (rows, config.sampler.length), _PACKED | _SAMPLED)
 

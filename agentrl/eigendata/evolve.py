@@ -19,8 +19,8 @@ import itertools
 import math
 from typing import Any
 
+from agentrl import jsons
 from agentrl import seeds
-from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import streams as streams_lib
@@ -64,7 +64,7 @@ class Audit:
     """With a student also its `pass_rate`, and the `tasks` that it is of."""
     counted = [s for s in self.solved if s is not None]
     rate = round(sum(counted) / len(counted), 4) if counted else None
-    return types.to_json(self) | (
+    return jsons.to_json(self) | (
         {'pass_rate': rate, 'tasks': len(counted)} if self.solved else {})
 
 
@@ -163,7 +163,7 @@ def first_try(samples: Sequence[sample_lib.Sample]) -> float | None:
   """Share of dialogues that passed when first played: how hard the tasks are
   for the agent that plays them. None without a dialogue."""
   def again(sample: sample_lib.Sample) -> bool:
-    return any(what.startswith('dialogue') for what in sample.repaired)
+    return any(r.part == sample_lib.Part.DIALOGUE for r in sample.repaired)
   played = [s for s in samples if s.task or again(s)]
   passed = sum(not again(s) for s in played)
   return passed / len(played) if played else None
@@ -171,15 +171,15 @@ def first_try(samples: Sequence[sample_lib.Sample]) -> float | None:
 
 def acceptance(samples: Sequence[sample_lib.Sample]) -> float:
   """Share that was kept, of those for which there was a caller at all."""
-  counted = [s for s in samples if s.worker != 'RandomPool']
+  counted = [s for s in samples if s.had_caller]
   return sum(s.task is not None for s in counted) / max(1, len(counted))
 
 
 def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
   """How many were turned down by whom, the callers aside; the most first."""
   return dict(collections.Counter(
-      f'{s.worker}: {s.reason}' for s in samples
-      if s.worker not in ('', 'RandomPool')).most_common())
+      s.rejection.name for s in samples
+      if s.rejection and s.had_caller).most_common())
 
 
 def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
@@ -193,7 +193,7 @@ def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
   spent += [s.usage for s in samples]
   return Audit(
       acceptance(samples), variety([s for s in samples if s.task]),
-      tuple(s.task.certificate['mutants'] if s.task else None
+      tuple(s.task.certificate.mutants if s.task else None
             for s in samples),
       tuple(s.solved for s in samples) if m.student else ())
 
@@ -220,7 +220,7 @@ def _price(spent: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
   whether our cache had the answers or not."""
   usage = llm_lib.by_stage(spent)
   total = sum(usage.values(), llm_lib.Usage())
-  return {'usage': types.to_json(usage), 'spent': {
+  return {'usage': jsons.to_json(usage), 'spent': {
       'calls': total.calls + total.hits,
       'tokens': total.tokens + total.saved_tokens,
       'dollars': round(total.dollars + total.saved, 9)}}
@@ -266,17 +266,19 @@ def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
     revised = stream.prompts.revised(role, answer['text'])
     if revised == stream.prompts:
       raise prompts.Unfit('The new prompt is the old one.')
-  except (prompts.Unfit, llm_lib.Rejected, llm_lib.OverBudget) as e:
+  except (prompts.Unfit, llm_lib.BadAnswer, llm_lib.OverBudget) as e:
     return _Change({**facts, 'note': str(e)}, dict(m.llm.usage))
   return _Change({**facts, 'candidate': revised.version}, dict(m.llm.usage),
                  dataclasses.replace(stream, prompts=revised))
 
 
-def _examples(samples: Sequence[sample_lib.Sample]) -> list[dict[str, str]]:
+def _examples(samples: Sequence[sample_lib.Sample]) -> list[dict[str, Any]]:
   """A few of each way to be turned down."""
   ways = collections.defaultdict(list)
   for s in samples:
-    if s.worker not in ('', 'RandomPool'):
-      ways[s.worker, s.reason].append(
-          {'worker': s.worker, 'reason': s.reason, 'detail': s.detail})
+    if s.rejection and s.had_caller:
+      ways[s.rejection.name].append({
+          'worker': s.rejection.worker, 'reason': s.rejection.kind,
+          'detail': s.rejection.detail,
+          'problems': list(s.rejection.problems)})
   return [e for examples in ways.values() for e in examples[:EXAMPLES]]

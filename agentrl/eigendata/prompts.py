@@ -180,10 +180,10 @@ def load() -> Prompts:
                   for role in FIELDS})
 
 
-class Unrenderable(llm_lib.Rejected):
+class Unrenderable(llm_lib.BadAnswer):
   """A template that a job's payload does not suit."""
 
-  reason = 'prompt fails'
+  kind = 'prompt fails'
 
 
 # Of each role: whose work its calls are counted as, and which model it may have

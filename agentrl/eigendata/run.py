@@ -25,9 +25,9 @@ import ml_collections
 import tqdm
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import seeds
-from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
@@ -196,7 +196,7 @@ def _plan_all(run: runs.Run, config: Config, maker: sample_lib.Maker,
       for split, pairs, failures_ in (
           ('train', config.plan_pairs, failures), ('test', PAIRS, {}))
       if split in weights}
-  files.write_json(run.folder / PLANNING, types.to_json(maker.llm.usage))
+  files.write_json(run.folder / PLANNING, jsons.to_json(maker.llm.usage))
   files.write_json(run.folder / 'planned.json', streams_lib.to_json(planned))
 
 
@@ -336,9 +336,9 @@ def _finish(run: runs.Run, config: Config, maker: sample_lib.Maker,
   found['train'], flagged = guards.guard(
       found['train'], held, maker.envs, drop_flagged=config.drop_flagged)
   digest, shards = _write(run.folder, found)
-  snapshots = sorted({s.task.meta['database'] for samples in found.values()
+  snapshots = sorted({s.task.database for samples in found.values()
                       for s in samples
-                      if s.task and 'database' in s.task.meta})
+                      if s.task and s.task.database})
   databases.prune(run.folder / databases.FOLDER, snapshots)
   wanted = {'train': config.num_train, 'test': config.num_test}
   if short := [f'{split}: {kept} of {wanted[split]}' for split, kept in (
@@ -378,8 +378,9 @@ def _write(folder: Any, found: dict[str, list[sample_lib.Sample]]
   for split, samples in found.items():
     tasks = [s.task for s in samples if s.task]
     files.write_lines(folder / f'tasks_{split}.jsonl',
-                        map(types.dumps, tasks))
+                        map(jsons.dumps, tasks))
     tau2_form.write(folder, split, tasks)
-  records = [episodes.record(s.task, s.messages, {'repaired': s.repaired})
+  records = [episodes.record(s.task, s.messages, {
+      'repaired': [r.name for r in s.repaired]})
              for s in found['train'] if s.task]
   return episodes.write(folder, records) if records else ('', {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import enum
 import functools
 import json
 from typing import Any
@@ -16,6 +17,7 @@ from agentrl import resolve
 from agentrl import seeds
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import judge
 from agentrl.eigendata.plan import planner
@@ -40,18 +42,57 @@ REPAIRS = 1  # how often Modify sends a checker or a dialogue back
 SHOWN = 300  # characters of a critique that a task keeps
 
 
+class Part(enum.StrEnum):
+  """Part of a sample that Modify sends back."""
+
+  GOAL = 'goal'
+  CHECKER = 'checker'
+  DIALOGUE = 'dialogue'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Repair:
+  """A part of a sample that was sent back once.
+
+  Attributes:
+    part: the part.
+    kind: reason without particulars, to count by.
+    critique: what its author was told; for people.
+  """
+
+  part: Part
+  kind: str
+  critique: str = ''
+
+  @property
+  def name(self) -> str:
+    """Part and kind, as the figures show them."""
+    return f'{self.part}: {self.kind}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FirstChecker:
+  """Quality of a checker before it was mended.
+
+  Attributes:
+    score: score of its certificate; 0 without one.
+    passed: kinds of wrong runs that it passed.
+  """
+
+  score: float
+  passed: tuple[str, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sample:
-  """What came of one sample.
+  """Result of one sample.
 
   Attributes:
     task: certified; None if the sample was rejected.
     messages: its dialogue; () in the split `test`, or if rejected.
-    worker, reason, detail: who rejected it and why; '' if it was kept.
-    repaired: what Modify sent back, in words; with the critiques they stand in
-      `task.meta['repaired']`.
-    first_checker: `score` of its certificate and the kinds of wrong runs that
-      it `passed`; None without one.
+    rejection: why it was rejected; None if it was kept.
+    repaired: parts that Modify sent back.
+    first_checker: quality of its first checker; None without one.
     usage: calls and tokens of the LLM by worker.
     stream: name of the plan that it was written by.
     solved: whether the student solved the task; None: that was not asked, or
@@ -60,23 +101,24 @@ class Sample:
 
   task: types.Task | None = None
   messages: tuple[types.Message, ...] = ()
-  worker: str = ''
-  reason: str = ''
-  detail: str = ''
-  repaired: tuple[str, ...] = ()
-  first_checker: Mapping[str, Any] | None = None
+  rejection: types.Rejection | None = None
+  repaired: tuple[Repair, ...] = ()
+  first_checker: FirstChecker | None = None
   usage: Mapping[str, llm_lib.Usage] = dataclasses.field(default_factory=dict)
   stream: str = ''
   solved: bool | None = None
 
+  @property
+  def had_caller(self) -> bool:
+    """Whether RandomPool found a caller; without one nothing is told by it."""
+    return not (self.rejection
+                and self.rejection.worker == types.Worker.RANDOM_POOL)
 
-def from_json(record: Mapping[str, Any]) -> Sample:
-  """The inverse of `types.to_json`, which leaves out defaults."""
-  read = {
-      'task': types.task_from_json, 'repaired': tuple,
-      'messages': lambda x: tuple(map(types.message_from_json, x)),
-      'usage': lambda x: {k: llm_lib.Usage(**v) for k, v in x.items()}}
-  return Sample(**{k: read.get(k, lambda x: x)(v) for k, v in record.items()})
+  @property
+  def over_budget(self) -> bool:
+    """Whether the budget was used up before it was finished."""
+    return bool(self.rejection
+                and self.rejection.worker == types.Worker.BUDGET)
 
 
 @dataclasses.dataclass
@@ -146,36 +188,45 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   # a small model would learn these by heart instead of reading them.
   first = seeds.seed_of(plan.id, purpose)
   database = m.seed * m.databases + (first + i) % m.databases
-  task, messages, solved, why = None, (), None, {}
+  task, messages, solved, why = None, (), None, None
   try:
     pool = workers.random_pool if job.env.drafts else goals.pool
     drawn = pool(job.env, plan, seed('pool'), database=database,
                  other_share=m.other_share)
     write = _write if validate else _write_anything
     task, messages = write(job, drawn, f'{purpose}-{i:05d}')
-    task.meta['plan'] |= {'prompts': stream.prompts.version,
-                          'sample': f'{purpose}/{i}'}
-    if job.repaired:
-      task.meta['repaired'] = [
-          {'what': what, 'critique': critique[:SHOWN]}
-          for what, critique in job.repaired]
-    if isinstance(job.env, domain.Domain):
-      task.meta['database'] = job.env.database(**task.initial_state)
+    task = _with_provenance(job, task, stream, f'{purpose}/{i}')
     if user:
       solved = student_lib.solves(prompts.Author(m.llm, user), job.env, task,
                                   *job.drafted, seed=seed('student'))
-  except workers.Rejected as e:
-    why = {'worker': e.worker, 'reason': e.reason, 'detail': e.detail}
-  except llm_lib.Rejected as e:
-    why = {'worker': e.stage or m.llm.stage, 'reason': e.reason,
-           'detail': e.detail}
+  except rejection.SampleRejected as e:
+    why = e.rejection
+  except llm_lib.BadAnswer as e:
+    why = types.Rejection(types.Worker(e.stage or m.llm.stage), e.kind,
+                          e.detail)
   except env_lib.ToolBroken as e:
-    why = {'worker': 'Tools', 'reason': 'a tool broke', 'detail': str(e)}
+    why = types.Rejection(types.Worker.TOOLS, 'a tool broke', str(e))
   except llm_lib.OverBudget as e:
-    why = {'worker': 'Budget', 'reason': 'used up', 'detail': str(e)}
-  return Sample(task, messages, repaired=tuple(w for w, _ in job.repaired),
+    why = types.Rejection(types.Worker.BUDGET, 'used up', str(e))
+  if why:
+    task, messages = None, ()
+  return Sample(task, messages, why, repaired=tuple(job.repaired),
                 first_checker=job.first_checker, usage=dict(m.llm.usage),
-                stream=plan.id, solved=solved, **why)
+                stream=plan.id, solved=solved)
+
+
+def _with_provenance(job: _Job, task: types.Task, stream: streams_lib.Stream,
+                     name: str) -> types.Task:
+  """Adds to a task what it was made with, and the database it starts from."""
+  meta = {**task.meta, 'plan': {
+      **task.meta['plan'], 'prompts': stream.prompts.version, 'sample': name}}
+  if job.repaired:
+    meta['repaired'] = [{'what': r.name, 'critique': r.critique[:SHOWN]}
+                        for r in job.repaired]
+  database = ''
+  if isinstance(job.env, domain.Domain):
+    database = job.env.database(**task.initial_state)
+  return dataclasses.replace(task, database=database, meta=meta)
 
 
 @dataclasses.dataclass
@@ -186,8 +237,8 @@ class _Job:
   env: domain.Domain
   plan: planner.Plan
   seed: Callable[..., int]  # of anything that has a name
-  repaired: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-  first_checker: Mapping[str, Any] | None = None
+  repaired: list[Repair] = dataclasses.field(default_factory=list)
+  first_checker: FirstChecker | None = None
   drafted: tuple[workers.Intent, workers.Seeds] | None = None  # the last
 
 
@@ -196,7 +247,7 @@ def _write(job: _Job, drawn: workers.Seeds, name: str
   """From seeds to a task and, in `train`, its dialogue.
 
   Raises:
-    workers.Rejected: by any of the workers.
+    SampleRejected: by any of the workers.
   """
   intent, task = _drafted(job, drawn, name, 'intent')
   task = _certified(job, task, intent, '')
@@ -207,10 +258,11 @@ def _write(job: _Job, drawn: workers.Seeds, name: str
                               seed=job.seed('dialogue', attempt))
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', attempt))
-    if not verdict.reason:
+    if verdict.objection is None:
       return task, played[1].messages
     if attempt < REPAIRS:
-      job.repaired.append((f'dialogue: {verdict.reason}', verdict.critique))
+      job.repaired.append(
+          Repair(Part.DIALOGUE, verdict.objection, verdict.critique))
       if verdict.fault == 'task':
         task = _certified(job, task, intent, verdict.critique)
       else:
@@ -219,10 +271,12 @@ def _write(job: _Job, drawn: workers.Seeds, name: str
   # How a task begins that was thought of is for all of its demands together.
   if drafts and not drawn.wish and (task := _relabelled(
       job, dataclasses.replace(drawn, drafts=drafts), name, played)):
-    job.repaired.append(('dialogue: relabelled', verdict.critique))
+    job.repaired.append(
+        Repair(Part.DIALOGUE, 'relabelled', verdict.critique))
     return task, played[1].messages
-  raise workers.Rejected('TrajectoryValidation', verdict.reason,
-                         verdict.critique)
+  raise rejection.SampleRejected(
+      types.Worker.TRAJECTORY_VALIDATION, verdict.objection, verdict.critique,
+      problems=filter(None, [verdict.user_fault]))
 
 
 def _drafted(job: _Job, drawn: workers.Seeds, name: str, purpose: str
@@ -230,7 +284,7 @@ def _drafted(job: _Job, drawn: workers.Seeds, name: str, purpose: str
   """Intent and task of seeds; `purpose` names the seed of the words.
 
   Raises:
-    workers.Rejected: by UserIntent or TaskValidation.
+    SampleRejected: by UserIntent or TaskValidation.
   """
   if drawn.wish:
     return _thought_of(job, drawn, name)
@@ -245,7 +299,7 @@ def _thought_of(job: _Job, drawn: workers.Seeds, name: str
   """Intent and task of a wish, mended once.
 
   Raises:
-    workers.Rejected: by UserIntent or TaskValidation.
+    SampleRejected: by UserIntent or TaskValidation.
   """
   critique = ''
   for attempt in range(REPAIRS + 1):
@@ -258,10 +312,12 @@ def _thought_of(job: _Job, drawn: workers.Seeds, name: str
       goals.review(job.author, job.env, task, job.seed('review', attempt))
       job.drafted = intent, begun
       return intent, task
-    except workers.Rejected as e:
-      why, critique = e, f'{e.reason}: {e.detail}'
+    except rejection.SampleRejected as e:
+      why = e
+      kind, detail = e.rejection.kind, e.rejection.detail
+      critique = f'{kind}: {detail}'
       if attempt < REPAIRS:
-        job.repaired.append((f'goal: {e.reason}', e.detail))
+        job.repaired.append(Repair(Part.GOAL, kind, detail))
   raise why
 
 
@@ -277,7 +333,7 @@ def _write_anything(job: _Job, drawn: workers.Seeds, name: str
 
 
 def _relabelled(job: _Job, drawn: workers.Seeds, name: str,
-                played: tuple[domain.World, dialogue.End]
+                played: tuple[domain.DomainWorld, dialogue.End]
                 ) -> types.Task | None:
   """The task of the demands that a dialogue met; None if it is no sound one,
   or the dialogue does not fit it."""
@@ -286,9 +342,9 @@ def _relabelled(job: _Job, drawn: workers.Seeds, name: str,
     task = _certified(job, task, intent, '')
     verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
                             seed=job.seed('judge', 'hindsight'))
-  except (workers.Rejected, llm_lib.Rejected):
+  except (rejection.SampleRejected, llm_lib.BadAnswer):
     return None  # what counts is why the dialogue was turned down
-  return None if verdict.reason else task
+  return None if verdict.objection else task
 
 
 def _certified(job: _Job, task: types.Task, intent: workers.Intent,
@@ -296,28 +352,23 @@ def _certified(job: _Job, task: types.Task, intent: workers.Intent,
   """The task with a checker that earned its certificate.
 
   Raises:
-    workers.Rejected: it did not, and mending it did not help.
+    SampleRejected: it did not, and mending it did not help.
   """
   for attempt in range(REPAIRS + 1):
     task = workers.write_checker(
         job.author, job.env, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))
-    found = certify.certify(job.env, task, intent.script, job.seed('certify'))
-    problems = found.pop('problems')
+    certificate, problems = certify.certify(job.env, task, intent.script,
+                                            job.seed('certify'))
     if job.first_checker is None:
-      job.first_checker = {'score': found['score'], 'passed': sorted({
-          _kind_of(p) for p in problems if p.startswith('it passes')})}
+      job.first_checker = FirstChecker(
+          certificate.score if certificate else 0.0,
+          tuple(sorted({p.kind for p in problems if p.passes_wrongly})))
     if not problems:
-      return dataclasses.replace(task, certificate=found)
-    critique = '; '.join(problems)
+      return dataclasses.replace(task, certificate=certificate)
+    critique = '; '.join(p.detail for p in problems)
     if attempt < REPAIRS:
-      job.repaired.append(('checker: ' + _kind_of(problems[0]), critique))
-  raise workers.Rejected('Certificate', _kind_of(problems[0]), critique)
-
-
-def _kind_of(problem: str) -> str:
-  """A problem of a certificate without its particulars, to count it by."""
-  signs = ('gold run fails', 'checker breaks', 'passes to', 'deleted',
-           'doubled', 'unasked', 'left out', 'untold', 'forbidden', 'unwanted',
-           'no wrong run fails')
-  return next((s for s in signs if s in problem), 'argument changed')
+      job.repaired.append(Repair(Part.CHECKER, problems[0].kind, critique))
+  raise rejection.SampleRejected(
+      types.Worker.CERTIFICATE, problems[0].kind, critique,
+      problems=dict.fromkeys(p.kind for p in problems))

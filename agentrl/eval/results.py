@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import outcomes
 from agentrl.eval import passk
@@ -24,7 +25,7 @@ from agentrl.eval import stats
 GROUPS: dict[str, Callable[[types.Task], Any]] = {
     'domain': lambda task: task.domain,
     'kind': lambda task: task.kind,
-    'demands': lambda task: len(task.meta.get('demands', task.families)),
+    'demands': lambda task: len(task.demands or task.families),
 }
 
 
@@ -47,9 +48,8 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   Returns:
     plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
     outcomes are left out of the evaluation (`excluded`), a task may have too
-    few trials for a k, and `left_out` counts these. `with_excluded` is pass^1
-    with them as failures; `db_only`, where the environment knows it, is the
-    share of dialogues with the right database at the end.
+    few trials for a k: `left_out` counts these. `with_excluded` is pass^1 with
+    them as failures; `db_only`, if known, the share with the right database.
 
   Raises:
     ValueError: no tasks, two of one name, or unequal numbers of trials.
@@ -149,8 +149,8 @@ def write(folder: pathlib.Path, tasks: Sequence[types.Task],
   """
   trials = len(episodes) // len(tasks)
   files.write_lines(folder / 'transcripts.jsonl', (
-      types.dumps({'domain': tasks[i // trials].domain,
-                   **types.to_json(episode)})
+      jsons.dumps({'domain': tasks[i // trials].domain,
+                   **jsons.to_json(episode)})
       for i, episode in enumerate(episodes)))
   files.write_json(folder / 'metrics.json', figures)
 
@@ -162,7 +162,7 @@ def read_transcripts(folder: str | os.PathLike
     for line in file:
       record = json.loads(line)
       domain = record.pop('domain')
-      episode = types.episode_from_json(record)
+      episode = jsons.from_json(types.Episode, record)
       yield task_name(domain, episode.task_id), episode
 
 

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.llm import llm
 
@@ -112,7 +113,7 @@ class Ledger:
       self.spent += usage
       self._changed.notify_all()
       if self._file and usage != llm.Usage():
-        files.write_json(self._file, types.to_json(self.spent))
+        files.write_json(self._file, jsons.to_json(self.spent))
 
   @contextlib.contextmanager
   def evolving(self) -> Iterator[None]:
@@ -175,5 +176,5 @@ def most_tokens(messages: Sequence[types.Message],
                 tools: Sequence[Mapping[str, Any]]) -> int:
   """A bound of the tokens of a prompt: no token is shorter than a byte, and
   the JSON around each message is longer than any markup."""
-  texts = [types.dumps(messages), json.dumps([schema, list(tools)])]
+  texts = [jsons.dumps(messages), json.dumps([schema, list(tools)])]
   return 64 * (len(messages) + 2) + sum(len(t.encode()) for t in texts)

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.llm import llm
 
@@ -43,7 +44,7 @@ class Cache:
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
                seed: int) -> llm.Reply:
-    key = hashlib.sha256(types.dumps(
+    key = hashlib.sha256(jsons.dumps(
         [self._identity, messages, schema, tools, seed]).encode()).hexdigest()
     path = self._folder / key[:2] / f'{key}.json'
     with self._lock:
@@ -63,7 +64,7 @@ class Cache:
       # Unsorted: the next prompts show arguments in the order they came in.
       # A server that had no room, for nothing, may be started with more.
       if reply.end != 'no room' or reply.usage.tokens:
-        files.write_text(path, json.dumps(types.to_json(reply),
+        files.write_text(path, json.dumps(jsons.to_json(reply),
                                             ensure_ascii=False))
       answer.set_result(reply)
       return reply
@@ -86,7 +87,7 @@ def _read(path: pathlib.Path) -> llm.Reply | None:
   try:
     found = json.loads(path.read_text())
     return llm.Reply(**{
-        **found, 'message': types.message_from_json(found['message']),
+        **found, 'message': jsons.from_json(types.Message, found['message']),
         'usage': llm.Usage(**found.get('usage', {}))})
   except (OSError, ValueError, TypeError, KeyError):
     return None

@@ -84,45 +84,45 @@ class Reply:
   problem: str = ''
 
 
-class Rejected(Exception):
+class BadAnswer(Exception):
   """An answer that nothing can be made of.
 
   Attributes:
-    reason: in a word, for the funnel.
+    kind: reason without particulars, to count by.
     detail: for people.
     usage: what it cost all the same.
     stage: in which it was asked for; `Meter` says it.
   """
 
-  reason = 'rejected'
+  kind = 'rejected'
 
   def __init__(self, detail: str, usage: Usage = Usage()):
     super().__init__(detail)
     self.detail, self.usage, self.stage = detail, usage, ''
 
 
-class Refused(Rejected):
+class Refused(BadAnswer):
   """The model, or a filter before it, would not answer."""
 
-  reason = 'refused'
+  kind = 'refused'
 
 
-class Truncated(Rejected):
+class Truncated(BadAnswer):
   """The answer used up its own tokens."""
 
-  reason = 'answer too long'
+  kind = 'answer too long'
 
 
-class NoRoom(Rejected):
+class NoRoom(BadAnswer):
   """The chat, or the chat with its answer, is longer than the model reads."""
 
-  reason = 'no room'
+  kind = 'no room'
 
 
-class Unparsable(Rejected):
+class Unparsable(BadAnswer):
   """Not what was asked for, and not after another try either."""
 
-  reason = 'unparsable'
+  kind = 'unparsable'
 
 
 class OverBudget(Exception):
@@ -158,7 +158,7 @@ class LLM(Protocol):
         keep to that.
 
     Raises:
-      Rejected: what came is of no use.
+      BadAnswer: what came is of no use.
       OverBudget, Interrupted: nothing was asked.
       Unavailable: nothing came.
     """
@@ -233,7 +233,7 @@ class Meter(threading.local):
     llm = self._others.get(self.stage, self._llm)
     try:
       reply = llm.complete(messages, schema=schema, tools=tools, seed=seed)
-    except Rejected as e:
+    except BadAnswer as e:
       e.stage = self.stage
       self.usage[self.stage] += e.usage
       raise

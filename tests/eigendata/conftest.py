@@ -14,6 +14,8 @@ from agentrl.eigendata import sample as sample_lib
 from agentrl.llm.stand_in import procedural
 
 ROLES = procedural.MISTAKEN
+ACCOUNT = {'prices': [], 'dollars': None, 'tokens': None, 'cache': '',
+           'evolve_share': 0.5}
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def config(monkeypatch):
     monkeypatch.syspath_prepend(path)
   def make(**fields):
     wrong = fields.pop('mistakes', {})
+    account = ACCOUNT | fields.pop('llm_account', {})
     return json.dumps({
         'seed': 0, 'databases': 2, 'domains': ['lamp_shop'],
         'env': {'prompt': 'brief'},
@@ -35,7 +38,7 @@ def config(monkeypatch):
         'evolve': {'rounds': 0, 'pilot': 4, 'audit': 8, 'patience': 2,
                    'target': 0.95},
         'runner': 'agentrl.eigendata.scale.runners:processes', 'runner_kw': {},
-        'workers': 1, 'shard_size': 3, 'llm_roles': {}, 'llm_account': {},
+        'workers': 1, 'shard_size': 3, 'llm_roles': {}, 'llm_account': account,
         'llm': 'agentrl.llm.stand_in.procedural:Procedural',
         'llm_kw': {'mistakes': {r: wrong.get(r, 0.0) for r in ROLES}},
         **fields})

@@ -7,13 +7,19 @@ import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata.check import certify
+from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import mutants
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
+from agentrl.eigendata.write import workers
+from agentrl.envs import domain
 from agentrl.llm import cache
 from agentrl.llm import llm as llm_lib
 from agentrl.llm.stand_in import actor
@@ -199,7 +205,7 @@ def test_a_prompt_that_fails_on_its_job_is_a_rejection(clumsy, streams):
                            'x', i) for i in range(12)]
   assert not any(s.task for s in found)
   assert ('DialogSynthesis', 'prompt fails') in {
-      (s.worker, s.reason) for s in found}
+      (s.rejection.worker, s.rejection.kind) for s in found}
 
 
 def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
@@ -220,11 +226,13 @@ def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
 
 def test_who_fails_a_second_certificate_has_failed_a_dialogue():
   def sample(task, worker='', *repaired):
-    return sample_lib.Sample(task, worker=worker, repaired=repaired)
-  failed = 'dialogue: agent fails'
+    why = types.Rejection(worker, 'no') if worker else None
+    return sample_lib.Sample(task, rejection=why, repaired=repaired)
+  failed = sample_lib.Repair(sample_lib.Part.DIALOGUE, 'agent fails')
+  mended = sample_lib.Repair(sample_lib.Part.CHECKER, 'untold')
   assert evolve.first_try([sample(None, 'UserIntent')]) is None
   assert evolve.first_try([
-      sample('kept'), sample('kept', '', 'checker: untold'),
+      sample('kept'), sample('kept', '', mended),
       sample('kept', '', failed), sample(None, 'Certificate', failed),
       sample(None, 'TrajectoryValidation', failed)]) == 2 / 5
 
@@ -260,9 +268,9 @@ def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
   fields = dict(
       llm_kw={'mistakes': rates, 'heeds': True}, num_train=8, num_test=2,
       plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
-  for name, workers in (('a', 1), ('b', 2)):
+  for name, count in (('a', 1), ('b', 2)):
     run.synthesize(ml_collections.ConfigDict(json.loads(
-        config(workers=workers, **fields))), tmp_path / name)
+        config(workers=count, **fields))), tmp_path / name)
   made = [files.read_json(tmp_path / n / 'manifest.json')['made']
           for n in 'ab']
   assert made[0] == made[1]
@@ -281,3 +289,23 @@ def test_habits_are_the_mistakes_of_the_stand_in():
   for role, side in (('agent', 'assistant'), ('user', 'user')):
     assert of(role) == {f.__name__[1:] for f in actor.FLAWS[side]}
   assert all(hasattr(procedural, f'_{name}') for name in of('checker'))
+
+
+def test_habits_show_in_kinds_that_the_engine_reports():
+  reported = {
+      'intent': workers.DETAIL_KINDS,
+      'checker': {*certify.ProblemKind, *mutants.MutantKind},
+      'agent': {*judge.Objection}, 'user': {domain.MADE_UP, domain.UNSAID}}
+  for habit in habits.HABITS:
+    assert habit.kinds or habit.words
+    assert set(habit.kinds) <= set(reported[habit.role]), habit.mistake
+  roles = {judge.Objection.CHECKER_DISAGREES: 'checker',
+           judge.Objection.USER_FAULT: 'user'}
+  for kind in judge.Objection:
+    assert habits.role_of(types.Worker.TRAJECTORY_VALIDATION, kind) == (
+        roles.get(kind, 'agent'))
+  for worker, role in ((types.Worker.USER_INTENT, 'intent'),
+                       (types.Worker.TASK_VALIDATION, 'intent'),
+                       (types.Worker.CERTIFICATE, 'checker'),
+                       (types.Worker.VALIDATION_FUNCTION, 'checker')):
+    assert habits.role_of(worker, 'x') == role

@@ -13,8 +13,8 @@ import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import testing
-from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
 from agentrl.eigendata import run
@@ -102,7 +102,7 @@ def test_the_budget_ends_a_run_in_good_order_and_the_cache_goes_on(
   hits = sum(s.get('hits', 0) for s in whole['cost']['stages'].values())
   # Some of what was cut off was asked for a sample that came to nothing.
   assert 0.5 * paid['calls'] < hits <= paid['calls']
-  texts = lambda f: {types.dumps(dataclasses.replace(t, id=''))
+  texts = lambda f: {jsons.dumps(dataclasses.replace(t, id=''))
                      for t in episodes.tasks(f, 'train')}
   assert texts(folder) < texts(again)
   assert whole['cost']['dollars_per_task'] > 20e-6

@@ -56,8 +56,8 @@ def test_brief_prompts_are_enough_for_certified_dialogues(maker, streams):
   maker = played_by(maker, reader)
   for i, stream in enumerate(streams(maker)[:8]):
     found.append(sample_lib.make(maker, stream, 'train', i))
-  assert {(s.worker, s.reason) for s in found} <= {
-      ('', ''), ('RandomPool', 'no caller fits')}
+  assert {s.rejection and s.rejection.name for s in found} <= {
+      None, 'RandomPool: no caller fits'}
   assert sum(s.task is not None for s in found) > 4
   for system, tools in reader.asked:
     assert '"role"' not in system
@@ -84,9 +84,9 @@ def test_a_talk_that_leads_nowhere_is_ended(maker, streams):
     found[player] = sample_lib.make(played_by(maker, player), stream, 'train',
                                     0)
   (circles, first), (astray, second) = found.items()
-  assert (first.worker, first.reason, circles.asked) == (
-      'DialogSynthesis', 'goes in circles', 5)  # three and two
-  assert second.worker == 'TrajectoryValidation'
+  assert (first.rejection.name, circles.asked) == (
+      'DialogSynthesis: goes in circles', 5)  # three and two
+  assert second.rejection.worker == 'TrajectoryValidation'
   assert astray.asked % (2 * talks.ASTRAY) == 0  # two tries
   assert astray.asked < 200
 

@@ -40,9 +40,10 @@ def test_a_sample_is_a_function_of_config_split_and_number(
 
 def test_without_mistakes_all_that_fits_is_kept(maker, make):
   found = make(maker, 40)
-  assert {s.reason for s in found} <= {'', 'no caller fits'}
+  assert {s.rejection and s.rejection.kind for s in found} <= {
+      None, 'no caller fits'}
   assert not any(s.repaired for s in found)
-  assert all(s.first_checker == {'score': 1.0, 'passed': []}
+  assert all(s.first_checker == sample_lib.FirstChecker(1.0)
              for s in found if s.task)
 
 
@@ -52,12 +53,13 @@ def test_what_is_kept_is_whole(maker, make):
     if not sample.task:
       continue
     task = sample.task
-    assert task.certificate['score'] == 1 and task.certificate['killed'] > 0
-    assert task.certificate['fingerprint'] == env.fingerprint()
+    assert task.certificate.score == 1 and task.certificate.killed > 0
+    assert task.certificate.fingerprint == env.fingerprint()
     assert task.initial_state['split'] == 'train'
-    assert task.meta['split'] == 'train'
-    assert all(word in task.scenario for word in task.meta['about'])
-    assert len(task.families) == len(task.meta['demands'])
+    assert task.split == 'train'
+    assert all(word in task.scenario
+               for demand in task.demands for word in demand.about)
+    assert len(task.families) == len(task.demands)
     assert sample.messages[0] == dialogue.GREETING
     assert dialogue.is_stop(sample.messages[-1])
     assert env.fault(task, sample.messages) == ''
@@ -82,7 +84,7 @@ def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
     config, role, workers, make):
   found = make(sample_lib.maker(config(mistakes={role: 1.0})), 40)
   rejected = collections.Counter(
-      s.worker for s in found if s.reason and s.reason != 'no caller fits')
+      s.rejection.worker for s in found if s.rejection and s.had_caller)
   assert set(rejected) == workers
   assert rejected.total() > 8
 
@@ -90,21 +92,20 @@ def test_mistakes_of_a_role_are_found_by_the_one_who_looks(
 def test_what_a_first_checker_passed_wrongly_is_counted(config, make):
   found = make(sample_lib.maker(config(mistakes={'checker': 1.0})), 40)
   drafts = [s.first_checker for s in found if s.first_checker]
-  wrong = collections.Counter(kind for d in drafts for kind in d['passed'])
+  wrong = collections.Counter(kind for d in drafts for kind in d.passed)
   assert len(wrong) > 1 and 'unwanted' in wrong
-  assert all(d['score'] < 1 for d in drafts
-             if set(d['passed']) - {'passes to'})
+  assert all(d.score < 1 for d in drafts if set(d.passed) - {'passes to'})
   figures = statistics.describe(found)['mutants']
   assert figures['false_accepts'] == wrong
   assert (figures['first_with_false_accepts'], figures['first_checkers']) == (
-      sum(d['passed'] != [] for d in drafts), len(drafts))
+      sum(d.passed != () for d in drafts), len(drafts))
 
 
 def test_a_dialogue_that_fails_is_tried_once_more(config, make):
   found = make(sample_lib.maker(config(mistakes={'agent': 0.5})), 40)
   mended = [s for s in found if s.task and s.repaired]
   assert mended
-  assert all(s.repaired[0].startswith('dialogue: ') for s in mended)
+  assert all(s.repaired[0].part == sample_lib.Part.DIALOGUE for s in mended)
 
 
 class Listener(llm_lib.Meter):
@@ -129,7 +130,7 @@ def test_what_was_wrong_is_told_and_stays_with_the_task(config, streams):
            for s in streams(maker)[:4] for i in range(9)]
   kept = [s.task.meta.get('repaired', []) for s in found if s.task]
   assert [tuple(r['what'] for r in repairs) for repairs in kept] == [
-      s.repaired for s in found if s.task]
+      tuple(r.name for r in s.repaired) for s in found if s.task]
   critiques = {r['what'].partition(':')[0]: r['critique']
                for repairs in kept for r in repairs}
   assert set(critiques) == {'dialogue', 'checker'} and all(critiques.values())
@@ -184,8 +185,8 @@ def test_demands_of_no_draft_are_rejected(maker, streams):
   stream = streams(maker)[0]
   lost = dataclasses.replace(maker, llm=Astray())
   found = [sample_lib.make(lost, stream, 'x', i) for i in range(9)]
-  assert {s.worker for s in found} <= {'UserIntent', 'RandomPool'}
-  assert any(s.reason == 'no such draft' for s in found)
+  assert {s.rejection.worker for s in found} <= {'UserIntent', 'RandomPool'}
+  assert any(s.rejection.kind == 'no such draft' for s in found)
 
 
 def test_without_validation_all_that_can_be_played_is_kept(config, streams):
@@ -193,7 +194,8 @@ def test_without_validation_all_that_can_be_played_is_kept(config, streams):
   maker = sample_lib.maker(config(mistakes=wrong))
   found = [sample_lib.make(maker, s, 'x', i, validate=False)
            for s in streams(maker) for i in range(4)]
-  assert {s.reason for s in found} <= {'', 'no caller fits'}
+  assert {s.rejection and s.rejection.kind for s in found} <= {
+      None, 'no caller fits'}
   kept = [s for s in found if s.task]
   assert kept and all(s.messages and not s.task.certificate for s in kept)
   env = maker.envs['lamp_shop']

@@ -45,7 +45,7 @@ def test_what_was_rejected_costs_too_and_says_where():
   meter.stage = 'a'
   with pytest.raises(llm.Refused) as e:
     meter.complete([HELLO], seed=-1)
-  assert e.value.stage == 'a' and e.value.reason == 'refused'
+  assert e.value.stage == 'a' and e.value.kind == 'refused'
   assert meter.usage['a'] == llm.Usage(9, 9, 1)
 
 

@@ -93,4 +93,4 @@ def test_what_could_not_be_read_is_mended_too():
 def test_refusals_and_cut_answers_are_not_tried_again(end, kind, reason):
   with pytest.raises(kind) as e:
     ask(text('{"n": 3}', end=end))
-  assert e.value.usage == llm.Usage(10, 1, 1) and e.value.reason == reason
+  assert e.value.usage == llm.Usage(10, 1, 1) and e.value.kind == reason

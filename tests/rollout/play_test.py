@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from agentrl import jsons
 from agentrl import testing
 from agentrl import types
 from agentrl.envs import dialogue
@@ -161,7 +162,7 @@ def test_too_many_steps_and_errors():
 
 
 def same(a, b):
-  assert types.dumps([e.messages for e in a]) == types.dumps(
+  assert jsons.dumps([e.messages for e in a]) == jsons.dumps(
       [e.messages for e in b])
   for x, y in zip(a, b):
     np.testing.assert_array_equal(x.agent.ids_T, y.agent.ids_T)

@@ -115,10 +115,10 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
   with c.unlocked():
     c.sampler = c.user_sampler = SAMPLER
   rl.train(c, str(tmp_path / 'grpo'))
-  found = metrics.read(tmp_path / 'grpo')[0]
-  assert found['train/episodes'] >= 4
-  assert found['train/target_tokens'] > 5
-  assert found['train/logp_gap_max'] < 1e-4
+  values = metrics.read(tmp_path / 'grpo')[0]
+  assert values['train/episodes'] >= 4
+  assert values['train/target_tokens'] > 5
+  assert values['train/logp_gap_max'] < 1e-4
   digests = files.read_json(tmp_path / 'grpo/config.json')['inputs']
   assert digests['init_from'] == sources.digest(sources.locate(folder))
 
@@ -169,8 +169,8 @@ def test_other_weights_have_another_digest(folder, tmp_path):
   other = jax.tree.map(lambda x: x + 1, testing.chatty_params(CONFIG))
   weights.write(tmp_path / 'x', CONFIG, other)
   testing.chatml_vocab().save(tmp_path / 'x/tokenizer.json')
-  found = sources.digest(tmp_path / 'x')
-  assert found != sources.digest(sources.locate(folder))
+  digest = sources.digest(tmp_path / 'x')
+  assert digest != sources.digest(sources.locate(folder))
   config = json.loads((tmp_path / 'x/config.json').read_text())
   files.write_json(tmp_path / 'x/config.json', config | {'rope_theta': 7.0})
-  assert sources.digest(tmp_path / 'x') != found
+  assert sources.digest(tmp_path / 'x') != digest

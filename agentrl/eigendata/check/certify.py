@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import enum
 import functools
 import itertools
 import random
-from typing import Any
+from typing import NamedTuple
 
 from agentrl import types
 from agentrl.eigendata.check import mutants
@@ -27,12 +28,42 @@ from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 
 GOLDS = 4  # wordings of the gold run; other orders of it follow
-UNTRIED = 'no wrong run fails: there is nothing to tell right from wrong'
-Moves = replay.Moves
+Moves = list[types.Message]
 
 
-def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
-            seed: int) -> dict[str, Any]:
+class ProblemKind(enum.StrEnum):
+  """Problems of a checker beside the mutants that it passes."""
+
+  GOLD_FAILS = 'gold run fails'
+  BREAKS = 'checker breaks'
+  GIVING_UP_PASSES = 'passes to'
+  NOTHING_FAILS = 'no wrong run fails'
+
+
+class Problem(NamedTuple):
+  """Something that speaks against a checker.
+
+  Attributes:
+    kind: of a wrong run that passes, the kind of its mutant.
+    detail: the problem in words, for the LLM that mends the checker.
+  """
+
+  kind: ProblemKind | mutants.MutantKind
+  detail: str
+
+  @property
+  def passes_wrongly(self) -> bool:
+    """Whether a wrong run passes."""
+    return self.kind not in (ProblemKind.GOLD_FAILS, ProblemKind.BREAKS,
+                             ProblemKind.NOTHING_FAILS)
+
+
+BLIND = Problem(ProblemKind.NOTHING_FAILS, 'no wrong run fails: there is '
+                'nothing to tell right from wrong')
+
+
+def certify(env: domain.Domain, task: types.Task, script: Sequence[types.Beat],
+            seed: int) -> tuple[types.Certificate | None, tuple[Problem, ...]]:
   """Executes everything that the trust in a checker rests on.
 
   Args:
@@ -42,16 +73,13 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
     seed: of wordings and mutated values.
 
   Returns:
-    gold: verdict of each wording; orders: of each other order of demands;
-    floors: verdict of each way to give up;
-    mutants, killed, equivalent: counts; survivors: names; score: killed share
-    of the mutants that are not equivalent; problems: all that speaks against
-    the task, in words; fingerprint: of the environment it holds for.
+    the certificate, None if the checker breaks; and everything that speaks
+    against the task: with a problem, the certificate is worth nothing.
   """
   rng = random.Random(seed)
   golds = [replay.render(script, rng)]
   golds += [_worded(script, golds[0], which) for which in (0, -1)]
-  golds.append(list(map(types.message_from_json, task.meta['gold'])))
+  golds.append(list(task.gold.moves))
   orders = _reordered(env, task, script, golds[0])
   floors = _floors(env, task, golds[0])
   changed = list(mutants.make(env, task, golds[0], rng))
@@ -60,47 +88,47 @@ def certify(env: domain.Domain, task: types.Task, script: Sequence[Any],
   try:
     verdicts = iter(_judge(env, task, runs))
   except checkers.CheckerError as e:
-    return {'score': 0.0, 'problems': [f'the checker breaks: {e}']}
+    return None, (Problem(ProblemKind.BREAKS, f'the checker breaks: {e}'),)
   gold = list(map(all, itertools.islice(verdicts, len(golds))))
   ordered = list(map(all, itertools.islice(verdicts, len(orders))))
   given_up = {}
   for name, _ in floors:
     given_up[name] = given_up.get(name, False) | any(next(verdicts))
   passed = [m for m, verdict in zip(changed, verdicts) if any(verdict)]
-  survivors = [m.name for m in passed
+  survivors = [m for m in passed
                if not mutants.is_equivalent(env, task, m, golds[0])]
   killed = len(changed) - len(passed)
-  return {'gold': gold, 'orders': ordered, 'floors': given_up,
-          'mutants': len(changed),
-          'killed': killed, 'equivalent': len(passed) - len(survivors),
-          'survivors': survivors,
-          'score': round(killed / max(1, killed + len(survivors)), 4),
-          'problems': _problems(env, task, gold + ordered, given_up,
-                                survivors=survivors)
-                      + [UNTRIED] * (not killed),
-          'fingerprint': fingerprint(env)}
+  problems = _problems(env, task, gold + ordered, given_up,
+                       survivors=survivors)
+  return types.Certificate(
+      gold=tuple(gold), orders=tuple(ordered), floors=given_up,
+      mutants=len(changed), killed=killed,
+      equivalent=len(passed) - len(survivors),
+      survivors=tuple(m.name for m in survivors),
+      score=round(killed / max(1, killed + len(survivors)), 4),
+      fingerprint=fingerprint(env)), (*problems, *[BLIND] * (not killed))
 
 
-def _worded(script: Sequence[replay.Beat], gold: Moves, which: int) -> Moves:
+def _worded(script: Sequence[types.Beat], gold: Moves, which: int) -> Moves:
   """The gold run with the same wording of every beat, the first or the last: a
   wording that has an alternative is missing from one of the two, so that no
   checker passes which asks for it to the letter."""
-  return [move if beat['call'] else
-          dataclasses.replace(move, content=beat['say'][which])
+  return [move if beat.call else
+          dataclasses.replace(move, content=beat.say[which])
           for beat, move in zip(script, gold, strict=True)]
 
 
 def _reordered(env: domain.Domain, task: types.Task,
-               script: Sequence[replay.Beat], gold: Moves) -> list[Moves]:
+               script: Sequence[types.Beat], gold: Moves) -> list[Moves]:
   """The gold run with its demands in the reverse order, if each call is still
   taken and the end is the same."""
   *beats, bye = script
-  demands = [[b for b in beats if b['demand'] == i and not b['opening']]
-             for i in range(bye['demand'], -1, -1)]
-  if len(demands) < 2 or dialogue.TRANSFER in bye['say'][0]:
+  demands = [[b for b in beats if b.demand == i and not b.opening]
+             for i in range(bye.demand, -1, -1)]
+  if len(demands) < 2 or dialogue.TRANSFER in bye.say[0]:
     return []  # who is handed over is not served any more
   (first, *rest), *others = demands
-  turned = [first, *(b for b in beats if b['opening']), *rest,
+  turned = [first, *(b for b in beats if b.opening), *rest,
             *itertools.chain(*others), bye]
   moves = replay.render(turned, random.Random(len(turned)))
   world, played = replay.replay(env, task, moves)
@@ -135,19 +163,21 @@ def _judge(env: domain.Domain, task: types.Task,
 
 
 def _problems(env: domain.Domain, task: types.Task, gold: Sequence[bool],
-              floors: Mapping[str, bool], *, survivors: Sequence[str]
-              ) -> list[str]:
-  kinds = {d['kind'] for d in task.meta['demands']}
+              floors: Mapping[str, bool], *,
+              survivors: Sequence[mutants.Mutant]) -> list[Problem]:
+  kinds = {d.kind for d in task.demands}
   allowed = {'transfer'} if kinds == {'transfer'} else set()
   if not env.drafts and kinds <= {'transfer', 'refuse'}:
     # An end state cannot tell a refusal from the rest, unless words must.
     allowed = set() if task.criteria.communicate_info else set(floors)
-  return ([f'the gold run fails in wording {i}' if i < GOLDS else
-           'the gold run fails with its demands in another order'
+  return ([Problem(ProblemKind.GOLD_FAILS,
+                   f'the gold run fails in wording {i}' if i < GOLDS else
+                   'the gold run fails with its demands in another order')
            for i, passed in enumerate(gold) if not passed]
-          + [f'it passes to {name}' for name, passed in floors.items()
+          + [Problem(ProblemKind.GIVING_UP_PASSES, f'it passes to {name}')
+             for name, passed in floors.items()
              if passed and name not in allowed]
-          + [f'it passes with {name}' for name in survivors])
+          + [Problem(m.kind, f'it passes with {m.name}') for m in survivors])
 
 
 def _floors(env: domain.Domain, task: types.Task,

@@ -22,6 +22,7 @@ import json
 import re
 from typing import Any
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import mutants
@@ -34,7 +35,6 @@ from agentrl.envs.tau2 import env as tau2
 # arXiv:2005.14165, appendix C.
 NGRAM = 13
 JUDGED_ON = ('test', 'base')  # splits of tau2-bench
-WORKER = 'Contamination'
 
 Messages = Sequence[types.Message]
 # The entities that a task, or its dialogue, is about.
@@ -133,7 +133,7 @@ def _held_strings(env: domain.Domain, tasks: Iterable[types.Task]
                   ) -> frozenset[str]:
   """Strings of the databases of tasks, in words, that no database of the same
   seeds has for the split `train`."""
-  starts = {types.dumps(t.initial_state): t.initial_state for t in tasks}
+  starts = {jsons.dumps(t.initial_state): t.initial_state for t in tasks}
   here, there = set(), set()
   for start in starts.values():
     here |= mutants.strings(env, start)
@@ -170,7 +170,7 @@ def entities(env: env_lib.Env, task: types.Task,
 def _faults(task: types.Task) -> frozenset[str]:
   """One name for all that is wrong at the start of a telecom task."""
   actions = (task.initial_state or {}).get('initialization_actions') or ()
-  wrong = sorted(types.dumps([a['func_name'], a['arguments']])
+  wrong = sorted(jsons.dumps([a['func_name'], a['arguments']])
                  for a in actions)
   return frozenset([' '.join(wrong)] if wrong else [])
 
@@ -178,7 +178,7 @@ def _faults(task: types.Task) -> frozenset[str]:
 def _texts(task: types.Task, messages: Messages) -> Iterator[str]:
   """All that a task begins with, and that both sides say and ask tools for."""
   yield task.scenario
-  yield types.dumps(task.initial_state or {})  # records of its own, by key
+  yield jsons.dumps(task.initial_state or {})  # records of its own, by key
   for action in task.criteria.actions:
     yield from _strings(action.arguments)
   for message in messages:
@@ -252,7 +252,8 @@ def gate(samples: Iterable[sample_lib.Sample], held: Mapping[str, Held]
       reason, detail = clash(held[sample.task.domain], sample.task,
                              sample.messages)
     yield sample_lib.Sample(
-        worker=WORKER, reason=reason, detail=f'{sample.task.id}: {detail}',
+        rejection=types.Rejection(types.Worker.CONTAMINATION, reason,
+                                  f'{sample.task.id}: {detail}'),
         usage=sample.usage) if reason else sample
 
 
@@ -310,8 +311,8 @@ def flags(env: env_lib.Env, sample: sample_lib.Sample
   matches = dict.fromkeys(personal(texts))
   if not matches:
     return []
-  start = types.dumps(task.initial_state)
-  known = _fiction(env, task.domain, start, task.meta.get('database', ''))
+  start = jsons.dumps(task.initial_state)
+  known = _fiction(env, task.domain, start, task.database)
   return [(kind, f'{match[:4]}..') for kind, match in matches
           if not any(_plain(match) in text for text in known)]
 
@@ -322,12 +323,12 @@ def _fiction(env: env_lib.Env, name: str, start: str,
   """The database that a task starts with, as plain text."""
   state = json.loads(start)
   if isinstance(env, domain.Domain):
-    return frozenset([_plain(types.dumps(env.tables(**state)))])
+    return frozenset([_plain(jsons.dumps(env.tables(**state)))])
   if not isinstance(env, tau2.Tau2):
     return frozenset()
   world = env.start(types.Task(
       'its database', name, '', initial_state=state,
-      meta={'database': database}))
+      database=database))
   kits = (world.environment.tools, world.environment.user_tools)
   return frozenset(_plain(kit.db.model_dump_json()) for kit in kits
                    if kit and kit.db)
@@ -359,8 +360,8 @@ def look(samples: Iterable[sample_lib.Sample],
       examples.setdefault(kind, f'{sample.task.id}: {start}')
     counts.update({kind for kind, _ in found})
     if found and drop:
-      sample = sample_lib.Sample(
-          worker='Personal', reason=found[0][0], usage=sample.usage,
-          detail=f'{sample.task.id}: {found[0][1]}')
+      kind, start = found[0]
+      sample = sample_lib.Sample(usage=sample.usage, rejection=types.Rejection(
+          types.Worker.PERSONAL, kind, f'{sample.task.id}: {start}'))
     kept.append(sample)
   return kept, {'counts': dict(counts), 'examples': examples}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import enum
 from typing import Any
 
 from agentrl import types
@@ -19,24 +20,36 @@ from agentrl.envs import domain
 from agentrl.envs import reward
 
 
+class Objection(enum.StrEnum):
+  """Why a dialogue is not kept."""
+
+  USER_FAULT = 'user fault'
+  CHECKER_ERROR = 'checker error'
+  JUDGE_OBJECTS = 'judge objects'
+  CHECKER_DISAGREES = 'checker disagrees with judge'
+  AGENT_FAILS = 'agent fails'
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-  """`reason` is '' if the dialogue is kept.
+  """Verdict on a dialogue.
 
   Attributes:
-    reason: for the funnel.
-    fault: `none`, `task` or `trajectory`.
-    critique: for whoever has to mend it.
+    objection: why it is not kept; None if it is.
+    fault: `none`, `task` or `trajectory`: the part that has to be mended.
+    critique: description of the mistake for the part that mends it.
+    user_fault: kind of the user's fault, where one was found.
   """
 
-  reason: str
+  objection: Objection | None
   fault: str
   critique: str
+  user_fault: str = ''
 
 
 def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
-            played: tuple[domain.World, dialogue.End], *, plan: planner.Plan,
-            seed: int) -> Verdict:
+            played: tuple[domain.DomainWorld, dialogue.End], *,
+            plan: planner.Plan, seed: int) -> Verdict:
   """Whether a dialogue is kept, and if not, why and whose fault it is.
 
   Args:
@@ -48,22 +61,22 @@ def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
     seed: of the judge.
   """
   world, end = played
-  if fault := env.fault(task, end.messages):
-    return Verdict('user fault', 'trajectory', fault)
+  if fault := env.user_fault(task, end.messages):
+    return Verdict(Objection.USER_FAULT, 'trajectory', fault.text, fault.kind)
   outcome, score, note = reward.judge(env, task, world, end)
   if outcome == types.Outcome.CHECKER_ERROR:
-    return Verdict('checker error', 'task', note)
+    return Verdict(Objection.CHECKER_ERROR, 'task', note)
   # Last, for it costs something.
   payload = _payload(env, task, end.messages, score.clauses, plan)
   opinion = author.write('judge', payload, seed)
   if outcome == types.Outcome.SUCCESS:
-    reason = '' if opinion['success'] else 'judge objects'
-    fault = 'none' if opinion['success'] else 'trajectory'
-    return Verdict(reason, fault, opinion['critique'])
+    if opinion['success']:
+      return Verdict(None, 'none', opinion['critique'])
+    return Verdict(Objection.JUDGE_OBJECTS, 'trajectory', opinion['critique'])
   critique = '; '.join(filter(None, dict.fromkeys((note, opinion['critique']))))
   if opinion['fault'] == 'task':
-    return Verdict('checker disagrees with judge', 'task', critique)
-  return Verdict('agent fails', 'trajectory', critique)
+    return Verdict(Objection.CHECKER_DISAGREES, 'task', critique)
+  return Verdict(Objection.AGENT_FAILS, 'trajectory', critique)
 
 
 def _payload(env: domain.Domain, task: types.Task,

@@ -16,11 +16,13 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import dataclasses
+import enum
 import functools
 import json
 import random
 from typing import Any
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import domain
@@ -31,7 +33,20 @@ TRIED = 6  # of them, until a write with the value is accepted
 _PRELUDE: dict[str, Any] = {}
 exec(checkers.PRELUDE, _PRELUDE)  # ours; checkers go by the same functions
 
-Moves = replay.Moves
+Moves = list[types.Message]
+
+
+class MutantKind(enum.StrEnum):
+  """The thing that is wrong in a mutant."""
+
+  DELETED = 'deleted'
+  DOUBLED = 'doubled'
+  UNASKED = 'unasked'
+  LEFT_OUT = 'left out'
+  UNTOLD = 'untold'
+  FORBIDDEN = 'forbidden'
+  UNWANTED = 'unwanted'
+  ARGUMENT = 'argument changed'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +54,7 @@ class Mutant:
   """A gold run with one thing changed.
 
   Attributes:
+    kind: the kind of change.
     name: what was changed.
     moves: the changed run.
     by: whose move it was.
@@ -46,6 +62,7 @@ class Mutant:
     words: it is not the calls that are wrong, so no state shows it.
   """
 
+  kind: MutantKind
   name: str
   moves: Moves
   by: types.Side = 'assistant'
@@ -56,22 +73,26 @@ class Mutant:
 def make(env: domain.Domain, task: types.Task, gold: Moves,
          rng: random.Random) -> Iterator[Mutant]:
   """Every mutant of a gold run; `rng` draws the plausible values."""
-  places = written(task)
+  places = task.gold.writes
   for i in places:
     call, by = gold[i].tool_calls[0], gold[i].role
-    yield Mutant(f'{call.name} deleted', gold[:i] + gold[i + 1:], by)
-    yield Mutant(f'{call.name} doubled', gold[:i + 1] + gold[i:], by, i + 1)
+    yield Mutant(MutantKind.DELETED, f'{call.name} deleted',
+                 gold[:i] + gold[i + 1:], by)
+    yield Mutant(MutantKind.DOUBLED, f'{call.name} doubled',
+                 gold[:i + 1] + gold[i:], by, i + 1)
     yield from _other_arguments(env, task, gold, i, rng)
-    if asked := [v for k, v in task.meta['agreed'] if k == i]:
-      yield Mutant(f'{call.name} unasked', _unasked(gold, i, asked))
+    if asked := [v for k, v in task.gold.agreed if k == i]:
+      yield Mutant(MutantKind.UNASKED, f'{call.name} unasked',
+                   _unasked(gold, i, asked))
   first = first_call(gold)
   if env.drafts and first not in places and any(
       gold[i].role == 'assistant' for i in places):
     name = gold[first].tool_calls[0].name
-    yield Mutant(f'{name} left out', gold[:first] + gold[first + 1:])
+    yield Mutant(MutantKind.LEFT_OUT, f'{name} left out',
+                 gold[:first] + gold[first + 1:])
   for fact in task.criteria.communicate_info:
-    yield Mutant(f'{fact!r} untold', [_without(m, fact) for m in gold],
-                 words=True)
+    yield Mutant(MutantKind.UNTOLD, f'{fact!r} untold',
+                 [_without(m, fact) for m in gold], words=True)
   yield from _forbidden(task, gold)
   yield from _unwanted(env, task, gold, rng)
 
@@ -85,12 +106,6 @@ def first_call(moves: Moves) -> int | None:
   """The place of the agent's first call."""
   return next((i for i, m in enumerate(moves)
                if m.is_call and m.role == 'assistant'), None)
-
-
-def written(task: types.Task) -> list[int]:
-  """`writes` of the gold run, as TaskValidation found them."""
-  return [int(a.id.removeprefix('gold.')) for a in task.criteria.actions
-          if a.info == 'write']
 
 
 def writes(env: domain.Domain, task: types.Task, moves: Moves) -> list[int]:
@@ -164,8 +179,9 @@ def _other_arguments(env: domain.Domain, task: types.Task, gold: Moves, i: int,
         break
     if other is not None:
       move = dataclasses.replace(gold[i], tool_calls=(other,))
-      yield Mutant(f'{call.name}({name}={other.arguments[name]!r})',
-                   gold[:i] + [move] + gold[i + 1:], move.role, i)
+      yield Mutant(
+          MutantKind.ARGUMENT, f'{call.name}({name}={other.arguments[name]!r})',
+          gold[:i] + [move] + gold[i + 1:], move.role, i)
 
 
 def _alternatives(env: domain.Domain, task: types.Task, call: types.ToolCall,
@@ -212,21 +228,22 @@ def _forbidden(task: types.Task, gold: Moves) -> Iterator[Mutant]:
   """What each demand forbids: done before the goodbye, or in place of what it
   comes to; and all of it in a row, for a call may undo the one before."""
   bye = len(gold) - 1
-  for demand in task.meta['demands']:
-    moves = [types.Message('assistant', tool_calls=(types.call_from_json(c),))
-             for c in demand['forbidden']]
-    own = demand['writes']
+  for demand in task.demands:
+    moves = [types.Message('assistant', tool_calls=(c,))
+             for c in demand.forbidden]
+    own = demand.writes
     rest = [m for i, m in enumerate(gold) if i not in own]
     for move in moves:
       name = f'{move.tool_calls[0].name} forbidden'
-      yield Mutant(name, [*gold[:bye], move, gold[bye]], place=bye)
+      yield Mutant(MutantKind.FORBIDDEN, name,
+                   [*gold[:bye], move, gold[bye]], place=bye)
       if own:
-        yield Mutant(f'{name}, instead',
+        yield Mutant(MutantKind.FORBIDDEN, f'{name}, instead',
                      [*rest[:own[0]], move, *rest[own[0]:]], place=own[0])
     if len(moves) > 1:
       name = ', '.join(m.tool_calls[0].name for m in moves)
-      yield Mutant(f'{name} forbidden', [*gold[:bye], *moves, gold[bye]],
-                   place=bye)
+      yield Mutant(MutantKind.FORBIDDEN, f'{name} forbidden',
+                   [*gold[:bye], *moves, gold[bye]], place=bye)
 
 
 def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
@@ -240,7 +257,7 @@ def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
   shown = ' '.join(m.content or '' for m in played if m.role == 'tool')
   again = [('another ', _about_others(env, task, gold[i].tool_calls[0], shown,
                                       rng))
-           for i in written(task) if gold[i].role == 'assistant']
+           for i in task.gold.writes if gold[i].role == 'assistant']
   bye = len(gold) - 1
   for which, calls in (('', _unused(env, task, gold, rng)), *again):
     for call in calls:
@@ -249,7 +266,7 @@ def _unwanted(env: domain.Domain, task: types.Task, gold: Moves,
       if after == before:
         continue
       if {**after, **before} == after:
-        yield Mutant(f'{which}{call.name} unwanted',
+        yield Mutant(MutantKind.UNWANTED, f'{which}{call.name} unwanted',
                      [*gold[:bye], *_agreed(call), gold[bye]], place=bye + 2)
         break
       world.state.rewind(mark)
@@ -270,7 +287,7 @@ def _unused(env: domain.Domain, task: types.Task, gold: Moves,
   calls = [c for m in gold for c in m.tool_calls]
   known = {k: v for c in calls for k, v in c.arguments.items()}
   named = {c.name for c in calls} | {
-      c['name'] for d in task.meta['demands'] for c in d['forbidden']}
+      c.name for d in task.demands for c in d.forbidden}
   others = [s['function'] for s in env.tools('assistant', task)
             if s['function']['name'] not in named]
   for tool in rng.sample(others, len(others)):
@@ -300,7 +317,7 @@ def _schema(env: domain.Domain, task: types.Task,
 def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
           rng: random.Random) -> list[str]:
   """Strings of the same columns of the database; first those shown by tools."""
-  columns, places = _columns(env, types.dumps(task.initial_state or {}))
+  columns, places = _columns(env, jsons.dumps(task.initial_state or {}))
   peers = sorted({peer for place in places.get(value, ())
                   for peer in columns[place]} - {value})
   near = [p for p in peers if p in shown]
@@ -310,7 +327,7 @@ def _like(env: domain.Domain, task: types.Task, value: str, shown: str,
 
 def strings(env: domain.Domain, start: Mapping[str, Any]) -> Set[str]:
   """All strings of the database of an initial state, keys included."""
-  return _columns(env, types.dumps(start))[1].keys()
+  return _columns(env, jsons.dumps(start))[1].keys()
 
 
 @functools.lru_cache(maxsize=256)

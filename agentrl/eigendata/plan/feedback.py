@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.plan import planner
@@ -59,7 +60,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
   for line in (folder / 'transcripts.jsonl').read_text().splitlines():
     record = json.loads(line)
     task = tasks[record.pop('domain'), record['task_id']]
-    episode = types.episode_from_json(record)
+    episode = jsons.from_json(types.Episode, record)
     if episode.outcome not in (types.Outcome.SUCCESS, *FAILED):
       continue
     bad = episode.outcome in FAILED

@@ -130,7 +130,7 @@ def write(author: prompts.Author, families: Mapping[str, Sequence[str]],
         break
       found.append(_plan(record, families, split, demands, found))
       critique = ''
-    except (Unfit, llm_lib.Rejected) as e:
+    except (Unfit, llm_lib.BadAnswer) as e:
       critique = str(e)
     if len(found) == pairs:
       break

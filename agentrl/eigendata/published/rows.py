@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from agentrl import types
-from agentrl.eigendata.write import workers
+from agentrl.eigendata import rejection
 
 Row = Mapping[str, Any]
 
@@ -21,16 +21,18 @@ def parse(line: bytes) -> Row:
   """A row of a file.
 
   Raises:
-    workers.Rejected: it is not a JSON object, or holds half a character.
+    SampleRejected: it is not a JSON object, or holds half a character.
   """
   try:
     row = json.loads(line)
     if b'\\u' in line:  # half of a pair is JSON, but no text
       json.dumps(row, ensure_ascii=False).encode()
   except (ValueError, RecursionError) as e:
-    raise workers.Rejected('Read', 'not JSON', str(e)[:200]) from e
+    raise rejection.SampleRejected(
+        types.Worker.READ, 'not JSON', str(e)[:200]) from e
   if not isinstance(row, dict):
-    raise workers.Rejected('Read', 'not a JSON object', str(row)[:200])
+    raise rejection.SampleRejected(
+        types.Worker.READ, 'not a JSON object', str(row)[:200])
   return row
 
 
@@ -44,12 +46,12 @@ def messages(row: Row) -> tuple[types.Message, ...]:
   """The dialogue up to the answer of a row.
 
   Raises:
-    workers.Rejected: it is none.
+    SampleRejected: it is none.
   """
   given, answer = row.get('messages'), row.get('answer')
   if not isinstance(given, list) or not isinstance(answer, dict):
-    raise workers.Rejected('Read', 'no messages or no answer',
-                           str(sorted(row))[:200])
+    raise rejection.SampleRejected(
+        types.Worker.READ, 'no messages or no answer', str(sorted(row))[:200])
   found: list[types.Message] = []
   waiting: list[tuple[str, types.ToolCall]] = []  # their id of it, the call
   for m in [*given, {**answer, 'role': 'assistant'}]:
@@ -57,17 +59,19 @@ def messages(row: Row) -> tuple[types.Message, ...]:
     if role == 'system':
       continue  # ours has policy and tools as well
     if role not in ('assistant', 'user', 'tool'):
-      raise workers.Rejected('Read', 'a message of no role', str(m)[:200])
+      raise rejection.SampleRejected(
+          types.Worker.READ, 'a message of no role', str(m)[:200])
     if (role == 'tool') != bool(waiting):
-      raise workers.Rejected('Read', 'calls and results do not match',
-                             str(m)[:200])
+      raise rejection.SampleRejected(
+          types.Worker.READ, 'calls and results do not match', str(m)[:200])
     if role == 'tool':
       found.append(_result(m, waiting))
       continue
     waiting = _calls(m.get('tool_calls'), role, len(found))
     text, calls = _text(m.get('content')), tuple(c for _, c in waiting)
     if not text and not calls:
-      raise workers.Rejected('Read', 'an empty message', str(m)[:200])
+      raise rejection.SampleRejected(
+          types.Worker.READ, 'an empty message', str(m)[:200])
     thought = _text(m.get('thinking')) if role == 'assistant' else None
     found.append(types.Message(role, text, calls, requestor=role,
                                thinking=thought))
@@ -98,11 +102,11 @@ def _calls(given: Any, side: types.Side, place: int
       if isinstance(arguments, str):
         arguments = json.loads(arguments)
     except ValueError as e:
-      raise workers.Rejected('Read', 'arguments are not JSON',
-                             arguments[:200]) from e
+      raise rejection.SampleRejected(
+          types.Worker.READ, 'arguments are not JSON', arguments[:200]) from e
     if not isinstance(arguments, dict) or not isinstance(name, str):
-      raise workers.Rejected('Read', 'a call without name or arguments',
-                             str(c)[:200])
+      raise rejection.SampleRejected(
+          types.Worker.READ, 'a call without name or arguments', str(c)[:200])
     found.append((str(c.get('id')), types.ToolCall(
         name, bare(arguments), f'{place}.{len(found)}', side)))
   return found

@@ -25,11 +25,12 @@ import ml_collections
 import tqdm
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
+from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.published import rows as rows_lib
 from agentrl.eigendata.tau2 import stage as tau2_writer
-from agentrl.eigendata.write import workers
 from agentrl.envs import databases as databases_lib
 from agentrl.envs import load as env_load
 from agentrl.envs.tau2 import env as tau2
@@ -128,8 +129,8 @@ def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool,
   for offset, line in _lines(path):
     try:
       groups.setdefault(_name(rows_lib.parse(line), offset), []).append(offset)
-    except workers.Rejected as e:
-      yield _rejected(e.worker, e.reason, f'byte {offset}: {e.detail}')
+    except rejection.SampleRejected as e:
+      yield _rejected(e.rejection, f'byte {offset}')
   with path.open('rb') as file:
     for name, offsets in tqdm.tqdm(groups.items(), unit='dialogue',
                                    desc='data, dialogues'):
@@ -166,17 +167,18 @@ def _dialogues(name: str, rows: Sequence[Row], envs: Envs, *,
   try:
     for row in rows:
       if drop_failures and (why := _failure(rows_lib.about(row))):
-        raise workers.Rejected('Failures', why)
+        raise rejection.SampleRejected(types.Worker.FAILURES, why)
     for messages in rows_lib.joined(map(rows_lib.messages, rows)):
       env = _env(name, messages, envs)
       said = str(rows_lib.about(rows[0]).get('reason_for_call') or '')
       yield sample_lib.Sample(types.Task(
-          name, env.name, said, meta={'split': 'train', 'brief': said}),
+          name, env.name, said, split='train', brief=said),
           messages)
-  except workers.Rejected as e:
-    yield _rejected(e.worker, e.reason, f'{name}: {e.detail}')
+  except rejection.SampleRejected as e:
+    yield _rejected(e.rejection, name)
   except RecursionError:
-    yield _rejected('Read', 'nested too deep', name)
+    yield sample_lib.Sample(rejection=types.Rejection(
+        types.Worker.READ, 'nested too deep', name))
 
 
 def _failure(about: Mapping[str, Any]) -> str:
@@ -197,8 +199,9 @@ def _env(name: str, messages: Sequence[types.Message], envs: Envs
       tool['function']['name'] for side in ('assistant', 'user')
       for tool in env.tools(side, task)}]
   if len(found) != 1:
-    raise workers.Rejected('Read', 'of no domain in config.domains',
-                           ', '.join(sorted(called))[:200])
+    raise rejection.SampleRejected(
+        types.Worker.READ, 'of no domain in config.domains',
+        ', '.join(sorted(called))[:200])
   return found[0]
 
 
@@ -218,11 +221,11 @@ def tasks(path: pathlib.Path, envs: Envs, folder: pathlib.Path, *,
   Raises:
     ValueError: a database is missing.
   """
-  read: list[tuple[int, Row | workers.Rejected]] = []
+  read: list[tuple[int, Row | rejection.SampleRejected]] = []
   for offset, line in _lines(path):
     try:
       read.append((offset, rows_lib.parse(line)))
-    except workers.Rejected as e:
+    except rejection.SampleRejected as e:
       read.append((offset, e))
   wanted = {row['db_path'] for _, row in read
             if isinstance(row, dict) and isinstance(row.get('db_path'), str)}
@@ -230,13 +233,13 @@ def tasks(path: pathlib.Path, envs: Envs, folder: pathlib.Path, *,
                for name in sorted(wanted)}
   for offset, row in tqdm.tqdm(read, unit='task', desc='data, tasks'):
     try:
-      if isinstance(row, workers.Rejected):
+      if isinstance(row, rejection.SampleRejected):
         raise row
       if drop_failures and (why := _failure(row)):
-        raise workers.Rejected('Failures', why)
+        raise rejection.SampleRejected(types.Worker.FAILURES, why)
       yield sample_lib.Sample(_task(row, envs, databases))
-    except workers.Rejected as e:
-      yield _rejected(e.worker, e.reason, f'byte {offset}: {e.detail}')
+    except rejection.SampleRejected as e:
+      yield _rejected(e.rejection, f'byte {offset}')
 
 
 def _stored(root: pathlib.Path, name: str, folder: pathlib.Path) -> str:
@@ -258,7 +261,7 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
   """A certified task.
 
   Raises:
-    workers.Rejected: it is not of the benchmark's form, or its gold calls do
+    SampleRejected: it is not of the benchmark's form, or its gold calls do
       not earn 1.
   """
   record = rows_lib.bare({name: row.get(name) for name in TASK_FIELDS})
@@ -269,27 +272,29 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
     env = envs[record['user_scenario']['instructions']['domain']]
     task = env.task(record)
   except (ValueError, KeyError, TypeError, RecursionError) as e:
-    raise workers.Rejected('Read', 'not of the form of a task in '
-                           'config.domains', f'{name}: {str(e)[:200]}') from e
-  extra = {'split': 'train'}
-  if row.get('db_path') in databases:
-    extra['database'] = databases[row['db_path']]
-  task = dataclasses.replace(task, meta={**task.meta, **extra})
+    raise rejection.SampleRejected(
+        types.Worker.READ, 'not of the form of a task in ' 'config.domains',
+        f'{name}: {str(e)[:200]}') from e
+  task = dataclasses.replace(task, split='train', database=databases.get(
+      row.get('db_path'), ''))
   try:
     task = tau2_writer.certified(env, task)
   except Exception as e:  # of the benchmark, on what others wrote
-    raise workers.Rejected('Certificate', 'it cannot be played',
-                           f'{name}: {type(e).__name__}: {str(e)[:200]}') from e
-  if task.certificate['gold'] != [True]:
-    raise workers.Rejected('Certificate', 'gold fails', name)
+    raise rejection.SampleRejected(
+        types.Worker.CERTIFICATE, 'it cannot be played',
+        f'{name}: {type(e).__name__}: {str(e)[:200]}') from e
+  if task.certificate.gold != (True,):
+    raise rejection.SampleRejected(types.Worker.CERTIFICATE, 'gold fails', name)
   return task
 
 
 # --- Both ---
 
 
-def _rejected(worker: str, reason: str, detail: str) -> sample_lib.Sample:
-  return sample_lib.Sample(worker=worker, reason=reason, detail=detail)
+def _rejected(why: types.Rejection, place: str) -> sample_lib.Sample:
+  """Returns the sample that stands for a rejected row, and says where it is."""
+  return sample_lib.Sample(rejection=dataclasses.replace(
+      why, detail=f'{place}: {why.detail}'))
 
 
 def once(samples: Iterable[sample_lib.Sample]) -> list[sample_lib.Sample]:
@@ -297,10 +302,11 @@ def once(samples: Iterable[sample_lib.Sample]) -> list[sample_lib.Sample]:
   found, seen, names = [], set(), set()
   for s in samples:
     if s.task:
-      asked = files.hash_text(types.dumps(
+      asked = files.hash_text(jsons.dumps(
           s.messages or dataclasses.replace(s.task, id='')))
       if asked in seen:
-        s = _rejected('Duplicates', 'seen before', s.task.id)
+        s = sample_lib.Sample(rejection=types.Rejection(
+            types.Worker.DUPLICATES, 'seen before', s.task.id))
       seen.add(asked)
     if s.task:
       name = next(name for name in _names(s.task.id) if name not in names)

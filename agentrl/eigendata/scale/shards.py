@@ -18,6 +18,7 @@ import pathlib
 from typing import Any
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import evolve
 from agentrl.eigendata import sample as sample_lib
@@ -97,14 +98,14 @@ def make(folder: str, shard: Shard) -> None:
       m, stream, shard, c['max_tries'], **c['monitor'],
       validate=c['validate'] or shard.split == 'test',
       begun=_read(cut) if cut.exists() else ())
-  if samples and samples[-1].worker == 'Budget':
+  if samples and samples[-1].over_budget:
     target, samples = cut, samples[:-1]
   for task in (s.task for s in samples if s.task):
     env = m.envs[task.domain]
     if isinstance(env, domain.Domain):  # others bring their databases along
       databases.write(pathlib.Path(folder, databases.FOLDER),
-                      task.meta['database'], env.tables(**task.initial_state))
-  files.write_lines(target, map(types.dumps, samples))
+                      task.database, env.tables(**task.initial_state))
+  files.write_lines(target, map(jsons.dumps, samples))
 
 
 def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
@@ -132,7 +133,7 @@ def produce(m: sample_lib.Maker, stream: streams_lib.Stream, shard: Shard,
         m, stream, shard.name, i, validate=validate), seen)
     found.append(sample)
     kept += sample.task is not None
-    if sample.worker == 'Budget' or kept == shard.quota or fell(
+    if sample.over_budget or kept == shard.quota or fell(
         found, window, floor):
       break
   return found
@@ -142,7 +143,7 @@ def fell(samples: Sequence[sample_lib.Sample], window: int,
          floor: float) -> bool:
   """Whether of the first `window` samples, callers that were not found aside,
   none was kept, or of some later ones less than `floor` of that."""
-  kept = [s.task is not None for s in samples if s.worker != 'RandomPool']
+  kept = [s.task is not None for s in samples if s.had_caller]
   first = sum(kept[:window])
   if not first:
     return len(kept) >= window
@@ -158,8 +159,8 @@ def unless_seen(sample: sample_lib.Sample,
   scenario = sample.task.scenario
   if scenario in seen:
     return dataclasses.replace(
-        sample, task=None, messages=(), worker='Duplicates',
-        reason='seen before', detail=scenario)
+        sample, task=None, messages=(), rejection=types.Rejection(
+            types.Worker.DUPLICATES, 'seen before', scenario))
   seen.add(scenario)
   return sample
 
@@ -173,7 +174,7 @@ def read(folder: str, shards: Iterable[Shard]) -> list[Samples]:
 
 
 def _read(path: pathlib.Path) -> Samples:
-  return [sample_lib.from_json(json.loads(line))
+  return [jsons.from_json(sample_lib.Sample, json.loads(line))
           for line in path.read_text().splitlines()]
 
 

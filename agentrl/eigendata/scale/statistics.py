@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import re
 from typing import Any
 
-from agentrl import types
+from agentrl import jsons
 from agentrl.eigendata import sample as sample_lib
 from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
@@ -26,13 +26,13 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
   certificates = [t.certificate for t in tasks if t.certificate]
   return {
       'tried': len(samples), 'kept': len(kept),
-      'rejected': _counts(f'{s.worker}: {s.reason}' for s in rejected),
-      'examples': {f'{s.worker}: {s.reason}': s.detail for s in rejected},
-      'repaired': _counts(r for s in kept for r in s.repaired),
+      'rejected': _counts(s.rejection.name for s in rejected),
+      'examples': {s.rejection.name: s.rejection.detail for s in rejected},
+      'repaired': _counts(r.name for s in kept for r in s.repaired),
       'mutants': _mutants(samples),
-      'floors': {name: sum(c['floors'].get(name, 0) for c in certificates)
+      'floors': {name: sum(c.floors.get(name, 0) for c in certificates)
                  for name in sorted({n for c in certificates
-                                     for n in c['floors']})},
+                                     for n in c.floors})},
       'domains': _counts(t.domain for t in tasks),
       'kinds': _counts(t.kind for t in tasks),
       'demands': _counts(str(len(t.families)) for t in tasks),
@@ -64,8 +64,8 @@ def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
   tokens = max(total.tokens + total.saved_tokens, ledger.spent.tokens)
   kept = sum(s.task is not None for s in samples)
   return {
-      'stages': types.to_json(stages),
-      'paid': types.to_json(ledger.spent), 'unpriced': sorted(ledger.unpriced),
+      'stages': jsons.to_json(stages),
+      'paid': jsons.to_json(ledger.spent), 'unpriced': sorted(ledger.unpriced),
       'tokens_per_task': round(tokens / max(1, kept)),
       'dollars_per_task': (None if ledger.unpriced
                            else round(dollars / max(1, kept), 6))}
@@ -82,15 +82,16 @@ def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
   found = [s.task.certificate for s in samples
            if s.task and s.task.certificate]
   total, killed, equivalent = (
-      sum(c[k] for c in found) for k in ('mutants', 'killed', 'equivalent'))
+      sum(getattr(c, name) for c in found)
+      for name in ('mutants', 'killed', 'equivalent'))
   first = [s.first_checker for s in samples if s.first_checker]
   return {'total': total, 'killed': killed, 'equivalent': equivalent,
           'score': round(killed / max(1, total - equivalent), 4),
           'first_checkers': len(first),
-          'first_score': round(sum(f['score'] for f in first)
+          'first_score': round(sum(f.score for f in first)
                                / max(1, len(first)), 4),
-          'first_with_false_accepts': sum(bool(f['passed']) for f in first),
-          'false_accepts': _counts(k for f in first for k in f['passed'])}
+          'first_with_false_accepts': sum(bool(f.passed) for f in first),
+          'false_accepts': _counts(k for f in first for k in f.passed)}
 
 
 def _lengths(kept: Sequence[sample_lib.Sample]) -> dict[str, list[int]]:

@@ -17,9 +17,10 @@ import functools
 import random
 from typing import Any
 
+from agentrl import jsons
 from agentrl import seeds
 from agentrl import types
-from agentrl.eigendata.write import workers
+from agentrl.eigendata import rejection
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
@@ -58,11 +59,11 @@ def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
   """The generated task with a certificate: what its evaluator did.
 
   Raises:
-    workers.Rejected: it is not to be believed.
+    SampleRejected: it is not to be believed.
   """
   trial = _Trial(env, task)
   if refused := trial.refused():
-    raise workers.Rejected('Certificate', 'gold is refused',
+    raise rejection.SampleRejected(types.Worker.CERTIFICATE, 'gold is refused',
                            f'{task.id}: {refused}')
   gold = trial.passes(trial.writes)
   floors = {name: trial.passes(calls, text) for name, calls, text in (
@@ -71,12 +72,14 @@ def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
           'summary': env_lib.PLEA}),), ''))}
   asked = bool(trial.writes or task.criteria.communicate_info)
   if not gold:
-    raise workers.Rejected('Certificate', 'gold fails', task.id)
+    raise rejection.SampleRejected(
+        types.Worker.CERTIFICATE, 'gold fails', task.id)
   if asked and any(floors.values()):
-    raise workers.Rejected('Certificate', 'doing nothing passes', task.id)
+    raise rejection.SampleRejected(
+        types.Worker.CERTIFICATE, 'doing nothing passes', task.id)
   if not trial.passes(trial.reversed()):
-    raise workers.Rejected('Certificate', 'the order of demands matters',
-                           task.id)
+    raise rejection.SampleRejected(
+        types.Worker.CERTIFICATE, 'the order of demands matters', task.id)
   killed, equivalent, total = 0, 0, 0
   for mutant in trial.mutants():
     total += 1
@@ -85,12 +88,12 @@ def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
     elif mutant.harmless:
       equivalent += 1  # it passed, so the evaluator found the same state
     else:
-      raise workers.Rejected('Certificate', mutant.sign,
+      raise rejection.SampleRejected(types.Worker.CERTIFICATE, mutant.sign,
                              f'{task.id}: {mutant.calls[:1]}')
-  return dataclasses.replace(task, certificate={
-      'gold': [gold], 'floors': floors, 'mutants': total, 'killed': killed,
-      'equivalent': equivalent, 'survivors': [], 'score': 1.0,
-      'fingerprint': env.fingerprint()})
+  return dataclasses.replace(task, certificate=types.Certificate(
+      gold=(gold,), orders=(), floors=floors, mutants=total, killed=killed,
+      equivalent=equivalent, survivors=(), score=1.0,
+      fingerprint=env.fingerprint()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,9 +151,9 @@ class _Trial:
 
   def reversed(self) -> list[types.ToolCall]:
     """The gold writes, last demand first."""
-    return [types.call_from_json(c)
-            for demand in reversed(self._task.meta['demands'])
-            for c in demand.get('writes', ())]
+    moves = self._task.gold.moves
+    return [moves[i].tool_calls[0]
+            for demand in reversed(self._task.demands) for i in demand.writes]
 
   def mutants(self) -> Iterator[_Mutant]:
     """Every mutant of the gold run."""
@@ -162,11 +165,11 @@ class _Trial:
         yield _Mutant('', [*gold[:i], other, *gold[i + 1:]], harmless=True)
     for fact in self._facts:
       # All that would be spoken of anyway, with the ids in it.
-      told = [self._task.scenario, *map(types.dumps, gold),
+      told = [self._task.scenario, *map(jsons.dumps, gold),
               *(f for f in self._facts if f != fact)]
       yield _Mutant('a fact is told anyway', gold, ' '.join(told))
-    for demand in self._task.meta['demands']:
-      for call in map(types.call_from_json, demand.get('forbidden', ())):
+    for demand in self._task.demands:
+      for call in demand.forbidden:
         yield _Mutant('the forbidden passes', [call, *gold],
                       harmless=self._error([], call))
 

@@ -14,9 +14,11 @@ import functools
 import json
 from typing import Any
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.envs import checkers
+from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.envs import state as state_lib
 from agentrl.envs.tau2 import env as tau2
@@ -47,7 +49,7 @@ class Tau2Domain(tau2.Tau2):
 
   def tables(self, **start: Any) -> state_lib.Tables:
     """The database, and the user's device if there is one, at the start."""
-    return _tables(self, types.dumps(start))
+    return _tables(self, jsons.dumps(start))
 
   def aims(self) -> list[str]:
     """Tools of both sides that change something."""
@@ -83,13 +85,13 @@ class Tau2Domain(tau2.Tau2):
             'message_history': None}
 
   def scenario(self, knowledge: str, style: str, goals: Sequence[str]
-               ) -> tuple[str, dict[str, Any]]:
+               ) -> tuple[str, str]:
     raw = tau2_bench.part('data_model.tasks').UserScenario.model_validate(
         {'persona': None, 'instructions': {
             'domain': self.domain, 'reason_for_call': ' '.join(goals),
             'known_info': knowledge, 'unknown_info': None,
             'task_instructions': style}})
-    return str(raw), {'brief': ' '.join([*goals, knowledge, style])}
+    return str(raw), ' '.join([*goals, knowledge, style])
 
   def start(self, task: types.Task) -> World:
     return World(self, task)
@@ -104,6 +106,12 @@ class Tau2Domain(tau2.Tau2):
     if ended != 'user_stop':
       return types.Score(0.0)
     return min(self.verdicts(task, world, messages), key=lambda s: s.reward)
+
+  def user_fault(self, task: types.Task, messages: Sequence[types.Message]
+                 ) -> domain.UserFault | None:
+    """Finds a fault of the user, of no particular kind."""
+    text = self.fault(task, messages)
+    return domain.UserFault('', text) if text else None
 
   def verdicts(self, task: types.Task, world: World,
                messages: Sequence[types.Message]) -> tuple[types.Score, ...]:
@@ -139,7 +147,7 @@ def _setups(env: Tau2Domain) -> tuple[Mapping[str, Any], ...]:
   for task in env.tasks('train'):
     for action in (task.initial_state or {}).get(
         'initialization_actions') or ():
-      found[types.dumps(action)] = action
+      found[jsons.dumps(action)] = action
   return tuple(found.values())
 
 
@@ -147,7 +155,7 @@ class World(tau2.World):
   """A world that knows what has changed in it, and can go back.
 
   Attributes:
-    state: itself, as `domain.World` has one.
+    state: itself, as `domain.DomainWorld` has one.
   """
 
   def __init__(self, env: Tau2Domain, task: types.Task):

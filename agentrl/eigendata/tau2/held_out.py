@@ -13,6 +13,7 @@ import itertools
 import re
 from typing import Any
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
 from agentrl.envs.tau2 import env as tau2
@@ -113,6 +114,6 @@ def _writes(env: tau2.Tau2, task: types.Task
     if a.name in tau2_tasks_certify.write_names(env):
       ids = [a.arguments[k] for k in ('reservation_id', 'order_id', 'user_id')
              if k in a.arguments]
-      whole.add(types.dumps([a.name, a.arguments]))
+      whole.add(jsons.dumps([a.name, a.arguments]))
       aims.add(f'{a.name} {ids[0]}')
   return frozenset(whole), frozenset(aims)

@@ -18,6 +18,7 @@ import ml_collections
 import tqdm
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import seeds
 from agentrl import types
@@ -135,7 +136,7 @@ def finish(stage: runs.Run, config: Any, envs: Sequence[tau2.Tau2],
     kept = {(s.task.domain, s.task.id): s.task for s in samples
             if s.task and s.task.certificate}
     files.write_lines(stage.folder / f'tasks_{split}.jsonl',
-                        map(types.dumps, kept.values()))
+                        map(jsons.dumps, kept.values()))
     tau2_form.write(stage.folder, split, kept.values())
   made, shards = {}, {}
   if any(s.messages for s in train):
@@ -212,10 +213,10 @@ def write(env: tau2.Tau2, tasks: Sequence[types.Task], seed: int,
     seen = set()
     for i in range(per_task):
       sample = _write(env, task, seeds.seed_of(seed, task.id, i))
-      text = types.dumps(sample.messages)
+      text = jsons.dumps(sample.messages)
       if sample.task and text in seen:
-        sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
-                                   detail=task.id)
+        sample = sample_lib.Sample(rejection=types.Rejection(
+            types.Worker.DUPLICATES, 'seen before', task.id))
       seen.add(text)
       yield sample
 
@@ -226,14 +227,14 @@ def _write(env: tau2.Tau2, task: types.Task, seed: int) -> sample_lib.Sample:
   try:
     end = resolve.name(f'{writer}:solve')(talk)
   except replay.Unplayable as e:
-    return sample_lib.Sample(worker='DialogSynthesis', reason='unplayable',
-                             detail=f'{task.id}: {e}')
+    return sample_lib.Sample(rejection=types.Rejection(
+        types.Worker.DIALOG_SYNTHESIS, 'unplayable', f'{task.id}: {e}'))
   score = env.score(task, talk.world, end.messages, end.reason)
   if score.reward != 1:
     failed = [clause for clause, ok in score.clauses.items() if not ok]
-    return sample_lib.Sample(
-        worker='TrajectoryValidation', reason='the evaluator scores it 0',
-        detail=f'{task.id}: {score.error or failed or end.reason}')
+    return sample_lib.Sample(rejection=types.Rejection(
+        types.Worker.TRAJECTORY_VALIDATION, 'the evaluator scores it 0',
+        f'{task.id}: {score.error or failed or end.reason}'))
   return sample_lib.Sample(task, end.messages)
 
 
@@ -260,13 +261,13 @@ def certified(env: tau2.Tau2, task: types.Task) -> types.Task:
       equivalent += 1
     else:
       survivors.append(name)
-  return dataclasses.replace(task, certificate={
-      'gold': [passed],
-      'floors': {k: _judge(env, task, moves)[0] for k, moves in floors.items()},
-      'mutants': len(mutants), 'killed': killed, 'equivalent': equivalent,
-      'survivors': survivors,
-      'score': round(killed / max(1, killed + len(survivors)), 4),
-      'fingerprint': env.fingerprint()})
+  return dataclasses.replace(task, certificate=types.Certificate(
+      gold=(passed,), orders=(),
+      floors={k: _judge(env, task, moves)[0] for k, moves in floors.items()},
+      mutants=len(mutants), killed=killed, equivalent=equivalent,
+      survivors=tuple(survivors),
+      score=round(killed / max(1, killed + len(survivors)), 4),
+      fingerprint=env.fingerprint()))
 
 
 def _calls(call: types.ToolCall) -> types.Message:

@@ -20,12 +20,14 @@ import json
 import random
 from typing import Any
 
+from agentrl import jsons
 from agentrl import seeds
 from agentrl import types
+from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
 from agentrl.eigendata.tau2 import held_out as tau2_held
-from agentrl.eigendata.write import workers
+from agentrl.envs import dialogue
 from agentrl.envs.tau2 import env as tau2
 
 DOMAINS = ('airline', 'retail')
@@ -195,8 +197,8 @@ def generate(env: tau2.Tau2, seed: int, count: int, judged_on: str = 'test'
     sample = make(env, seed, number, judged_on)
     asked = sample.task and _asked(env, sample.task)
     if sample.task and asked in seen:
-      sample = sample_lib.Sample(worker='Duplicates', reason='seen before',
-                                 detail=sample.task.id)
+      sample = sample_lib.Sample(rejection=types.Rejection(
+          types.Worker.DUPLICATES, 'seen before', sample.task.id))
     seen.add(asked)
     kept += sample.task is not None
     yield sample
@@ -208,10 +210,10 @@ def generate(env: tau2.Tau2, seed: int, count: int, judged_on: str = 'test'
 
 
 def _asked(env: tau2.Tau2, task: types.Task) -> tuple[Any, ...]:
-  """What a task asks for, whatever its words."""
-  demands = [{k: d.get(k) for k in ('family', 'writes', 'facts', 'forbidden')}
-             for d in task.meta['demands']]
-  texts = sorted(types.dumps(d) for d in demands)
+  """Returns what a task asks for, whatever its words."""
+  texts = sorted(jsons.dumps([
+      d.family, [task.gold.moves[i].tool_calls for i in d.writes], d.tell,
+      d.forbidden]) for d in task.demands)
   return (task.meta['user'], *texts)
 
 
@@ -228,10 +230,10 @@ def make(env: tau2.Tau2, seed: int, number: int,
   try:
     task = draft(env, seed, number, judged_on)
     if why := tau2_held.clash(env, task, judged_on):
-      raise workers.Rejected('Disjoint', why, task.id)
+      raise rejection.SampleRejected(types.Worker.DISJOINT, why, task.id)
     return sample_lib.Sample(tau2_tasks_certify.certified(env, task))
-  except workers.Rejected as e:
-    return sample_lib.Sample(worker=e.worker, reason=e.reason, detail=e.detail)
+  except rejection.SampleRejected as e:
+    return sample_lib.Sample(rejection=e.rejection)
 
 
 def draft(env: tau2.Tau2, seed: int, number: int,
@@ -239,19 +241,55 @@ def draft(env: tau2.Tau2, seed: int, number: int,
   """A task as drawn, before anything is executed.
 
   Raises:
-    workers.Rejected: no customer was found whom the first demand suits.
+    SampleRejected: no customer was found whom the first demand suits.
   """
   rng = random.Random(seeds.seed_of(env.domain, seed, number))
   shop = importlib.import_module(f'agentrl.eigendata.tau2.{env.domain}.tasks')
   desk = _desk(env, shop.FAMILIES, rng, judged_on)
   # What ends with a human comes last: the dialogue ends there.
   desk.demands.sort(key=lambda d: bool(d.transfer))
-  task = env.task(_record(desk, shop.identify(desk), env.domain,
+  known, unknown, reads = shop.identify(desk)
+  calls, places = _calls(desk, reads)
+  task = env.task(_record(desk, (known, unknown), calls, env.domain,
                           f'{env.domain}-{seed}-{number:05d}'))
   return dataclasses.replace(
       task, families=tuple(d.family for d in desk.demands),
-      meta={**task.meta, 'generated': True, 'user': desk.user['user_id'],
-            'demands': types.to_json(desk.demands)})
+      demands=tuple(map(_kept, desk.demands, places)),
+      gold=_gold(calls, places, task.criteria.communicate_info),
+      meta={'generated': True, 'user': desk.user['user_id']})
+
+
+def _calls(desk: Desk, reads: Sequence[types.ToolCall]
+           ) -> tuple[list[types.ToolCall], list[tuple[int, ...]]]:
+  """Returns the gold calls, and the places of each demand's writes in them."""
+  calls, places = list(reads), []
+  for d in desk.demands:
+    calls += [c for c in d.reads if c not in calls]
+    places.append(tuple(range(len(calls), len(calls) + len(d.writes))))
+    calls += d.writes
+    if d.transfer:
+      calls.append(types.ToolCall('transfer_to_human_agents',
+                                  {'summary': d.transfer}))
+  return calls, places
+
+
+def _gold(calls: Sequence[types.ToolCall], places: Sequence[tuple[int, ...]],
+          facts: Sequence[str]) -> types.GoldRun:
+  """Returns the calls and the facts as moves of the agent, and the goodbye."""
+  moves = [types.Message('assistant', tool_calls=(c,)) for c in calls]
+  if facts:
+    moves.append(types.Message('assistant', f'It is {" and ".join(facts)}.'))
+  moves.append(types.Message('user', dialogue.STOP, requestor='user'))
+  return types.GoldRun(tuple(moves), tuple(i for p in places for i in p))
+
+
+def _kept(demand: Demand, writes: tuple[int, ...]) -> types.TaskDemand:
+  """Returns what a task keeps of a demand, whose writes are in these places."""
+  asked = demand.writes or demand.facts
+  return types.TaskDemand(
+      demand.family, demand.want, tell=demand.facts, writes=writes,
+      kind='transfer' if demand.transfer else 'do' if asked else 'refuse',
+      forbidden=demand.forbidden)
 
 
 def _desk(env: tau2.Tau2, families: Mapping[str, tuple[int, Family]],
@@ -266,7 +304,8 @@ def _desk(env: tau2.Tau2, families: Mapping[str, tuple[int, Family]],
     if desk.draw(first, families[first][1]):
       break
   else:
-    raise workers.Rejected('Draw', 'no customer suits', first)
+    raise rejection.SampleRejected(
+        types.Worker.DRAW, 'no customer suits', first)
   size, = rng.choices(list(SIZES), list(SIZES.values()))
   for name in drawn[1:]:
     if len(desk.demands) < size:
@@ -274,20 +313,14 @@ def _desk(env: tau2.Tau2, families: Mapping[str, tuple[int, Family]],
   return desk
 
 
-def _record(desk: Desk, identity: tuple[str, str | None, Sequence[Any]],
-            domain: str, name: str) -> Mapping[str, Any]:
+def _record(desk: Desk, identity: tuple[str, str | None],
+            calls: Sequence[types.ToolCall], domain: str, name: str
+            ) -> Mapping[str, Any]:
   """The task in the form of the benchmark's own."""
   rng, demands = desk.rng, desk.demands
-  known, unknown, reads = identity
+  known, unknown = identity
   wants = [rng.choice(NEXT if i else FIRST).format(d.want)
            for i, d in enumerate(demands)]
-  calls = list(reads)
-  for d in demands:
-    calls += [c for c in d.reads if c not in calls]
-    calls += d.writes
-    if d.transfer:
-      calls.append(types.ToolCall('transfer_to_human_agents',
-                                  {'summary': d.transfer}))
   told = [rng.choice(MANNERS)]
   if not all(d.writes or d.facts or d.transfer for d in demands):
     told.append(rng.choice(FIRM))

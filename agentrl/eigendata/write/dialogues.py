@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata.check import mutants
 from agentrl.eigendata.write import workers
 from agentrl.envs import dialogue
@@ -19,11 +21,11 @@ CIRCLES = 3  # times that a side may not say the same, one after another
 
 def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
                intent: workers.Intent, seeds: workers.Seeds, *, seed: int
-               ) -> tuple[domain.World, dialogue.End]:
+               ) -> tuple[domain.DomainWorld, dialogue.End]:
   """DialogSynthesis: agent and user talk, with real tools.
 
   Raises:
-    workers.Rejected: a side goes in circles.
+    SampleRejected: a side goes in circles.
   """
   def say(side: types.Side, messages: list[types.Message]) -> types.Message:
     return author.llm.complete(
@@ -45,7 +47,8 @@ def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
                ) -> dict[types.Side, types.Message]:
   """The prompts of both sides: the domain's, less the tools, which each is
   given as such, and the script below it."""
-  payload = {'script': intent.script, 'style': seeds.plan.style,
+  payload = {'script': list(map(dataclasses.asdict, intent.script)),
+             'style': seeds.plan.style,
              'others': seeds.others, 'entity': mutants.entity(env),
              'critique': intent.critique}
   return {
@@ -57,16 +60,16 @@ def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
 def talk(env: domain.Domain, task: types.Task,
          prompt: Mapping[types.Side, types.Message],
          say: Callable[[types.Side, list[types.Message]], types.Message]
-         ) -> tuple[domain.World, dialogue.End]:
+         ) -> tuple[domain.DomainWorld, dialogue.End]:
   """A dialogue in which `say(side, what it has seen)` speaks for both.
 
   Raises:
-    workers.Rejected: a side goes in circles.
+    SampleRejected: a side goes in circles.
   """
   world = env.start(task)
   game = dialogue.play(world, system=prompt,
                        limits=dialogue.Limits(
-                           max_steps=ASTRAY * len(task.meta['gold'])))
+                           max_steps=ASTRAY * len(task.gold.moves)))
   seen: dict[str, list[types.Message]] = {'assistant': [], 'user': []}
   reply = None
   try:
@@ -84,5 +87,5 @@ def _check_it_moves(seen: Sequence[types.Message]) -> None:
   """Rejects a talk in which a side has said just the same `CIRCLES` times."""
   own = [(m.content, m.tool_calls) for m in seen if m.role == 'assistant']
   if own[-CIRCLES:] == [own[-1]] * CIRCLES:
-    raise workers.Rejected('DialogSynthesis', 'goes in circles',
-                           repr(own[-1][0]))
+    raise rejection.SampleRejected(
+        types.Worker.DIALOG_SYNTHESIS, 'goes in circles', repr(own[-1][0]))

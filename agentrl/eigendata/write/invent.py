@@ -17,6 +17,7 @@ from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata.check import judge
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import workers
@@ -38,7 +39,7 @@ def pool(env: domain.Domain, plan: planner.Plan, seed: int, *, database: int,
   Args: see `workers.random_pool`.
 
   Raises:
-    workers.Rejected: there is no caller.
+    SampleRejected: there is no caller.
   """
   rng = random.Random(seed)
   names, = rng.choices(plan.combinations, plan.emphasis or None)
@@ -46,7 +47,8 @@ def pool(env: domain.Domain, plan: planner.Plan, seed: int, *, database: int,
   tables = env.tables(**start)
   callers = env.callers(tables)
   if not callers:
-    raise workers.Rejected('RandomPool', 'no caller fits', plan.id)
+    raise rejection.SampleRejected(
+        types.Worker.RANDOM_POOL, 'no caller fits', plan.id)
   caller = rng.choice(callers)
   # Not just any names: those who are judged on are nobody's.
   others = sorted({*callers} - {caller})
@@ -117,7 +119,7 @@ def think(author: prompts.Author, env: domain.Domain, seeds: workers.Seeds, *,
     the seeds with the state that the task begins with, and the intent.
 
   Raises:
-    workers.Rejected: it is not what was wished for, or a call is refused.
+    SampleRejected: it is not what was wished for, or a call is refused.
   """
   blank, wish = types.Task('', env.name, ''), seeds.wish
   value = author.write('goal', {
@@ -131,15 +133,15 @@ def think(author: prompts.Author, env: domain.Domain, seeds: workers.Seeds, *,
       seeds, start=_start(env, seeds, value),
       knowledge=' '.join(value['knowledge'].split()))
   if not seeds.knowledge:
-    raise workers.Rejected('UserIntent', 'nobody calls')
+    raise rejection.SampleRejected(types.Worker.USER_INTENT, 'nobody calls')
   demands = tuple(_carried_out(env, seeds, value['demands']))
   if sorted(d.family for d in demands) != sorted(wish.families):
-    raise workers.Rejected('UserIntent', 'other families',
+    raise rejection.SampleRejected(types.Worker.USER_INTENT, 'other families',
                            f'{[d.family for d in demands]}')
   if (workers.kind(demands) != 'do') != wish.other:
-    raise workers.Rejected('UserIntent', 'another kind',
+    raise rejection.SampleRejected(types.Worker.USER_INTENT, 'another kind',
                            f'{[d.kind for d in demands]}')
-  scenario, meta = env.scenario(
+  scenario, brief = env.scenario(
       seeds.knowledge, planner.STYLES[seeds.plan.style],
       [d.goal for d in demands])
   opening = (
@@ -147,7 +149,7 @@ def think(author: prompts.Author, env: domain.Domain, seeds: workers.Seeds, *,
                   'May I ask you to identify yourself?'),
       domain.says('user', seeds.knowledge, f'Of course. {seeds.knowledge}'))
   return seeds, workers.Intent(
-      scenario, demands, workers.script(opening, demands), meta)
+      scenario, demands, workers.script(opening, demands), brief)
 
 
 def _start(env: domain.Domain, seeds: workers.Seeds,
@@ -155,14 +157,15 @@ def _start(env: domain.Domain, seeds: workers.Seeds,
   """The initial state that an answer asks for."""
   setups = env.setups()
   if wrong := [i for i in value['setup'] if not 0 <= i < len(setups)]:
-    raise workers.Rejected('UserIntent', 'no such setup', f'{wrong}')
+    raise rejection.SampleRejected(
+        types.Worker.USER_INTENT, 'no such setup', f'{wrong}')
   start = env.prepared(
       seeds.start, [setups[i] for i in dict.fromkeys(value['setup'])],
       value['records'])
   try:
     env.tables(**start)
   except Exception as e:  # whatever a tool or a data model thinks of it
-    raise workers.Rejected('TaskValidation', 'setup fails',
+    raise rejection.SampleRejected(types.Worker.TASK_VALIDATION, 'setup fails',
                            f'{type(e).__name__}: {e!s:.300}') from e
   return start
 
@@ -173,7 +176,7 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
   """Each demand with its exchange, executed one after another.
 
   Raises:
-    workers.Rejected: a call is refused, a value or a fact is from nowhere, or
+    SampleRejected: a call is refused, a value or a fact is from nowhere, or
       nothing comes of it.
   """
   world = env.start(types.Task('', env.name, '',
@@ -186,7 +189,8 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
   for i, answer in enumerate(answers):
     goal, beats, changed = ' '.join(answer['goal'].split()), [], False
     if not (goal and answer['ask'].strip()):
-      raise workers.Rejected('UserIntent', 'a demand without words', repr(goal))
+      raise rejection.SampleRejected(
+          types.Worker.USER_INTENT, 'a demand without words', repr(goal))
     named = f'{named} {goal}'
     about: list[str] = []
     for call in answer['calls']:
@@ -194,8 +198,9 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
       result, = world.execute([types.ToolCall(
           call['name'], call['arguments'], requestor=call['by'])])
       if result.error:
-        raise workers.Rejected('TaskValidation', 'gold fails',
-                               f'{call["name"]}: {result.content}')
+        raise rejection.SampleRejected(
+            types.Worker.TASK_VALIDATION, 'gold fails',
+            f'{call["name"]}: {result.content}')
       writes = world.state.changes() != before
       if writes and call['by'] == 'assistant':
         _grounded(call, f'{named} {learnt}')
@@ -216,8 +221,8 @@ def _carried_out(env: domain.Domain, seeds: workers.Seeds,
         forbidden=tuple(_forbidden(world, answer['forbidden'])))
 
 
-def _forbidden(world: domain.World, calls: Sequence[Mapping[str, Any]]
-               ) -> Iterator[domain.Beat]:
+def _forbidden(world: domain.DomainWorld, calls: Sequence[Mapping[str, Any]]
+               ) -> Iterator[types.Beat]:
   """The calls, less those that only look: a good agent may look."""
   mark, before = world.state.mark(), world.state.changes()
   for call in calls:
@@ -234,7 +239,7 @@ def _grounded(call: Mapping[str, Any], shown: str) -> None:
   worked out."""
   if made_up := [word for word in _strings(call['arguments'], keys=False)
                  if word.lower() not in shown.lower()]:
-    raise workers.Rejected('TaskValidation', 'ungrounded',
+    raise rejection.SampleRejected(types.Worker.TASK_VALIDATION, 'ungrounded',
                            f'{call["name"]}: {made_up[0]!r} is from nowhere')
 
 
@@ -245,26 +250,28 @@ def _judged_by(answer: Mapping[str, Any], changed: bool, learnt: str, *,
   handed = any(c['name'].startswith(env_lib.TRANSFER_TOOL)
                for c in answer['calls'])
   if handed != (kind == 'transfer') or handed and not last:
-    raise workers.Rejected('UserIntent', 'a transfer out of place',
-                           answer['goal'])
+    raise rejection.SampleRejected(
+        types.Worker.USER_INTENT, 'a transfer out of place', answer['goal'])
   if kind in ('do', 'fallback') and not (changed or tell):
-    raise workers.Rejected('UserIntent', 'nothing to judge by', answer['goal'])
+    raise rejection.SampleRejected(
+        types.Worker.USER_INTENT, 'nothing to judge by', answer['goal'])
   if kind == 'refuse' and changed:
-    raise workers.Rejected('UserIntent', 'a refusal that changes something',
-                           answer['goal'])
+    raise rejection.SampleRejected(
+        types.Worker.USER_INTENT, 'a refusal that changes something',
+        answer['goal'])
   for fact in tell:
     if fact.lower() not in learnt.lower():
-      raise workers.Rejected(
-          'TaskValidation', 'ungrounded',
+      raise rejection.SampleRejected(
+          types.Worker.TASK_VALIDATION, 'ungrounded',
           f'the fact {fact!r} is neither in a result nor in the policy')
     if ',' in fact or not 0 < len(fact) <= MOST_FACT:
-      raise workers.Rejected(
-          'UserIntent', 'a fact that cannot be looked for',
+      raise rejection.SampleRejected(
+          types.Worker.USER_INTENT, 'a fact that cannot be looked for',
           f'{fact!r}: give 1 to {MOST_FACT} characters without a comma, for '
           'the benchmark takes commas out of what is said')
 
 
-def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[domain.Beat]:
+def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[types.Beat]:
   """A call with the words around it."""
   arguments = json.dumps(call['arguments'], ensure_ascii=False)
   words = f'{call["name"]} {arguments}'
@@ -275,7 +282,7 @@ def _beats(call: Mapping[str, Any], writes: bool) -> Iterator[domain.Beat]:
     yield domain.says('assistant', f'I would do this: {words}. Shall I?',
                       f'Do you agree to this: {words}?')
     yield domain.says('user', 'Yes, please.', 'Yes, go ahead.')
-  yield domain.Beat(call['by'], call=call['name'], arguments=call['arguments'])
+  yield types.Beat(call['by'], call=call['name'], arguments=call['arguments'])
   if call['by'] == 'user':
     yield domain.says('user', 'I have done that.', 'It is done.')
 
@@ -285,13 +292,12 @@ def review(author: prompts.Author, env: domain.Domain, task: types.Task,
   """TaskValidation: has somebody look at what the calls came to.
 
   Raises:
-    workers.Rejected: by the reviewer.
+    SampleRejected: by the reviewer.
   """
-  _, played = replay.replay(env, task, list(map(
-      types.message_from_json, task.meta['gold'])))
+  _, played = replay.replay(env, task, task.gold.moves)
   opinion = author.write('review', {
       'policy': env.policy, 'scenario': task.scenario, 'kind': task.kind,
       'transcript': judge.transcript(played)}, seed)
   if not opinion['ok']:
-    raise workers.Rejected('TaskValidation', 'reviewer objects',
-                           opinion['problem'])
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, 'reviewer objects', opinion['problem'])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata.write import dialogues as talks
 from agentrl.eigendata.write import workers
 from agentrl.envs import domain
@@ -46,14 +47,14 @@ def solves(user: prompts.Author, env: domain.Domain, task: types.Task,
              else talks.tools(user, env, task, side))
     reply = user.llm.complete(messages, tools=tools, seed=seed)
     if student and (reply.problem or reply.end != 'stop'):
-      raise llm_lib.Rejected(reply.problem)
+      raise llm_lib.BadAnswer(reply.problem)
     return reply.message
   try:
     prompt = talks.instructed(user, env, task, intent, seeds)
     prompt['assistant'] = env.prompt('assistant', task)
     world, end = talks.talk(env, task, prompt, say)
   # Of the student, unless it was the user's turn.
-  except (llm_lib.Rejected, workers.Rejected):
+  except (llm_lib.BadAnswer, rejection.SampleRejected):
     return False if user.llm.stage == 'Student' else None
   except env_lib.ToolBroken:
     return None

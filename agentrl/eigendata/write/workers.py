@@ -17,12 +17,17 @@ from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata.check import mutants
 from agentrl.eigendata.plan import planner
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import replay
 
+# Kinds by which TaskValidation turns down what the user is told.
+CONTRADICTION, MISSING_DEMAND = 'contradiction', 'missing demand'
+WRONG_ENTITY, MISSING_DETAIL = 'wrong entity', 'missing detail'
+DETAIL_KINDS = (CONTRADICTION, MISSING_DEMAND, WRONG_ENTITY, MISSING_DETAIL)
 TRIES = 40  # callers and orders, until a combination fits
 GOODBYE = {
     dialogue.STOP: (
@@ -33,14 +38,6 @@ GOODBYE = {
         'Thank you. ###TRANSFER###')}
 
 
-class Rejected(Exception):
-  """A sample that a worker will not pass on; `reason` is for the funnel."""
-
-  def __init__(self, worker: str, reason: str, detail: str = ''):
-    super().__init__(f'{worker}: {reason}: {detail}')
-    self.worker, self.reason, self.detail = worker, reason, detail
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seeds:
   """What RandomPool draws: who calls, what about, and in which mood."""
@@ -48,7 +45,7 @@ class Seeds:
   plan: planner.Plan
   start: Mapping[str, Any]  # the task's initial state
   knowledge: str
-  opening: tuple[domain.Beat, ...]
+  opening: tuple[types.Beat, ...]
   drafts: tuple[domain.Demand, ...]
   others: tuple[str, ...]  # entities of other callers
   wish: Wish | None = None  # in place of drafts, where a domain has none
@@ -76,8 +73,8 @@ class Intent:
 
   scenario: str
   demands: tuple[domain.Demand, ...]
-  script: tuple[Mapping[str, Any], ...]
-  meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  script: tuple[types.Beat, ...]
+  brief: str = ''
   critique: str = ''
 
 
@@ -93,7 +90,7 @@ def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,
     other_share: of tasks in which not every demand is simply done.
 
   Raises:
-    Rejected: no caller was found that the plan fits.
+    SampleRejected: no caller was found that the plan fits.
   """
   rng = random.Random(seed)
   wants_other = rng.random() < other_share
@@ -109,7 +106,8 @@ def random_pool(env: domain.Domain, plan: planner.Plan, seed: int, *,
       knowledge, opening = env.drafts.opening(world.state, caller)
       return Seeds(plan, start, knowledge, tuple(opening), drafts,
                    tuple(rng.sample(entities, min(6, len(entities)))))
-  raise Rejected('RandomPool', 'no caller fits', plan.id)
+  raise rejection.SampleRejected(
+      types.Worker.RANDOM_POOL, 'no caller fits', plan.id)
 
 
 @functools.lru_cache(maxsize=256)
@@ -125,7 +123,7 @@ def _people(env: domain.Domain, database: int, split: str
   return list(env.drafts.callers(state)), sorted(keys)
 
 
-def _draft(env: domain.Domain, world: domain.World, caller: str,
+def _draft(env: domain.Domain, world: domain.DomainWorld, caller: str,
            names: Sequence[str], rng: random.Random
            ) -> tuple[domain.Demand, ...]:
   """Demands one after another, each on the state that the last one leaves."""
@@ -154,7 +152,7 @@ def user_intent(author: prompts.Author, seeds: Seeds, seed: int) -> Intent:
   """Has the scenario written.
 
   Raises:
-    Rejected: a demand is of no draft.
+    SampleRejected: a demand is of no draft.
   """
   payload = {'knowledge': seeds.knowledge,
              'style': planner.STYLES[seeds.plan.style],
@@ -165,33 +163,28 @@ def user_intent(author: prompts.Author, seeds: Seeds, seed: int) -> Intent:
   drafts = dict(enumerate(seeds.drafts))
   if not value['demands'] or any(
       d['draft'] not in drafts for d in value['demands']):
-    raise Rejected('UserIntent', 'no such draft', repr(value['demands']))
+    raise rejection.SampleRejected(
+        types.Worker.USER_INTENT, 'no such draft', repr(value['demands']))
   demands = tuple(dataclasses.replace(drafts[d['draft']], goal=d['goal'])
                   for d in value['demands'])
   return Intent(value['scenario'], demands, script(seeds.opening, demands))
 
 
-def script(opening: Sequence[domain.Beat], demands: Sequence[domain.Demand]
-           ) -> tuple[Mapping[str, Any], ...]:
+def script(opening: Sequence[types.Beat], demands: Sequence[domain.Demand]
+           ) -> tuple[types.Beat, ...]:
   """One exchange out of the demands' own: who the user is comes after what
   they ask first, the goodbye at the end."""
-  entries = []
+  beats = []
   for i, demand in enumerate(demands):
     first, *rest = demand.beats
-    entries.append(_entry(first, i, opens=i > 0))
+    beats.append(dataclasses.replace(first, demand=i, opens=i > 0))
     if i == 0:
-      entries += [_entry(b, i, opening=True) for b in opening]
-    entries += [_entry(b, i) for b in rest]
+      beats += [dataclasses.replace(b, opening=True) for b in opening]
+    beats += [dataclasses.replace(b, demand=i) for b in rest]
   over = demands[-1].kind == 'transfer'
   bye = domain.says('user', *GOODBYE[
       dialogue.TRANSFER if over else dialogue.STOP])
-  return (*entries, _entry(bye, len(demands) - 1))
-
-
-def _entry(beat: domain.Beat, demand: int, *, opens: bool = False,
-           opening: bool = False) -> Mapping[str, Any]:
-  return {**dataclasses.asdict(beat), 'demand': demand, 'opens': opens,
-          'opening': opening}
+  return (*beats, dataclasses.replace(bye, demand=len(demands) - 1))
 
 
 def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
@@ -199,12 +192,13 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   """The task of an intent, if its gold exchange can be carried out.
 
   Raises:
-    Rejected: a demand stands there twice, a detail is missing from the
+    SampleRejected: a demand stands there twice, a detail is missing from the
       scenario, a call is refused, or the user would have to make things up.
   """
   demands = intent.demands
   if len({(d.family, d.about, d.answers) for d in demands}) < len(demands):
-    raise Rejected('TaskValidation', 'contradiction', intent.scenario)
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, CONTRADICTION, intent.scenario)
   for demand in demands:
     _find_details(env, demand, intent.scenario)
   task = types.Task(
@@ -214,36 +208,36 @@ def validate_task(env: domain.Domain, seeds: Seeds, intent: Intent, *,
   try:
     _, end = replay.enact(env, task, moves)
   except replay.Unplayable as e:
-    raise Rejected('TaskValidation', 'gold fails', str(e)) from e
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, 'gold fails', str(e)) from e
   if fault := env.fault(task, end.messages):
-    raise Rejected('TaskValidation', 'ungrounded', fault)
-  about = [word for demand in demands for word in demand.about]
-  answers = [(word, _last_call(demand)) for demand in demands
-             for word in demand.answers]
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, 'ungrounded', fault)
   writes = mutants.writes(env, task, moves)
+  # Without drafts nobody knows which way there the policy asks for.
+  agreed = _agreed(intent.script, writes) if env.drafts else ()
   return dataclasses.replace(
-      task, criteria=_criteria(env, demands, moves, writes), meta={
-          **intent.meta, 'split': seeds.plan.split, 'about': about,
-          'answers': answers,
-          # Without drafts nobody knows which way there the policy asks for.
-          'agreed': _agreed(intent.script, writes) if env.drafts else [],
-          'plan': {'id': seeds.plan.id, 'style': seeds.plan.style},
-          'demands': [_kept(d, [
-              k for k in writes if moves[k].role == 'assistant'
-              and intent.script[k]['demand'] == i])
-                      for i, d in enumerate(demands)],
-          'gold': types.to_json(moves)})
+      task, criteria=_criteria(env, demands, moves, writes),
+      split=seeds.plan.split, brief=intent.brief,
+      gold=types.GoldRun(tuple(moves), tuple(writes), tuple(agreed)),
+      demands=tuple(_record(d, [
+          k for k in writes if moves[k].role == 'assistant'
+          and intent.script[k].demand == i]) for i, d in enumerate(demands)),
+      meta={'plan': {'id': seeds.plan.id, 'style': seeds.plan.style}})
 
 
-def _kept(demand: domain.Demand, writes: Sequence[int]) -> dict[str, Any]:
-  """What a task keeps of a demand, whose writes stand at these places."""
-  return {'family': demand.family, 'goal': demand.goal, 'tell': demand.tell,
-          'kind': demand.kind, 'writes': writes,
-          'forbidden': [types.to_json(types.ToolCall(b.call, b.arguments))
-                        for b in demand.forbidden]}
+def _record(demand: domain.Demand, writes: Sequence[int] = ()
+            ) -> types.TaskDemand:
+  """Returns what a task keeps of a demand, whose writes are in these places."""
+  return types.TaskDemand(
+      demand.family, demand.goal, tell=demand.tell, kind=demand.kind,
+      writes=tuple(writes), about=demand.about,
+      forbidden=tuple(types.ToolCall(b.call, b.arguments)
+                      for b in demand.forbidden),
+      answers=tuple((word, _last_call(demand)) for word in demand.answers))
 
 
-def _agreed(script: Sequence[Mapping[str, Any]], writes: Sequence[int]
+def _agreed(script: Sequence[types.Beat], writes: Sequence[int]
             ) -> list[tuple[int, str]]:
   """Places of the agent's writes, with what of them users agree to right
   before, in every wording.
@@ -252,21 +246,21 @@ def _agreed(script: Sequence[Mapping[str, Any]], writes: Sequence[int]
   of what was agreed to: an agent that reports the first in between has no need
   to ask for it again.
   """
-  most = max(len(beat['say']) for beat in script)
+  most = max(len(beat.say) for beat in script)
   wordings = [replay.render(
-      [{**b, 'say': b['say'] and [b['say'][k % len(b['say'])]]}
+      [dataclasses.replace(b, say=b.say and (b.say[k % len(b.say)],))
        for b in script], random.Random(0)) for k in range(most)]
   found, covered = [], set()  # values of the writes since somebody spoke
   for i, beat in enumerate(script):
-    if beat['say']:
+    if beat.say:
       covered = set()
-    values = list(map(str, beat['arguments'].values()))
-    if i not in writes or beat['by'] != 'assistant' or covered.issuperset(
+    values = list(map(str, beat.arguments.values()))
+    if i not in writes or beat.by != 'assistant' or covered.issuperset(
         values):
       continue
     covered.update(values)
     found += [(i, value) for value in values
-              if all(mutants.agreed(moves, beat['call'], [value])
+              if all(mutants.agreed(moves, beat.call, [value])
                      for moves in wordings)]
   return found
 
@@ -281,7 +275,8 @@ def _find_details(env: domain.Domain, demand: domain.Demand,
                   scenario: str) -> None:
   """Rejects a demand that the user could not put right from the scenario."""
   if demand.goal not in scenario:
-    raise Rejected('TaskValidation', 'missing demand', demand.goal)
+    raise rejection.SampleRejected(
+        types.Worker.TASK_VALIDATION, MISSING_DEMAND, demand.goal)
   missing = [w for w in (*demand.about, *demand.answers)
              if w.lower() not in demand.goal.lower()]
   if not missing:
@@ -289,8 +284,10 @@ def _find_details(env: domain.Domain, demand: domain.Demand,
   named = re.findall(mutants.entity(env), demand.goal)
   said = ' '.join(words for beat in demand.beats for words in beat.say)
   wrong = [entity for entity in named if entity not in said]
-  raise Rejected('TaskValidation', 'wrong entity' if wrong else
-                 'missing detail', f'{", ".join(missing)}: {demand.goal}')
+  raise rejection.SampleRejected(
+      types.Worker.TASK_VALIDATION,
+      WRONG_ENTITY if wrong else MISSING_DETAIL,
+      f'{", ".join(missing)}: {demand.goal}')
 
 
 def _criteria(env: domain.Domain, demands: Sequence[domain.Demand],
@@ -317,27 +314,26 @@ def write_checker(author: prompts.Author, env: domain.Domain, task: types.Task,
     critique: what was wrong with the last one.
     seed: of what is written.
   """
-  moves = list(map(types.message_from_json, task.meta['gold']))
+  moves = task.gold.moves
   world, _ = replay.replay(env, task, moves)
-  writes = [moves[i].tool_calls[0] for i in mutants.written(task)]
+  writes = [moves[i].tool_calls[0] for i in task.gold.writes]
   ways = [c for c in writes if c.requestor == 'assistant' and env.drafts]
   place = mutants.first_call(moves)
   first = '' if place is None else moves[place].tool_calls[0].name
   # A forbidden call is made no time, also where another one undoes it. Without
   # drafts nobody knows how often a tool may be used that is right elsewhere.
   free = set() if env.drafts else {c.name for m in moves for c in m.tool_calls}
-  times = collections.Counter({c['name']: 0 for d in task.meta['demands']
-                               for c in d['forbidden']
-                               if c['name'] not in free})
+  times = collections.Counter({c.name: 0 for d in task.demands
+                               for c in d.forbidden if c.name not in free})
   times.update(c.name for c in ways)
   payload = {
       'changes': world.state.changes(), 'tell': task.criteria.communicate_info,
       'before': sorted({(first, c.name) for c in ways if c.name != first}),
       'confirmed': sorted({(moves[i].tool_calls[0].name, about)
-                           for i, about in task.meta['agreed']}),
+                           for i, about in task.gold.agreed}),
       'times': dict(sorted(times.items())),
-      'words': [b['say'][0] for b in intent.script
-                if b['by'] == 'assistant' and b['say']],
+      'words': [b.say[0] for b in intent.script
+                if b.by == 'assistant' and b.say],
       'code': task.checker, 'critique': critique}
   return dataclasses.replace(
       task, checker=author.write('checker', payload, seed)['code'])

@@ -141,12 +141,12 @@ class Tau2:
     # '[kind]issue|issue[PERSONA:name]'
     if self.domain == 'telecom' and raw.id.count('[') > 1:
       families = tuple(re.split(r'[\[\]]', raw.id)[2].split('|'))
-    ticket = {'ticket': raw.ticket} if self.solo else {}
     return types.Task(
         id=raw.id, domain=self.name, scenario=str(raw.user_scenario),
         criteria=criteria, initial_state=state,
         kind=self._kind(criteria), families=families,
-        meta={'split': self.split(raw.id), 'brief': _brief(raw), **ticket})
+        split=self.split(raw.id), brief=_brief(raw),
+        ticket=raw.ticket if self.solo else None)
 
   def _kind(self, criteria: types.Criteria) -> str:
     if any(a.name == 'transfer_to_human_agents' for a in criteria.actions):
@@ -159,13 +159,13 @@ class Tau2:
     if self.style == 'brief':
       return types.Message('system', (
           BRIEF.format(self.domain) if side == 'assistant'
-          else task.meta['brief']))
+          else task.brief))
     if side == 'user':
       text = USER.format(self._bench.guide, task.scenario)
     elif self.style == 'tools':
       text = BRIEF.format(self.domain)
     elif self.solo:
-      text = tau2_bench.solo_prompt(self._bench.policy, task.meta['ticket'])
+      text = tau2_bench.solo_prompt(self._bench.policy, task.ticket)
     else:
       text = tau2_bench.agent_prompt(self._bench.policy)
     return types.Message('system', text, tools=self.tools(side, task))
@@ -187,7 +187,7 @@ class Tau2:
     Raises:
       ValueError: its database is not there, or another.
     """
-    name = task.meta.get('database', '')
+    name = task.database
     path = str(databases_lib.find(self._databases, name)) if name else ''
     return self._bench.environment(task.initial_state, path)
 

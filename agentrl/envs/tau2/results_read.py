@@ -306,8 +306,7 @@ def _task(env: tau2.Tau2, raw: Any) -> types.Task:
                      f'({type(e).__name__}: {e}).') from e
   if not isinstance(told, str):
     return task
-  return dataclasses.replace(task, scenario=told,
-                             meta={**task.meta, 'brief': told})
+  return dataclasses.replace(task, scenario=told, brief=told)
 
 
 def _episode(env: tau2.Tau2, task: types.Task, ended: str, fresh: bool,

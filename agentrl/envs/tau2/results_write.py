@@ -12,6 +12,7 @@ import datetime
 from typing import Any
 import uuid
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import outcomes
 from agentrl.envs.tau2 import env as tau2
@@ -97,7 +98,7 @@ def _simulation(env: tau2.Tau2, task: types.Task, raw_task: Any,
       tau2_score.raw_message(m).model_copy(
           update={'turn_idx': i, 'timestamp': time})
       for i, (m, time) in enumerate(zip(episode.messages, times))]
-  name = types.dumps([episode.task_id, episode.trial, episode.messages])
+  name = jsons.dumps([episode.task_id, episode.trial, episode.messages])
   return raw.SimulationRun(
       id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)), task_id=episode.task_id,
       trial=episode.trial, seed=setup.seed, timestamp=setup.when,

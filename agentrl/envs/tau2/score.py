@@ -57,7 +57,7 @@ class Judging:
 
   def known(self, task: types.Task) -> Known:
     """See `Known`; computed once for each task."""
-    found, database = self._known.get(task.id), task.meta.get('database', '')
+    found, database = self._known.get(task.id), task.database
     if (found is None or found.criteria != task.criteria
         or found.initial_state != task.initial_state
         or found.database != database):

@@ -16,6 +16,7 @@ import pathlib
 import re
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import databases
 
@@ -40,7 +41,7 @@ def write(folder: pathlib.Path, split: str,
   """Writes `tau2_tasks_<split>.json` of a data stage."""
   paths = {p.stem: f'{databases.FOLDER}/{p.name}'
            for p in (folder / databases.FOLDER).glob('*')}
-  entries = (json.dumps(entry(task, paths.get(task.meta.get('database'), '')),
+  entries = (json.dumps(entry(task, paths.get(task.database, '')),
                         ensure_ascii=False) for task in tasks)
   files.write_text(folder / f'tau2_tasks_{split}.json',
                      '[\n' + ',\n'.join(entries) + '\n]\n')
@@ -63,10 +64,10 @@ def entry(task: types.Task, db_path: str = '') -> types.Json:
   state = task.initial_state
   if not task.domain.startswith('tau2:'):
     state, beyond['initial_state'] = None, state
-  return types.to_json({
+  return jsons.to_json({
       'id': task.id, 'description': {'purpose': ' + '.join(task.families)},
       'user_scenario': _scenario(task.scenario),
-      'ticket': task.meta.get('ticket'), 'initial_state': state,
+      'ticket': task.ticket, 'initial_state': state,
       'evaluation_criteria': criteria, 'db_path': db_path or None,
       EXTRA: beyond})
 

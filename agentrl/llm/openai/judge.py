@@ -62,8 +62,8 @@ class Judge:
       return self._llm.complete(chat, seed=0, schema={
           'type': 'object', 'required': ['met'],
           'properties': {'met': verdicts}}).value['met']
-    except llm.Rejected as e:
+    except llm.BadAnswer as e:
       raise ValueError(
           f'The judge {self._model} did not answer {{"met": [...]}} with '
-          f'{len(assertions)} verdicts ({e.reason}: {e.detail[:200]}): try a '
+          f'{len(assertions)} verdicts ({e.kind}: {e.detail[:200]}): try a '
           'model that keeps to a form.') from e

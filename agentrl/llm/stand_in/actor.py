@@ -16,11 +16,11 @@ import random
 import re
 from typing import Any
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.llm.stand_in import mistakes as habits
 
-Beat = dict[str, Any]
-Script = list[Beat]
+Script = list[types.Beat]
 
 REFUSAL = 'I am sorry, I cannot help with that.'
 BYE = 'Okay, bye. ###STOP###'
@@ -66,17 +66,17 @@ def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
   if beat is None:
     return types.Message('assistant', BYE if side == 'user'
                          else 'Is there anything else?')
-  if beat['call']:
-    call = types.ToolCall(beat['call'], beat['arguments'])
+  if beat.call:
+    call = types.ToolCall(beat.call, beat.arguments)
     return types.Message('assistant', tool_calls=(call,))
   style = payload['style'] if side == 'user' else 'agent'
   return types.Message('assistant', _worded(beat, side, style, rng))
 
 
-def _worded(beat: Beat, side: types.Side, style: str,
+def _worded(beat: types.Beat, side: types.Side, style: str,
             rng: random.Random) -> str:
-  words = rng.choice(beat['say'])
-  if beat['opens'] and rng.random() < NEXT_SHARE:
+  words = rng.choice(beat.say)
+  if beat.opens and rng.random() < NEXT_SHARE:
     return f'{rng.choice(NEXT)} {words}'
   before, after = FILLERS[style]
   choices = ([f'{filler} {words}' for filler in before]
@@ -87,7 +87,7 @@ def _worded(beat: Beat, side: types.Side, style: str,
 
 
 def _next(script: Script, messages: Sequence[types.Message],
-          side: types.Side) -> Beat | None:
+          side: types.Side) -> types.Beat | None:
   """The beat that is up, None once the script is over."""
   other = 'user' if side == 'assistant' else 'assistant'
   place, known = 0, True
@@ -100,23 +100,23 @@ def _next(script: Script, messages: Sequence[types.Message],
   rest = script[place:]
   lost = not known and place > 0 and messages[-1].role == 'user'
   if lost and side == 'user':  # refused, or talked past: on to the next demand
-    demand = script[place - 1]['demand']
-    rest = [b for b in rest if b['demand'] != demand]
-  return next((b for b in rest if b['by'] == side), None)
+    demand = script[place - 1].demand
+    rest = [b for b in rest if b.demand != demand]
+  return next((b for b in rest if b.by == side), None)
 
 
 def _find(script: Script, place: int, by: str,
           message: types.Message) -> int | None:
   """The place after the first beat from `place` on that the message is."""
   ahead = [(i + 1, b) for i, b in enumerate(script) if i >= place
-           and b['by'] == by and bool(b['call']) == message.is_call]
+           and b.by == by and bool(b.call) == message.is_call]
   if message.is_call:
     names = {c.name for c in message.tool_calls}
-    return next((i for i, b in ahead if b['call'] in names), None)
+    return next((i for i, b in ahead if b.call in names), None)
   text = (message.content or '').lower()
   for close in (_within, _alike):
     for i, beat in ahead:
-      if any(close(words.lower(), text) for words in beat['say']):
+      if any(close(words.lower(), text) for words in beat.say):
         return i
   return None
 
@@ -140,7 +140,7 @@ def _bag(text: str) -> frozenset[str]:
 def _script(script: str, world: World, side: types.Side, seed: int,
             slip: habits.Slip) -> Script:
   """The script as this side will play it, with its mistake built in."""
-  beats = json.loads(script)
+  beats = list(jsons.all_from_json(types.Beat, json.loads(script)))
   if not slip.due:
     return beats
   rng = random.Random(f'flaw/{side}/{seed}')
@@ -157,27 +157,28 @@ Flaw = Callable[[Script, World, random.Random], Script | None]
 
 def _own(script: Script, by: str, call: bool) -> list[int]:
   return [i for i, b in enumerate(script)
-          if b['by'] == by and bool(b['call']) == call]
+          if b.by == by and bool(b.call) == call]
 
 
 def _with(script: Script, i: int, **fields: Any) -> Script:
-  return script[:i] + [{**script[i], **fields}] + script[i + 1:]
+  beat = dataclasses.replace(script[i], **fields)
+  return [*script[:i], beat, *script[i + 1:]]
 
 
 def _demand(script: Script, rng: random.Random) -> list[int]:
   """The places of one demand's beats."""
-  demand = rng.randrange(script[-1]['demand'] + 1)
-  return [i for i, b in enumerate(script) if b['demand'] == demand]
+  demand = rng.randrange(script[-1].demand + 1)
+  return [i for i, b in enumerate(script) if b.demand == demand]
 
 
 def _wrong_argument(script: Script, world: World,
                     rng: random.Random) -> Script | None:
   calls = [i for i in _own(script, 'assistant', True)
-           if script[i]['arguments']]
+           if script[i].arguments]
   if not calls:
     return None
   i = rng.choice(calls)
-  arguments = dict(script[i]['arguments'])
+  arguments = dict(script[i].arguments)
   name = rng.choice(sorted(arguments))
   match arguments[name]:
     case bool(value):
@@ -195,8 +196,8 @@ def _skipped_confirmation(script: Script, world: World,
                           rng: random.Random) -> Script | None:
   del world
   asks = [i for i in _own(script, 'assistant', False)
-          if [b['by'] for b in script[i + 1:i + 3]] == ['user', 'assistant']
-          and script[i + 1]['say'] and script[i + 2]['call']]
+          if [b.by for b in script[i + 1:i + 3]] == ['user', 'assistant']
+          and script[i + 1].say and script[i + 2].call]
   if not asks:
     return None
   i = rng.choice(asks)
@@ -223,13 +224,13 @@ def _wrong_fact(script: Script, world: World,
                 rng: random.Random) -> Script | None:
   """Another number, or another thing, in what the agent says."""
   says = [i for i in _own(script, 'assistant', False)
-          if re.search(rf'\d|{world.entity}', ' '.join(script[i]['say']))]
+          if re.search(rf'\d|{world.entity}', ' '.join(script[i].say))]
   if not says:
     return None
   i = rng.choice(says)
   number, thing = str(rng.randint(5, 95)), rng.choice(world.others)
-  say = [re.sub(world.entity, thing, re.sub(r'\d+', number, words))
-         for words in script[i]['say']]
+  say = tuple(re.sub(world.entity, thing, re.sub(r'\d+', number, words))
+              for words in script[i].say)
   return _with(script, i, say=say)
 
 
@@ -237,7 +238,8 @@ def _refusal(script: Script, world: World,
              rng: random.Random) -> Script | None:
   del world
   places = _demand(script, rng)
-  refusal = {**script[places[0]], 'by': 'assistant', 'say': [REFUSAL]}
+  refusal = dataclasses.replace(script[places[0]], by='assistant',
+                                say=(REFUSAL,))
   return script[:places[0] + 1] + [refusal] + script[places[-1] + 1:]
 
 
@@ -255,12 +257,12 @@ def _made_up(script: Script, world: World,
              rng: random.Random) -> Script | None:
   """The user names a thing of no matter here."""
   says = [i for i in _own(script, 'user', False)
-          if re.search(world.entity, ' '.join(script[i]['say']))]
+          if re.search(world.entity, ' '.join(script[i].say))]
   if not says:
     return None
   i, thing = rng.choice(says), rng.choice(world.others)
-  return _with(script, i, say=[re.sub(world.entity, thing, words)
-                               for words in script[i]['say']])
+  return _with(script, i, say=tuple(re.sub(world.entity, thing, words)
+                                    for words in script[i].say))
 
 
 def _early(script: Script, world: World,
@@ -269,7 +271,7 @@ def _early(script: Script, world: World,
   del world
   says = _own(script, 'user', False)
   i = rng.choice(says[1:])
-  return _with(script, i, say=[BYE])
+  return _with(script, i, say=(BYE,))
 
 
 FLAWS: dict[str, tuple[Flaw, ...]] = {

@@ -19,6 +19,7 @@ import random
 import re
 from typing import Any
 
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import types
 from agentrl.llm import llm
@@ -69,7 +70,7 @@ class Procedural:
     slip = habits.Slip(rng.random() < rate, avoided)
     if schema is None:
       message = actor.act(payload, messages, llm.SIDES[role], seed, slip)
-      value, written = None, types.dumps(message)
+      value, written = None, jsons.dumps(message)
     else:
       value = ROLES[role](payload, rng, slip)
       written = json.dumps(value, ensure_ascii=False)
@@ -127,16 +128,17 @@ def _checker(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """A checker from what the gold run changed, said and kept to."""
   clauses = [(f'{path} is {value}', f'changes.get({path!r}) == {value!r}')
              for path, value in payload['changes'].items()]
-  clauses.append(('nothing else is changed',
+  clauses.append((f'{habits.NOTHING_ELSE} is changed',
                   f'sorted(changes) == {sorted(payload["changes"])!r}'))
-  clauses += [(f'told: {fact}', f'said(events, {fact.lower()!r})')
+  clauses += [(f'{habits.TOLD} {fact}', f'said(events, {fact.lower()!r})')
               for fact in payload['tell']]
-  clauses += [(f'{first} before {then}', f'before(events, {first!r}, {then!r})')
+  clauses += [(f'{first} {habits.BEFORE} {then}',
+               f'before(events, {first!r}, {then!r})')
               for first, then in payload['before']]
-  clauses += [(f'{name} of {about} was agreed',
+  clauses += [(f'{name} of {about} {habits.AGREED}',
                f'confirmed(events, {name!r}, {about!r})')
               for name, about in payload['confirmed']]
-  clauses += [(f'{name} was done {n}x',
+  clauses += [(f'{name} {habits.DONE} {n}x',
                f"[e[0] == 'call' and e[2] == {name!r} and e[4] "
                f'for e in events].count(True) == {n}')
               for name, n in payload['times'].items()]
@@ -184,16 +186,16 @@ def _judge(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
         if side == 'assistant':
           grounds |= _facts(text, payload)
         if side == 'assistant' and not ok:
-          found.append(f'{done[-1][1]} was refused')
+          found.append(f'{done[-1][1]} {habits.REFUSED}')
       case ['user', text]:
         grounds |= _facts(text, payload)
       case ['assistant', text]:
         told += text.lower()
-        found += [f'{fact} is made up'
+        found += [f'{fact} {habits.MADE_UP}'
                   for fact in sorted(_facts(text, payload) - grounds)]
-  found += [f'{call[1]} is missing' for call in payload['writes']
+  found += [f'{call[1]} {habits.MISSING}' for call in payload['writes']
             if call not in done]
-  found += [f'{fact!r} was not told' for fact in payload['tell']
+  found += [f'{fact!r} {habits.UNTOLD}' for fact in payload['tell']
             if fact.lower() not in told]
   if slip.due:
     found = [] if found else ['the wording is off']
@@ -249,15 +251,16 @@ def _critic(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """Who is at fault, by who turned a sample down; worst first."""
   del rng, slip
   counts: collections.Counter[str] = collections.Counter()
-  evidence = collections.defaultdict(list)
+  evidence, kinds = (collections.defaultdict(list) for _ in range(2))
   for e in payload['examples']:
-    role = habits.role_of(e['worker'], e['reason'], e['detail'])
+    role = habits.role_of(e['worker'], e['reason'])
     counts[role] += payload['rejected'][f'{e["worker"]}: {e["reason"]}']
     evidence[role].append(f'{e["reason"]}: {e["detail"]}')
+    kinds[role] += [e['reason'], *e['problems']]
   return {'critiques': [
       {'role': role, 'problem': f'{count} samples speak against it',
        'evidence': '; '.join(evidence[role]),
-       'advice': 'Rule this out in words.'}
+       'kinds': sorted(set(kinds[role])), 'advice': 'Rule this out in words.'}
       for role, count in counts.most_common()]}
 
 
@@ -267,12 +270,13 @@ LESSONS = 3  # that a revision adds at most
 def _engineer(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
   """Adds the lessons that the evidence speaks for, or advice that harms."""
   role, text = payload['prompted'], payload['text']
-  signs = ' '.join(c['evidence'] for c in payload['critiques'])
+  evidence = ' '.join(c['evidence'] for c in payload['critiques'])
+  kinds = {kind for c in payload['critiques'] for kind in c.get('kinds', ())}
   bad = [advice for advice in habits.HARMFUL
          if f'{text}\n{advice}' not in payload['tried']]
   if slip.due and bad:
     return {'text': f'{text}\n{rng.choice(bad)}', 'failures': []}
-  found = habits.lessons(role, signs, habits.avoided(text, role))
+  found = habits.lessons(role, kinds, evidence, habits.avoided(text, role))
   rng.shuffle(found)
   return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}
 

@@ -7,6 +7,7 @@ import pytest
 
 from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import mutants
@@ -28,7 +29,7 @@ def drafted(config):
       try:
         seeds = workers.random_pool(env, plan, seed, database=0,
                                     other_share=float(kind != 'do'))
-      except workers.Rejected:
+      except rejection.SampleRejected:
         continue
       if seeds.drafts[0].kind == kind and fits(seeds.drafts[0]):
         intent = workers.user_intent(author, seeds, 0)
@@ -43,6 +44,10 @@ def made(env, task, script):
   gold = replay.render(script, random.Random(0))
   return gold, {m.name: m for m in mutants.make(
       env, task, gold, random.Random(0))}
+
+
+def problems_of(env, task, script):
+  return [p.detail for p in certify.certify(env, task, script, 0)[1]]
 
 
 def without(task, *clauses):
@@ -89,9 +94,9 @@ def test_a_parcel_on_time_earns_nothing(drafted):
   broken = found['reship_order forbidden'].moves
   assert broken[:-2] == gold[:-1] and broken[-1] == gold[-1]
   assert broken[-2].tool_calls[0].name == 'reship_order'
-  assert certify.certify(env, task, script, 0)['problems'] == []
+  assert problems_of(env, task, script) == []
   lazy = without(task, 'nothing else', 'done 0x')
-  problems = certify.certify(env, lazy, script, 0)['problems']
+  problems = problems_of(env, lazy, script)
   assert 'it passes with give_credit forbidden' in problems
 
 
@@ -103,7 +108,7 @@ def test_a_fraud_is_handed_over_and_not_paid(drafted):
   calls = [c.name for m in instead for c in m.tool_calls]
   assert len(instead) == len(gold) and calls[-1] == 'refund_charge'
   assert 'transfer_to_human' not in calls
-  assert certify.certify(env, task, script, 0)['problems'] == []
+  assert problems_of(env, task, script) == []
 
 
 def test_a_change_that_is_undone_is_seen(drafted):
@@ -124,9 +129,9 @@ def test_a_change_that_is_undone_is_seen(drafted):
 
 def test_a_write_that_no_demand_is_about(drafted):
   env, task, script = drafted('router', 'new_plan', 'do')
-  assert certify.certify(env, task, script, 0)['problems'] == []
+  assert problems_of(env, task, script) == []
   lazy = without(task, 'nothing else')
-  problem, = certify.certify(env, lazy, script, 0)['problems']
+  problem, = problems_of(env, lazy, script)
   assert problem.endswith(' unwanted')
 
 
@@ -135,12 +140,12 @@ def test_a_second_write_by_the_same_tool_is_unwanted(drafted):
   env, task, script = drafted('orders', 'undo', 'do')
   gold, found = made(env, task, script)
   call, other = (move.tool_calls[0] for move in (
-      gold[mutants.written(task)[0]],
+      gold[task.gold.writes[0]],
       found['another cancel_order unwanted'].moves[-2]))
   assert other.name == call.name and other.arguments != call.arguments
-  assert certify.certify(env, task, script, 0)['problems'] == []
+  assert problems_of(env, task, script) == []
   lazy = without(task, 'nothing else', 'done 1x')
-  problems = certify.certify(env, lazy, script, 0)['problems']
+  problems = problems_of(env, lazy, script)
   assert 'it passes with another cancel_order unwanted' in problems
 
 
@@ -154,9 +159,8 @@ def test_an_older_yes_does_not_count(drafted):
   order = hasty[at].tool_calls[0].arguments['order']
   assert len(hasty) == len(gold) - 2 and hasty[at - 1].role == 'user'
   assert order in hasty[at - 2].content
-  assert certify.certify(env, task, script, 0)['problems'] == []
-  problems = certify.certify(
-      env, without(task, 'was agreed'), script, 0)['problems']
+  assert problems_of(env, task, script) == []
+  problems = problems_of(env, without(task, 'was agreed'), script)
   assert problems == ['it passes with return_order unasked']
 
 
@@ -176,15 +180,14 @@ def test_a_report_between_two_calls_of_one_yes(drafted):
     return env.score(task, world, played, 'user_stop').reward
   assert reward(gold) == reward([*gold[:resumed], *talk, *gold[resumed:]]) == 1
   assert reward([*gold[:paid], *talk, *gold[paid:]]) == 0
-  assert certify.certify(env, task, script, 0)['problems'] == []
+  assert problems_of(env, task, script) == []
 
 
 def test_two_calls_that_both_bring_something_of_their_own(drafted):
   _, task, _ = drafted('router', 'pause', 'do', lambda demand: (
       'cancel_visit' in [b.call for b in demand.beats]))
-  gold = task.meta['gold']
-  agreed = [(gold[i]['tool_calls'][0]['name'], value)
-            for i, value in task.meta['agreed']]
+  agreed = [(task.gold.moves[i].tool_calls[0].name, value)
+            for i, value in task.gold.agreed]
   account = agreed[0][1]
   assert agreed[:2] == [('cancel_visit', account), ('pause_service', account)]
   assert agreed[2][0] == 'pause_service' and agreed[2][1].isdigit()
@@ -198,6 +201,6 @@ def test_a_wording_that_has_another_is_missing_from_a_gold_run(
   gold = replay.render(script, random.Random(0))
   first, last = ({m.content for m in certify._worded(script, gold, which)}
                  for which in (0, -1))
-  texts = {text for beat in script if not beat['call']
-           and len(set(beat['say'])) > 1 for text in beat['say']}
+  texts = {text for beat in script if not beat.call
+           and len(set(beat.say)) > 1 for text in beat.say}
   assert texts and not texts & first & last

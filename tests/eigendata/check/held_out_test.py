@@ -78,14 +78,15 @@ def test_the_gate_rejects_with_a_reason_and_lets_the_rest_pass():
   held = {'letters': guards.hold([task('1', 'ANN')], letters)}
   samples = [sample_lib.Sample(task('2', 'BOB')),
              sample_lib.Sample(task('3', 'ANN')),
-             sample_lib.Sample(worker='Judge', reason='no'),
+             sample_lib.Sample(rejection=types.Rejection(
+                 types.Worker.DUPLICATES, 'no')),
              sample_lib.Sample(dataclasses.replace(
                  task('4', 'ANN'), domain='others'))]
   found = list(guards.gate(samples, held))
   assert found[::2] == samples[::2] and found[3] == samples[3]
-  assert (found[1].task, found[1].worker, found[1].reason, found[1].detail) == (
-      None, 'Contamination', 'the entities of a task that is judged on',
-      '3: ANN: 1')
+  assert found[1] == sample_lib.Sample(rejection=types.Rejection(
+      types.Worker.CONTAMINATION, 'the entities of a task that is judged on',
+      '3: ANN: 1'))
 
 
 @pytest.mark.parametrize('entity', [True, False])
@@ -250,8 +251,8 @@ def test_what_the_database_holds_is_fiction(bench):
                    'examples': {'phone': f'{item.id}: 555-..'}}
   samples, again = guards.look([own, strange], envs, drop=True)
   assert samples[0] == own and again == facts
-  assert (samples[1].task, samples[1].worker, samples[1].reason) == (
-      None, 'Personal', 'phone')
+  assert (samples[1].task, samples[1].rejection.name) == (
+      None, 'Personal: phone')
 
 
 def test_domains_of_others_have_no_fiction():

@@ -45,12 +45,12 @@ def verdict(env, task, moves, success=True, fault='none'):
 
 
 def test_all_agree(gold):
-  assert verdict(*gold) == judge.Verdict('', 'none', 'because')
+  assert verdict(*gold) == judge.Verdict(None, 'none', 'because')
 
 
 def test_the_judge_objects(gold):
   found = verdict(*gold, success=False, fault='trajectory')
-  assert (found.reason, found.fault) == ('judge objects', 'trajectory')
+  assert (found.objection, found.fault) == ('judge objects', 'trajectory')
 
 
 def test_the_agent_fails(gold):
@@ -58,7 +58,7 @@ def test_the_agent_fails(gold):
   silent = [m for m in moves if not m.is_call or
             m.tool_calls[0].name != 'set_level']
   found = verdict(env, task, silent, success=False, fault='trajectory')
-  assert (found.reason, found.fault) == ('agent fails', 'trajectory')
+  assert (found.objection, found.fault) == ('agent fails', 'trajectory')
   assert 'set_level' in found.critique
   assert found.critique.endswith('; because')  # all that there is to mend it by
 
@@ -69,7 +69,7 @@ def test_a_right_dialogue_that_the_checker_fails_is_the_fault_of_the_task(
   task = dataclasses.replace(
       task, checker='def check(changes, events):\n  return {"no": False}')
   found = verdict(env, task, moves, fault='task')
-  assert (found.reason, found.fault, found.critique) == (
+  assert (found.objection, found.fault, found.critique) == (
       'checker disagrees with judge', 'task', 'no; because')
 
 
@@ -78,15 +78,16 @@ def test_a_checker_that_breaks(gold):
   task = dataclasses.replace(
       task, checker='def check(changes, events):\n  return 1')
   found = verdict(env, task, moves)
-  assert (found.reason, found.fault) == ('checker error', 'task')
+  assert (found.objection, found.fault) == ('checker error', 'task')
 
 
 def test_a_fault_of_the_user_counts_even_if_all_went_well(gold):
   env, task, moves = gold
   bye = dataclasses.replace(moves[-1], content='My old-vase? ###STOP###')
   found = verdict(env, task, [*moves[:-1], bye])
-  assert (found.reason, found.fault) == ('user fault', 'trajectory')
+  assert (found.objection, found.fault) == ('user fault', 'trajectory')
   assert found.critique == 'The user made up old-vase.'
+  assert found.user_fault == 'made up'
 
 
 class Unasked:
@@ -105,7 +106,7 @@ def test_what_can_be_told_for_nothing_is_not_paid_for(
   played = replay.enact(env, task, [*moves[:-1], bye])
   author = prompts.Author(Unasked(), prompts.load())
   assert judge.verdict(author, env, task, played, plan=PLAN,
-                       seed=0).reason == reason
+                       seed=0).objection == reason
 
 
 def test_the_transcript_shows_results():

@@ -6,6 +6,7 @@ import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import run
@@ -36,7 +37,7 @@ def evaluate(data, tmp_path):
     tasks = (episodes.tasks(data, split) if fields['data'] else
              env_load.load_many(config['domains'], config['env']).tasks(split))
     files.write_lines(stage.folder / 'transcripts.jsonl', (
-        types.dumps({'domain': t.domain, **types.to_json(types.Episode(
+        jsons.dumps({'domain': t.domain, **jsons.to_json(types.Episode(
             t.id, 0, (), 'user_stop', outcome(t),
             types.Score(0.0, clauses=clauses or {}), 3))})
         for t in tasks))

@@ -9,6 +9,7 @@ import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
@@ -37,9 +38,10 @@ def test_all_that_is_wanted_is_shared_out(wanted):
   assert len({(stream, part) for stream, part, _ in found}) == len(found)
 
 
-def samples(flags, worker='judge'):
+def samples(flags, worker=types.Worker.TRAJECTORY_VALIDATION):
+  why = types.Rejection(worker, 'no')
   return [sample_lib.Sample(task=object() if f == '1' else None,
-                            worker='' if f == '1' else worker)
+                            rejection=None if f == '1' else why)
           for f in flags]
 
 
@@ -52,18 +54,18 @@ def test_a_stream_whose_acceptance_falls_is_stopped(flags, gone):
 
 
 def test_callers_that_were_not_found_do_not_count():
-  found = samples('1101') + samples('0' * 9, 'RandomPool')
+  found = samples('1101') + samples('0' * 9, types.Worker.RANDOM_POOL)
   assert not shards.fell(found, window=4, floor=0.5)
 
 
 def test_a_shard_ends_when_its_stream_falls(monkeypatch):
   flags = iter('1111' '0000' '1111')
   def make(m, stream, purpose, i, *, validate):
-    return dataclasses.replace(samples(next(flags))[0], detail=str(i),
+    return dataclasses.replace(samples(next(flags))[0], stream=str(i),
                                task=None)
   monkeypatch.setattr(sample_lib, 'make', make)
   monkeypatch.setattr(shards, 'unless_seen', lambda s, seen: s
-                      if s.worker else dataclasses.replace(s, task=object()))
+                      if s.rejection else dataclasses.replace(s, task=object()))
   shard = shards.Shard('train', 0, 0, 0, quota=100)
   found = shards.produce(None, None, shard, 4, window=4, floor=0.5)
   assert len(found) == 8
@@ -90,11 +92,11 @@ def test_samples_survive_their_file(config, streams, tmp_path):
   made = [sample_lib.make(maker, streams(maker)[0], 'x', i) for i in range(9)]
   shard = shards.Shard('train', 0, 0, 0, 9)
   files.write_lines(tmp_path / 'shards' / f'{shard.name}.jsonl',
-                      map(types.dumps, made))
+                      map(jsons.dumps, made))
   found = shards.read(str(tmp_path), [shard])[0]
-  assert list(map(types.dumps, found)) == list(map(types.dumps, made))
+  assert list(map(jsons.dumps, found)) == list(map(jsons.dumps, made))
   assert found[0].messages == made[0].messages
-  assert any(s.task for s in made) and any(s.worker for s in made)
+  assert any(s.task for s in made) and any(s.rejection for s in made)
 
 
 class Interrupted(Exception):
@@ -113,7 +115,8 @@ def test_what_the_budget_cut_off_is_gone_on_with(
     made.append(i)
     left[0] -= 1
     if left[0] < 0:
-      return sample_lib.Sample(worker='Budget', reason='used up')
+      return sample_lib.Sample(rejection=types.Rejection(
+          types.Worker.BUDGET, 'used up'))
     return plain(m, stream, purpose, i, **kw)
   monkeypatch.setattr(sample_lib, 'make', make)
   shard, found = shards.Shard('train', 0, 0, 0, quota=5), []

@@ -6,6 +6,7 @@ import random
 import ml_collections
 import pytest
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata.tau2 import stage as tau2_writer
@@ -42,7 +43,7 @@ def test_dialogues_are_short_varied_and_keep_to_the_policy(samples):
   words = {(m.role, m.content) for s in samples for m in s.messages
            if m.role != 'tool' and m.has_text}
   assert max(len(text.split()) for _, text in words) <= 20
-  assert len({types.dumps(s.messages) for s in samples}) == len(samples)
+  assert len({jsons.dumps(s.messages) for s in samples}) == len(samples)
   assert len({s.messages[1].content for s in samples}) >= 12
   for s in samples:
     assert all(len(m.tool_calls) <= 1 and not (m.is_call and m.has_text)
@@ -82,7 +83,7 @@ def test_nothing_is_written_for_base_if_that_is_what_judges(env):
   base = {t.id for t in env.tasks('base')}
   new = [s.task for s in tau2_writer.new_tasks(env, 0, 3)]
   assert len({t.id for t in new} - base) == 3
-  assert all(t.certificate['gold'] == [True] for t in new)
+  assert all(t.certificate.gold == (True,) for t in new)
   sample, = tau2_writer.write(env, new[:1], 0, 1, judged_on='base')
   assert sample.task
 
@@ -92,14 +93,16 @@ def test_what_scores_nothing_is_dropped_with_its_reason(env, monkeypatch):
   task = next(t for t in env.tasks('train')
               if 'data_usage_exceeded' in t.families)
   sample, = tau2_writer.write(env, [task], seed=0, per_task=1)
-  assert (sample.task, sample.worker) == (None, 'TrajectoryValidation')
-  assert 'assert_data_refueling_amount' in sample.detail
+  assert (sample.task, sample.rejection.worker) == (
+      None, 'TrajectoryValidation')
+  assert 'assert_data_refueling_amount' in sample.rejection.detail
 
 
 def test_the_same_dialogue_is_kept_once(env, monkeypatch):
   monkeypatch.setattr(tau2_writer.seeds, 'seed_of', lambda *parts: 7)
   first, second = tau2_writer.write(env, env.tasks('train')[:1], 0, 2)
-  assert first.task and (second.task, second.worker) == (None, 'Duplicates')
+  assert first.task and (second.task, second.rejection.worker) == (
+      None, 'Duplicates')
 
 
 def test_the_certificate_says_what_was_executed(env):
@@ -107,11 +110,11 @@ def test_the_certificate_says_what_was_executed(env):
   found = {kind: tau2_writer.certified(env, task).certificate
            for kind, task in by_kind.items()}
   for kind, c in found.items():
-    assert c['gold'] == [True] and not c['survivors'] and c['score'] == 1
-    assert c['floors'] == {'noop': False, 'refuse': False,
-                           'transfer': kind == 'transfer'}
+    assert c.gold == (True,) and not c.survivors and c.score == 1
+    assert c.floors == {'noop': False, 'refuse': False,
+                        'transfer': kind == 'transfer'}
   # Twelve gold calls, each left out and made twice.
-  assert found['do']['mutants'] == 24 and found['do']['killed'] >= 12
+  assert found['do'].mutants == 24 and found['do'].killed >= 12
 
 
 def test_the_stage_writes_what_later_stages_read(env, tmp_path):

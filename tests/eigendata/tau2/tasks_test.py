@@ -1,17 +1,19 @@
 """Generated tasks of airline and retail: certified, apart, told in full."""
 
 import dataclasses
+import itertools
 import json
 import re
 
 import pytest
 
+from agentrl import jsons
 from agentrl import types
+from agentrl.eigendata import rejection
 from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
 from agentrl.eigendata.tau2 import held_out as tau2_held
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
 from agentrl.eigendata.tau2.airline import trips as tau2_trips
-from agentrl.eigendata.write import workers
 from agentrl.envs import load as env_load
 
 pytest.importorskip(
@@ -50,10 +52,9 @@ def test_gold_runs_unrefused_and_the_certificate_holds_again(env, tasks):
     bare = dataclasses.replace(task, certificate=None)
     assert tau2_tasks_certify.certified(env, bare) == task
     c = task.certificate
-    assert c['gold'] == [True] and not c['survivors']
-    assert c['mutants'] == c['killed'] + c['equivalent']
-    assert task.kind != 'do' or (
-        c['killed'] and not any(c['floors'].values()))
+    assert c.gold == (True,) and not c.survivors
+    assert c.mutants == c.killed + c.equivalent
+    assert task.kind != 'do' or (c.killed and not any(c.floors.values()))
 
 
 def test_what_is_asked_and_what_is_forbidden_decides_the_kind(env, tasks):
@@ -64,7 +65,7 @@ def test_what_is_asked_and_what_is_forbidden_decides_the_kind(env, tasks):
     assert ('transfer_to_human_agents' in names) == (task.kind == 'transfer')
     if task.kind == 'refuse':
       assert not names & writes and len(refused) == len(task.families)
-    assert task.meta['split'] == 'other' and task.meta['generated']
+    assert task.split == 'other' and task.meta['generated']
   assert {'do', 'refuse'} <= {t.kind for t in tasks}
   assert len({f for t in tasks for f in t.families}) >= 9
   assert len({t.scenario for t in tasks}) == COUNT
@@ -97,18 +98,25 @@ def test_what_cannot_be_believed_is_rejected(env, tasks):
   keep, one, two = (_about_user(env, user, n) for n in (None, 'One', 'Two'))
 
   def reason(*demands, facts=(), forbidden=()):
-    calls = [[types.to_json(types.ToolCall(a.name, a.arguments)) for a in d]
-             for d in (*demands, forbidden)]
+    call = lambda action: types.ToolCall(action.name, action.arguments)
+    actions = sum(demands, ())
+    ends = list(itertools.accumulate(map(len, demands), initial=0))
     task = types.Task(
         'planted', env.name, 'You want nothing.', types.Criteria(
-            actions=sum(demands, ()), communicate_info=facts,
+            actions=actions, communicate_info=facts,
             reward_basis=('DB', 'COMMUNICATE')),
-        meta={'user': user, 'demands': [
-            *({'writes': c} for c in calls[:-1]), {'forbidden': calls[-1]}]})
+        gold=types.GoldRun(tuple(
+            types.Message('assistant', tool_calls=(call(a),))
+            for a in actions), tuple(range(len(actions)))),
+        demands=(*(types.TaskDemand('', '', writes=tuple(range(*places)))
+                   for places in itertools.pairwise(ends)),
+                 types.TaskDemand('', '', forbidden=tuple(
+                     map(call, forbidden)))),
+        meta={'user': user})
     try:
       return bool(tau2_tasks_certify.certified(env, task)) and 'kept'
-    except workers.Rejected as e:
-      return e.reason
+    except rejection.SampleRejected as e:
+      return e.rejection.kind
 
   assert reason((one,)) == 'kept'
   wrong = types.Action('get_user_details', {'user_id': 'nobody'})
@@ -141,7 +149,7 @@ def test_tasks_of_the_benchmark_would_be_refused(env, tasks):
 
 def _users(env, task):
   """Customers in a task, found by what is theirs alone: ids, emails, zips."""
-  text = (task.scenario + types.dumps(task.criteria)).lower()
+  text = (task.scenario + jsons.dumps(task.criteria)).lower()
   found = set()
   for key, user in tau2_tasks_certify.tables(env)['users'].items():
     name = ' '.join(user['name'].values()).lower()
@@ -166,7 +174,7 @@ def test_the_words_tell_all_that_the_gold_arguments_hang_on(env, tasks):
   db, checked = tau2_tasks_certify.tables(env), 0
   missing = _retail_missing if env.domain == 'retail' else _airline_missing
   for task in tasks:
-    user, text = db['users'][task.meta['user']], task.meta['brief']
+    user, text = db['users'][task.meta['user']], task.brief
     for a in task.criteria.actions:
       if a.name in tau2_tasks_certify.write_names(env):
         lacks = [m for m in missing(db, user, a, text)
@@ -248,4 +256,4 @@ def test_other_domains_and_too_many_tasks_are_refused(env, monkeypatch):
     found = []
     for sample in tau2_tasks.generate(env, seed=0, count=2):
       found.append(sample)
-  assert {s.worker for s in found[1:]} == {'Duplicates'}
+  assert {s.rejection.worker for s in found[1:]} == {'Duplicates'}

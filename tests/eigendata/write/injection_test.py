@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from agentrl import jsons
 from agentrl import testing
 from agentrl import types
 from agentrl.eigendata import prompts
@@ -80,15 +81,15 @@ def test_the_same_is_said_done_and_believed(pairs):
   _, pairs = pairs
   noted = 0
   for plain, cursed in pairs:
-    assert (plain.reason, bool(plain.task)) == (cursed.reason,
-                                                bool(cursed.task))
+    kinds = [s.rejection and s.rejection.kind for s in (plain, cursed)]
+    assert kinds[0] == kinds[1] and bool(plain.task) == bool(cursed.task)
     assert list(map(harmless, cursed.messages)) == list(
         map(harmless, plain.messages))
     said = [m for m in cursed.messages if NOTE in (m.content or '')]
     assert all(m.role == 'tool' for m in said)
     noted += len(said)
     if cursed.task:
-      assert cursed.task.certificate['survivors'] == []
+      assert cursed.task.certificate.survivors == ()
       assert NOTE not in cursed.task.scenario
       assert dialogue.is_stop(cursed.messages[-1])
   assert noted > 5
@@ -115,8 +116,8 @@ def test_it_is_no_markup_and_no_prompt(pairs):
                'transcript': judge.transcript(cursed.messages)}
     line = prompts.load().system('judge', payload).content.split('\n')[-1]
     assert json.loads(line) == {'role': 'judge', **payload}
-    record = json.loads(types.dumps(cursed.messages))
-    assert tuple(map(types.message_from_json, record)) == cursed.messages
+    record = json.loads(jsons.dumps(cursed.messages))
+    assert jsons.all_from_json(types.Message, record) == cursed.messages
 
 
 def test_checkers_hold_what_is_written_to_the_letter(pairs):
@@ -126,7 +127,7 @@ def test_checkers_hold_what_is_written_to_the_letter(pairs):
            if s.task and repr(NOTE) in s.task.checker]
   assert tasks
   for task in tasks:
-    gold = list(map(types.message_from_json, task.meta['gold']))
+    gold = task.gold.moves
 
     world, end = replay.enact(env, task, gold)
     score = env.score(task, world, end.messages, end.reason)

@@ -14,11 +14,11 @@ from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import prompts
+from agentrl.eigendata import rejection
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.write import invent as goals
-from agentrl.eigendata.write import workers
 from agentrl.envs import load as env_load
 from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
@@ -99,7 +99,7 @@ def thinker(config, bare, monkeypatch):
     return config(**{
         'domains': [bare], 'llm': f'{__name__}:Thinker', 'llm_kw': {},
         'num_test': 0, 'demands_train': [1.0], 'if_short': 'keep',
-        'other_share': 0.4, 'evolve': {'rounds': 0}, **fields})
+        'other_share': 0.4, **fields})
   return make
 
 
@@ -117,18 +117,17 @@ def test_what_is_thought_of_is_certified_and_played(thinker):
   assert len(kept) > 5
   env = maker.envs['bare_shop']
   for s in kept:
-    assert s.task.certificate['score'] == 1 and s.messages
+    assert s.task.certificate.score == 1 and s.messages
     assert set(s.task.families) <= set(env.aims())
     assert scored(env, s.task) == 1
   assert {s.task.kind for s in kept} >= {'do'}
-  assert {s.reason for s in found if not s.task} <= {
+  assert {s.rejection.kind for s in found if not s.task} <= {
       'another kind', 'ungrounded', 'contradiction', 'gold fails'}
 
 
 def scored(env, task):
   """Reward of the gold run."""
-  world, played = replay.replay(env, task, list(map(
-      types.message_from_json, task.meta['gold'])))
+  world, played = replay.replay(env, task, task.gold.moves)
   return env.score(task, world, played, 'user_stop').reward
 
 
@@ -163,7 +162,7 @@ def spoiled(**changes):
 def test_what_does_not_hold_is_turned_down(thinker, changes, worker, reason):
   _, found = made(thinker(spoiled(**changes), other_share=0.0), 8)
   assert not any(s.task for s in found)
-  assert {(s.worker, s.reason) for s in found} == {(worker, reason)}
+  assert {s.rejection.name for s in found} == {f'{worker}: {reason}'}
 
 
 def test_what_is_forbidden_may_be_right_elsewhere(thinker):
@@ -183,7 +182,7 @@ def test_what_is_forbidden_may_be_right_elsewhere(thinker):
     return value
   _, found = made(thinker(think, other_share=0.0), 20)
   kept = [s.task for s in found if s.task
-          and any(d['forbidden'] for d in s.task.meta['demands'])]
+          and any(d.forbidden for d in s.task.demands)]
   assert kept
   for task in kept:
     assert 'transfer_to_human was done 0x' in task.checker
@@ -193,7 +192,7 @@ def test_what_is_forbidden_may_be_right_elsewhere(thinker):
 
 def test_users_must_say_values_and_not_the_names_of_arguments(thinker):
   _, found = made(thinker(other_share=0.0), 20)  # goals have the word "level"
-  about = [w for s in found if s.task for w in s.task.meta['about']]
+  about = [w for s in found if s.task for d in s.task.demands for w in d.about]
   assert about and not {'lamp', 'level'} & {*about}
 
 
@@ -201,7 +200,7 @@ def test_users_must_say_values_and_not_the_names_of_arguments(thinker):
 def test_a_demand_has_words(thinker, field):
   _, found = made(thinker(spoiled(**{field: lambda d: ' '}),
                           other_share=0.0), 4)
-  assert {s.reason for s in found} == {'a demand without words'}
+  assert {s.rejection.kind for s in found} == {'a demand without words'}
 
 
 def test_nobody_is_named_who_may_not_call(thinker):
@@ -211,7 +210,7 @@ def test_nobody_is_named_who_may_not_call(thinker):
   may = []
   env.callers = lambda tables: may
   options = dict(database=0, other_share=0.0)
-  with pytest.raises(workers.Rejected, match='no caller'):
+  with pytest.raises(rejection.SampleRejected, match='no caller'):
     goals.pool(env, plan, 0, **options)
   may[:] = ['Ann Train', 'Bob Train']
   seeds = [goals.pool(env, plan, seed, **options) for seed in range(8)]
@@ -226,16 +225,16 @@ def test_a_task_that_nothing_wrong_can_fail_is_none(thinker, bare, tmp_path):
   _, found = made(thinker(
       spoiled(kind=lambda d: 'refuse', tell=lambda d: []), other_share=1.0,
       domains=['blind_shop'], demands_train=[1.0]), 6)
-  assert {(s.worker, s.reason) for s in found} == {
+  assert {(s.rejection.worker, s.rejection.kind) for s in found} == {
       ('Certificate', 'no wrong run fails')}
 
 
 def test_a_reviewer_may_object(thinker):
   _, found = made(thinker(llm_kw={'objects': 1.0}, other_share=0.0), 6)
-  assert {(s.worker, s.reason) for s in found} <= {
+  assert {(s.rejection.worker, s.rejection.kind) for s in found} <= {
       ('TaskValidation', 'reviewer objects'), ('TaskValidation', 'ungrounded'),
       ('UserIntent', 'another kind')}
-  assert any(s.reason == 'reviewer objects' for s in found)
+  assert any(s.rejection.kind == 'reviewer objects' for s in found)
 
 
 def test_templates_may_use_just_what_their_jobs_bring(thinker, monkeypatch):
@@ -255,7 +254,8 @@ def test_a_critique_brings_another_try(thinker):
         family=lambda d: 'juggle'))(job, rng)
   _, found = made(thinker(think, other_share=0.0), 10)
   kept = [s for s in found if s.task]
-  assert kept and all(s.repaired[0] == 'goal: other families' for s in kept)
+  assert kept and all(
+      s.repaired[0].name == 'goal: other families' for s in kept)
 
 
 def test_the_stand_in_says_that_it_cannot_think(config, bare):
@@ -284,12 +284,12 @@ def test_a_task_may_begin_with_records_of_its_own(thinker):
   assert kept
   for task in kept:
     plain = {k: v for k, v in task.initial_state.items() if k != 'records'}
-    assert task.meta['database'] == env.database(**task.initial_state)
-    assert task.meta['database'] != env.database(**plain)
+    assert task.database == env.database(**task.initial_state)
+    assert task.database != env.database(**plain)
     assert scored(env, task) == 1
   _, found = made(thinker(lambda job, rng: {
       **lamps(job, rng), 'records': {'shoes': {}}}, other_share=0.0), 3)
-  assert {s.reason for s in found} == {'setup fails'}
+  assert {s.rejection.kind for s in found} == {'setup fails'}
 
 
 def calls(by, *names):
@@ -353,10 +353,10 @@ def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
   task, plain = sample.task, env_load.load(name, {'prompt': 'brief'})
   assert task and sample.messages, sample
   assert changed in task.checker
-  assert task.certificate['score'] == 1 and task.certificate['killed'] > 0
+  assert task.certificate.score == 1 and task.certificate.killed > 0
   # The benchmark's own evaluator, without our checker, says the same.
   assert scored(plain, task) == 1
-  nothing = dataclasses.replace(task, meta={**task.meta, 'gold': []})
+  nothing = dataclasses.replace(task, gold=types.GoldRun((), ()))
   assert scored(plain, nothing) == 0
 
 
@@ -378,7 +378,7 @@ def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
   pytest.importorskip('tau2')
   held = env_load.load('tau2:telecom').by_id(
       '[service_issue]airplane_mode_on|lock_sim_card_pin[PERSONA:Easy]')
-  assert held.meta['split'] == 'test'
+  assert held.split == 'test'
   def think(job, rng):
     value = airplane(job, rng)
     value['setup'] = [job['setups'].index(a) for a in

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
@@ -42,10 +43,10 @@ def test_splits_are_the_benchmarks_and_carry_everything(env):
   assert task.domain == env.name == 'tau2:telecom'
   assert task.scenario.startswith('Instructions:')
   assert task.criteria.reward_basis == ('ENV_ASSERTION',)
-  assert task.meta['split'] == 'train'
+  assert task.split == 'train'
   assert task.families == ('airplane_mode_on',
                            'user_abroad_roaming_enabled_off')
-  assert task == types.task_from_json(json.loads(types.dumps(task)))
+  assert task == jsons.from_json(types.Task, json.loads(jsons.dumps(task)))
 
 
 def test_unknown_names_are_refused_with_the_near_ones(env):
@@ -77,7 +78,7 @@ def test_missing_or_wrong_package_is_named(monkeypatch):
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_gold_earns_one_and_nothing_or_transfer_only_where_declared(env, split):
   for task in env.tasks(split):
-    task = types.task_from_json(json.loads(types.dumps(task)))
+    task = jsons.from_json(types.Task, json.loads(jsons.dumps(task)))
     world, messages = gold(env, task)
     score = env.score(task, world, messages, 'user_stop')
     assert score.reward == 1 and not score.error, task.id

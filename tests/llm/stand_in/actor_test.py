@@ -1,5 +1,6 @@
 """A side that plays from a script finds its place, and makes its mistakes."""
 
+import dataclasses
 import random
 
 import pytest
@@ -10,8 +11,7 @@ from agentrl.llm.stand_in import mistakes as habits
 
 
 def beat(by, say='', demand=0, call='', opens=False, **arguments):
-  return {'by': by, 'say': [say] if say else [], 'call': call,
-          'arguments': arguments, 'demand': demand, 'opens': opens}
+  return types.Beat(by, (say,) if say else (), call, arguments, demand, opens)
 
 
 SCRIPT = [
@@ -37,7 +37,7 @@ def message(text):
 
 
 def act(side, *seen, seed=0, wrong=False, style='brief'):
-  payload = {'script': SCRIPT, 'style': style,
+  payload = {'script': list(map(dataclasses.asdict, SCRIPT)), 'style': style,
              'entity': WORLD.entity, 'others': WORLD.others}
   said = actor.act(payload, [message(text) for text in seen], side, seed,
                    habits.Slip(wrong))
@@ -99,7 +99,7 @@ def test_every_mistake_is_made_and_keeps_the_script_playable(side):
     made = [f for f in flawed if f is not None]
     assert made, flaw.__name__
     assert all(f != SCRIPT for f in made), flaw.__name__
-    assert all(f[0]['by'] == 'user' for f in made), flaw.__name__
+    assert all(f[0].by == 'user' for f in made), flaw.__name__
 
 
 def test_styles_sound_different_and_say_the_same():

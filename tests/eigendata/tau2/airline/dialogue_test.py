@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata.tau2.airline import dialogue as tau2_airline
 from agentrl.eigendata.tau2.airline import words
@@ -57,7 +58,7 @@ def test_dialogues_are_short_and_vary(env, talks):
   assert max(len(text.split()) for text in said) <= 60
   assert not [text for text in said if '{' in text or '  ' in text.strip()]
   one = env.tasks('train')[0]
-  found = {types.dumps(_talk(env, one, seed).end.messages)
+  found = {jsons.dumps(_talk(env, one, seed).end.messages)
            for seed in range(12)}
   assert len(found) >= 10
   again = _talk(env, one, 0).end.messages

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata.tau2.retail import dialogue as tau2_retail
 from agentrl.eigendata.tau2.retail import user as tau2_retail_user
@@ -114,7 +115,7 @@ def test_a_dialogue_is_a_function_of_task_and_seed_and_seeds_differ(
     env, tasks, played):
   for i in (0, 40):
     assert _play(env, tasks[i], 0)[1].messages == played[i][2].messages
-    seen = {types.dumps(_play(env, tasks[i], s)[1].messages)
+    seen = {jsons.dumps(_play(env, tasks[i], s)[1].messages)
             for s in range(6)}
     assert len(seen) >= 5
 
