@@ -1,4 +1,4 @@
-"""A domain from a folder: state.py, tools.py, policy.md and maybe tasks.py.
+"""Makes an environment of a folder: state.py, tools.py, policy.md, tasks.py.
 
 * `state.py`: `build(seed, split) -> tables` (table -> key -> record). The
   splits `train` and `test` must not share entities. The first table holds the
@@ -106,7 +106,7 @@ def _changed(path: str, seed: int, split: str, records: str
   added, once for each process.
 
   Raises:
-    ValueError: there is no such table.
+    ValueError: `records` names an unknown table.
   """
   tables = dict(_tables(path, seed, split))
   for name, rows in json.loads(records).items():
@@ -132,7 +132,7 @@ def _digest(path: str, seed: int, split: str, records: str) -> str:
 
 
 class Domain:
-  """`envs.env.Env` of a folder.
+  """Implements `envs.env.Env` for a folder.
 
   Args:
     path: import path of the package.

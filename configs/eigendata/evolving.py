@@ -22,7 +22,7 @@ from configs.eigendata import builtin
 
 
 def student(weights: str, *, length: int) -> dict[str, Any]:
-  """A role that an agent of ours plays, in this process."""
+  """Returns a role that is played by a trained agent, in this process."""
   return dict(llm='agentrl.rollout.local:Local', weights=weights, slots=8,
               length=length, max_tokens=64, temperature=1.0, dtype='float32')
 
