@@ -2,11 +2,9 @@
 samples are kept.
 
 Writes `planned.json` and `streams.json` (plans and prompts, before and after
-evolution), `rounds.jsonl` (how they evolved), `tasks_train.jsonl`,
-`tasks_test.jsonl`, both in the form of tau2-bench too (`tau2_form.py`), the
-databases that they start from (`databases/`), the dialogues (`episodes/`),
-`stats.json` for the report, and the manifest. Stopped at any time and started
-again it goes on.
+evolution), `rounds.jsonl` (the rounds of evolution), the databases of tasks
+(`databases/`), and the files of every data stage (`output.py`). A run that is
+stopped and started again goes on.
 """
 
 from __future__ import annotations
@@ -96,10 +94,10 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   with runner as run_all, contextlib.closing(ledger):
     with ledger.evolving():
       streams, cut = _evolve(run, config.evolve.rounds, run_all)
-    found = {split: _collect(run, run_all, split, streams.get(split, ()),
-                             wanted=count, config=config, ledger=ledger)
-             for split, count in wanted.items()}
-  _finish(run, config, context, found, stopped=ledger.stopped,
+    samples = {split: _collect(run, run_all, split, streams.get(split, ()),
+                               wanted=count, config=config, ledger=ledger)
+               for split, count in wanted.items()}
+  _finish(run, config, context, samples, stopped=ledger.stopped,
           evolution_stopped=cut, feedback=failures,
           plans={split: planner.overlaps([s.plan for s in planned])
                  for split, planned in streams.items()})
@@ -301,7 +299,7 @@ def _finish(run: runs.Run, config: config_lib.Config,
 
 
 def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
-  """What planning and each round of evolution took, by stage."""
+  """Reads the usage of planning and of each round of evolution, by stage."""
   evolved = map(files.read_json,
                 sorted((run.folder / 'evolved').glob('[0-9]*.json')))
   return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}
