@@ -9,8 +9,8 @@
 split, pass^k on its test split beside the floors), builtin, or the import path
 of a package of your own (docs/domains.md). For one accelerator of
 80 GB; stopped and started again it goes on, so GRPO runs for as long as there
-is one. `:tiny` is a smoke test on a CPU. What prompts leave out:
-configs/sft/smollm2_tau2.py.
+is one. `:tiny` is a smoke test on a CPU. Prompts are shortened
+as in configs/sft/smollm2_tau2.py.
 """
 
 import ml_collections
@@ -57,7 +57,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def _evaluation(grpo: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """With the models, prompts and limits of GRPO."""
+  """Returns an evaluation with the models, prompts and limits of GRPO."""
   c = evaluation.get_config()
   for name in ('domains', 'env', 'limits', 'mesh', 'model', 'sampler',
                'user_sampler'):

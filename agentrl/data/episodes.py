@@ -103,21 +103,21 @@ def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
 
 def read(data: str | os.PathLike | inputs.Input, field: str = 'data'
          ) -> Iterator[tuple[types.Task, tuple[types.Message, ...]]]:
-  """(task, messages) of each dialogue, in the order they were written.
+  """Yields (task, messages) of each dialogue, in the order of writing.
 
   Args:
     data: folder of the data stage, or the resolved input.
     field: the config field that names it, for errors.
 
   Raises:
-    ValueError: the stage has not finished, or a file is not what it wrote.
+    ValueError: the stage has not finished, or a file has changed since.
   """
   source = inputs.resolve(data, field)
   check(source)
   builder = tfds.builder_from_directory(source.path / FOLDER)
-  for found in builder.as_data_source('train'):
-    messages = json.loads(found['messages'])
-    yield (jsons.from_json(types.Task, json.loads(found['task'])),
+  for stored in builder.as_data_source('train'):
+    messages = json.loads(stored['messages'])
+    yield (jsons.from_json(types.Task, json.loads(stored['task'])),
            jsons.all_from_json(types.Message, messages))
 
 
@@ -131,8 +131,8 @@ def tasks(data: str | os.PathLike | inputs.Input, split: str,
     field: the config field that names it, for errors.
 
   Raises:
-    ValueError: the stage has not finished, has no such split, or the file is
-      not what it wrote.
+    ValueError: the stage has not finished, has no such split, or the file has
+      changed since.
   """
   name = f'tasks_{split}.jsonl'
   source = inputs.resolve(data, field)

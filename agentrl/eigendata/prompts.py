@@ -1,9 +1,9 @@
 """The prompts of planner, critic, engineer and workers: templates and schemas.
 
 A prompt is a jinja2 template in `templates/`, and below it one line of JSON
-with all that the job is about; or, for a small model that plays a side, only
-its script in words. Prompts are values: a revision makes new ones, known by the
-hash of their texts.
+with the payload of the job; or, for a small model that plays a side, only its
+script in words. Prompts are values: a revision makes new ones, which are named
+by the hash of their texts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import jinja2.sandbox
 from agentrl import types
 from agentrl.llm import llm as llm_lib
 
-# Role -> what its template may use.
+# Role -> variables that its template may use.
 FIELDS = {
     'planner': ('about', 'domains', 'styles', 'split', 'demands', 'earlier',
                 'critique'),
@@ -41,7 +41,7 @@ FIELDS = {
     'critic': ('plan', 'rejected', 'examples'),
     'engineer': ('prompted', 'text', 'variables', 'critiques', 'tried'),
 }
-# What evolves. Judge and reviewer do not: they belong to the referee.
+# Roles whose prompts evolve. Judge and reviewer belong to the referee.
 EVOLVING = ('intent', 'goal', 'checker', 'agent', 'user')
 _TEXT = {'type': 'string'}
 _TEXTS = {'type': 'array', 'items': _TEXT}
@@ -83,7 +83,7 @@ _JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 _template = functools.lru_cache(maxsize=512)(_JINJA.from_string)
 
-# What a revision may be made of: nothing that runs for long or takes much
+# Nodes that a revision may consist of: none that can run for long or take much
 # memory, as calls (`range`), sums and products (`'x' * 10**9`) can.
 _NODES = tuple(getattr(jinja2.nodes, name) for name in (
     'Template', 'Output', 'TemplateData', 'Name', 'Const', 'List', 'Tuple',
@@ -92,7 +92,7 @@ _NODES = tuple(getattr(jinja2.nodes, name) for name in (
 _FILTERS = ('capitalize', 'count', 'default', 'e', 'escape', 'first', 'join',
             'last', 'length', 'list', 'lower', 'safe', 'sort', 'string',
             'title', 'tojson', 'trim', 'unique', 'upper')
-_DEPTH = 2  # of loops within loops
+_DEPTH = 2  # of nested loops
 
 
 class UnfitPrompt(ValueError):
@@ -107,13 +107,19 @@ class Prompts:
 
   @functools.cached_property
   def version(self) -> str:
-    """Hash of every text and schema: what was written with it."""
+    """Hash of all texts and schemas."""
     text = json.dumps([dict(self.texts), SCHEMAS], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
   def system(self, role: str, payload: Mapping[str, Any], *,
              brief: bool = False) -> types.Message:
-    """The system prompt of a role for one job; `brief`: see the module."""
+    """Returns the system prompt of a role for one job.
+
+    Args:
+      role: role of the prompt.
+      payload: variables of the job.
+      brief: whether a side of a dialogue gets its script in words only.
+    """
     text = _template(self.texts[role]).render(payload)
     if brief and role in llm_lib.SIDES:
       job = in_words(payload['script'], llm_lib.SIDES[role])
@@ -122,11 +128,11 @@ class Prompts:
     return types.Message('system', f'{text}\n{job}')
 
   def revised(self, role: str, text: str) -> Prompts:
-    """The same prompts with another text for a role.
+    """Returns the same prompts with another text for a role.
 
     Raises:
-      UnfitPrompt: it is empty, no template, uses what the job has not, or is
-        more of a program than a text.
+      UnfitPrompt: it is empty, is no template, uses unknown variables, or
+        contains more than text, variables, conditions and short loops.
     """
     if not text.strip():
       raise UnfitPrompt(f'The new prompt for {role} is empty.')
@@ -148,7 +154,7 @@ class Prompts:
 
 
 def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
-  """What a template has that a text does not need; '' if nothing."""
+  """Returns the first part of a template that may not be in one; '' without."""
   if not isinstance(node, _NODES):
     return type(node).__name__
   if isinstance(node, jinja2.nodes.Filter) and node.name not in _FILTERS:
@@ -161,7 +167,8 @@ def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
 
 
 def in_words(script: Sequence[Mapping[str, Any]], side: types.Side) -> str:
-  """A script as lines of what a side says, calls and hears."""
+  """Returns a script as lines of the things that a side says, calls and
+  hears."""
   lines = []
   for beat in script:
     own = beat['by'] == side
@@ -175,7 +182,7 @@ def in_words(script: Sequence[Mapping[str, Any]], side: types.Side) -> str:
 
 @functools.cache
 def load() -> Prompts:
-  """The prompts that every run starts from."""
+  """Reads the prompts that every run starts from."""
   folder = pathlib.Path(__file__).parent / 'templates'
   return Prompts({role: (folder / f'{role}.j2').read_text()
                   for role in FIELDS})

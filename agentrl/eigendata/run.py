@@ -1,12 +1,10 @@
-"""The data stage: plans, streams that evolve, then shards until there is
-enough; files and figures.
+"""The data stage: writes plans, evolves streams, then fills shards until enough
+samples are kept.
 
 Writes `planned.json` and `streams.json` (plans and prompts, before and after
-evolution), `rounds.jsonl` (how they evolved), `tasks_train.jsonl`,
-`tasks_test.jsonl`, both in the form of tau2-bench too (`tau2_form.py`), the
-databases that they start from (`databases/`), the dialogues (`episodes/`),
-`stats.json` for the report, and the manifest. Stopped at any time and started
-again it goes on.
+evolution), `rounds.jsonl` (the rounds of evolution), the databases of tasks
+(`databases/`), and the files of every data stage (`output.py`). A run that is
+stopped and started again goes on.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ from agentrl.llm import budget
 from agentrl.llm import llm as llm_lib
 from agentrl.stage import runs
 
-# What the plans took, and what was paid in all, until the run is over.
+# Files with the cost of the plans, and all payments, until the run is over.
 PLANNING, PAID = 'evolved/planner.json', 'evolved/paid.json'
 MORE = ('Raise config.llm_account.dollars or .tokens and start again in this '
         'folder: what was paid for is kept.')
@@ -61,11 +59,11 @@ def read_config(config: ml_collections.ConfigDict,
 def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Makes certified tasks and dialogues; see configs/eigendata/builtin.py.
 
-  A run whose budget is used up ends with what it has, and its manifest says so;
-  with `config.if_short='keep'` so does one whose tries are. One that stopped
-  otherwise goes on in its folder, and keeps nothing of what was under way. It
-  may go on with another `config.llm_account`, the caps of which hold for all
-  its starts together.
+  A run that has used up its budget ends with the samples it has, and its
+  manifest says so; with `config.if_short='keep'`, so does one that has used up
+  its tries. A run that stopped otherwise goes on in its folder, and loses
+  samples under way. It may go on with another `config.llm_account`, the limits
+  of which hold for all its starts together.
 
   Raises:
     ValueError: a wrong config, or too few samples were good.
@@ -96,10 +94,10 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   with runner as run_all, contextlib.closing(ledger):
     with ledger.evolving():
       streams, cut = _evolve(run, config.evolve.rounds, run_all)
-    found = {split: _collect(run, run_all, split, streams.get(split, ()),
-                             wanted=count, config=config, ledger=ledger)
-             for split, count in wanted.items()}
-  _finish(run, config, context, found, stopped=ledger.stopped,
+    samples = {split: _collect(run, run_all, split, streams.get(split, ()),
+                               wanted=count, config=config, ledger=ledger)
+               for split, count in wanted.items()}
+  _finish(run, config, context, samples, stopped=ledger.stopped,
           evolution_stopped=cut, feedback=failures,
           plans={split: planner.overlaps([s.plan for s in planned])
                  for split, planned in streams.items()})
@@ -129,10 +127,10 @@ def _runner(config: config_lib.Config, context: context_lib.Context,
 def _plan_all(run: runs.Run, config: config_lib.Config,
               context: context_lib.Context, failures: Mapping[str, Any]
               ) -> None:
-  """Writes the streams of both splits as they start, and what that took.
+  """Writes the first streams of both splits, and the cost of planning.
 
   Raises:
-    ValueError: see `plan`; before anybody is asked if no plan can be.
+    ValueError: see `plan`; before any call if no plan can be written.
   """
   weights = {split: demands for split, wanted, demands in (
       ('train', config.num_train, config.demands_train),
@@ -151,17 +149,17 @@ def _plan_all(run: runs.Run, config: config_lib.Config,
 
 def plan(context: context_lib.Context, weights: Sequence[float], pairs: int,
          split: str, failures: Mapping[str, Any]) -> list[streams_lib.Stream]:
-  """The streams of a split as they start.
+  """Returns the first streams of a split.
 
   Args:
     context: what all samples share.
-    weights: of tasks with 1, 2, .. demands.
-    pairs: the most plans.
-    split: of the plans.
-    failures: what a student fails at, see `feedback.read`; {} for none.
+    weights: weights of tasks with 1, 2, ... demands.
+    pairs: most plans.
+    split: split of the plans.
+    failures: failures of a student, see `feedback.read`; {} for none.
 
   Raises:
-    ValueError: no plan was fit, or could be paid.
+    ValueError: no plan was fit, or could be paid for.
   """
   writer = prompts.Writer(context.llm, prompts.load())
   try:
@@ -183,10 +181,10 @@ def _families(context: context_lib.Context) -> dict[str, Sequence[str]]:
 
 def _evolve(run: runs.Run, rounds: int, run_all: runners.RunAll
             ) -> tuple[streams_lib.Streams, dict[str, str]]:
-  """The streams that write, those of `train` after their rounds; and those
-  whose rounds ended when their share of the budget did, with the reason.
+  """Returns the streams that draw samples, those of `train` after their rounds;
+  and name -> reason of those whose rounds ended with the budget for evolution.
 
-  Those of `test` keep their prompts: its tasks shall not depend on them.
+  Streams of `test` keep their prompts, so that its tasks do not depend on them.
   """
   folder = str(run.folder)
   streams = dict(streams_lib.read(folder, 'planned.json'))
@@ -212,19 +210,19 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
              streams: Sequence[streams_lib.Stream], *, wanted: int,
              config: config_lib.Config, ledger: budget.Ledger
              ) -> list[sample_lib.Sample]:
-  """The samples of a split, the rejected ones among them.
+  """Returns the samples of a split, the rejected ones among them.
 
   Raises:
-    ValueError: too few were good, though every stream had its tries, or the
+    ValueError: too few were kept, though every stream had its tries, or the
       budget was used up before any was.
   """
-  folder, found, seen, missing = str(run.folder), [], set(), wanted
+  folder, samples, seen, missing = str(run.folder), [], set(), wanted
   live = {i: stream.weight for i, stream in enumerate(streams)}
   by_stream = collections.defaultdict(list)
   with tqdm.tqdm(total=wanted, unit='task', desc=f'data, {split}') as bar:
-    for wave in itertools.count():  # each makes what is missing after the last
+    for wave in itertools.count():  # each draws as many as are missing
       if ledger.stopped or not (
-          missing and live and len(found) < wanted * config.max_tries):
+          missing and live and len(samples) < wanted * config.max_tries):
         break
       todo = shards_lib.allot(live, missing, split, wave=wave,
                               size=config.shard_size)
@@ -232,40 +230,40 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
               functools.partial(_tick, bar, bar.n, missing, len(todo),
                                 itertools.count(1)))
       made = shards_lib.read(folder, todo)
-      found += [shards_lib.reject_repeated(sample, seen)
-                for sample in shards_lib.interleave(made)]
-      missing = wanted - sum(s.task is not None for s in found)
+      samples += [shards_lib.reject_repeated(sample, seen)
+                  for sample in shards_lib.interleave(made)]
+      missing = wanted - sum(s.task is not None for s in samples)
       bar.n = wanted - missing
-      bar.set_postfix_str(f'{len(found)} tried')
-      for shard, samples in zip(todo, made):
-        by_stream[shard.stream] += samples
+      bar.set_postfix_str(f'{len(samples)} tried')
+      for shard, drawn in zip(todo, made):
+        by_stream[shard.stream] += drawn
       monitor = dataclasses.asdict(config.monitor)
       live = {i: weight for i, weight in live.items()
               if not shards_lib.acceptance_dropped(by_stream[i], **monitor)}
   enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:
-    reasons = statistics.describe(found)['rejected']
+    reasons = statistics.describe(samples)['rejected']
     why = (f'{ledger.stopped}. {MORE}' if ledger.stopped else
            'raise config.max_tries, or set if_short=keep.' if live else
            'every stream was stopped by config.monitor. Mend what rejects, or '
            'set if_short=keep.')
     raise ValueError(
         f'Only {wanted - missing} of {wanted} tasks for {split} after '
-        f'{len(found)} samples: {why} Rejected: {reasons}.')
-  return _named(found, split)
+        f'{len(samples)} samples: {why} Rejected: {reasons}.')
+  return _named(samples, split)
 
 
 def _tick(bar: tqdm.tqdm, start: int, missing: int, shards: int,
           done: Iterator[int]) -> None:
-  """Shows another shard as done, as if each brought the same."""
+  """Shows another shard as done, as if all were of the same size."""
   bar.n = start + missing * next(done) // shards
   bar.refresh()
 
 
 def _named(samples: Sequence[sample_lib.Sample], split: str
            ) -> list[sample_lib.Sample]:
-  """With names in order for the tasks, whichever shard they come from."""
+  """Returns the samples with task names in order, whatever their shard."""
   named, number = [], 0
   for sample in samples:
     if sample.task:
@@ -301,7 +299,7 @@ def _finish(run: runs.Run, config: config_lib.Config,
 
 
 def _before(run: runs.Run) -> list[Mapping[str, llm_lib.Usage]]:
-  """What planning and each round of evolution took, by stage."""
+  """Reads the usage of planning and of each round of evolution, by stage."""
   evolved = map(files.read_json,
                 sorted((run.folder / 'evolved').glob('[0-9]*.json')))
   return [{stage: llm_lib.Usage(**use) for stage, use in record.items()}

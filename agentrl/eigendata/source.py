@@ -79,7 +79,7 @@ class WritableEnv(env_lib.Env, Protocol):
     if it need not be kept, for the package of a benchmark brings it."""
 
   def callers(self, tables: state_lib.Tables) -> list[str]:
-    """Returns the keys of the people who may call: none that a task of
+    """Returns the keys of the people that may call: none that a task of
     `judged_on` is about."""
 
   def demand_tools(self) -> list[str]:

@@ -48,9 +48,8 @@ def summarize(tasks: Sequence[types.Task], episodes: Sequence[types.Episode],
   Returns:
     plain JSON. `pass^k` has its 95 % interval in `pass^k_interval`; where
     outcomes are left out of the evaluation (`excluded`), a task may have too
-    few trials for a k, and `left_out` counts these. `with_excluded` is pass^1
-    with them as failures; `db_only`, where the environment knows it, is the
-    share of dialogues with the right database at the end.
+    few trials for a k: `left_out` counts these. `with_excluded` is pass^1 with
+    them as failures; `db_only`, if known, the share with the right database.
 
   Raises:
     ValueError: no tasks, two of one name, or unequal numbers of trials.

@@ -119,7 +119,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
         seeds=_seeds(config.seed, len(tasks), config.trials),
         trials=[*range(config.trials)] * len(tasks), limits=config.limits,
         progress=bar.update)
-  figures = {
+  results.write(run.folder, tasks, episodes, {
       **results.summarize(
           tasks, episodes, seed=config.seed,
           scripts=floors.measure(env, tasks, limits=config.limits)),
@@ -127,8 +127,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
       'db_asked': any('DB' in t.criteria.reward_basis for t in tasks),
       'measurement': files.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
-      'versions': runs.versions()}
-  results.write(run.folder, tasks, episodes, figures)
+      'versions': runs.versions()})
   run.finish(num_tasks=len(tasks), num_trials=config.trials)
   _say(run.folder)
 

@@ -21,13 +21,33 @@ class GroupsDied(ValueError):
   """The batch could not be filled within the bound on tries."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Waves:
+  """How many dialogues are played for a batch.
+
+  Attributes:
+    tasks: least number of groups of a full batch; further ones that pass in the
+      last wave are kept too.
+    group: episodes of a task.
+    wave: tasks played at once; once some groups are kept, at most two for each
+      missing one.
+    max_waves: most waves to play.
+  """
+
+  tasks: int
+  group: int
+  wave: int
+  max_waves: int
+
+
 @dataclasses.dataclass
 class Batch:
-  """The groups that were kept, and what was seen on the way.
+  """The groups to train on, and everything that was played for them.
 
   Attributes:
     groups: P lists of G episodes.
-    reward_PG, valid_PG: of the kept groups.
+    reward_PG: reward of each episode of the groups.
+    valid_PG: bool, episodes that enter the baseline.
     played: every episode, kept or not, for the metrics.
     dead: number of dropped groups by kind.
   """
@@ -40,31 +60,25 @@ class Batch:
 
 
 def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
-            tasks: Sequence[types.Task], key: jax.Array, *, num_tasks: int,
-            group: int, wave: int, max_waves: int,
+            tasks: Sequence[types.Task], key: jax.Array, *, waves: Waves,
             why_dead: filters.Filter) -> Batch:
-  """Plays waves of tasks until `num_tasks` groups pass the filter.
+  """Plays waves of tasks until enough groups pass the filter.
 
   Args:
     play: plays tasks with seeds, one episode each, in order.
     tasks: to draw from, uniformly, without repeats within a wave.
-    key: of this step; the draw and the seeds are functions of it alone.
-    num_tasks: groups of a full batch, at least: what a wave brings beyond
-      them is kept too.
-    group: episodes of a task.
-    wave: tasks played at once; at most two for each that is missing, once
-      some are kept.
-    max_waves: the bound on tries.
+    key: random key of the step; draw and seeds are functions of it alone.
+    waves: see `Waves`.
     why_dead: see `rl/filters.py`.
 
   Raises:
     GroupsDied: `max_waves` did not fill the batch; says why groups died.
   """
-  kept, rewards, valids, played = [], [], [], []
+  group, kept, rewards, valids, played = waves.group, [], [], [], []
   dead = collections.Counter()
-  for i in range(max_waves):
-    missing = num_tasks - len(kept)
-    size = min(wave, 2 * missing) if kept else wave
+  for i in range(waves.max_waves):
+    missing = waves.tasks - len(kept)
+    size = min(waves.wave, 2 * missing) if kept else waves.wave
     drawn, seeds = _draw(tasks, jax.random.fold_in(key, i), size, group)
     episodes = play(drawn, seeds)
     played += episodes
@@ -76,12 +90,13 @@ def collect(play: Callable[[Sequence[types.Task], Sequence[int]], Episodes],
         kept.append(episodes[p * group:(p + 1) * group])
         rewards.append(reward_PG[p])
         valids.append(valid_PG[p])
-    if len(kept) >= num_tasks:
+    if len(kept) >= waves.tasks:
       return Batch(kept, np.stack(rewards), np.stack(valids), played, dead)
   mean = np.mean([e.reward for e in played])
   raise GroupsDied(
-      f'Only {len(kept)} of {num_tasks} groups were worth training on after '
-      f'{max_waves} waves of up to {wave} tasks; dropped: {dict(dead)}. '
+      f'Only {len(kept)} of {waves.tasks} groups were worth training on after '
+      f'{waves.max_waves} waves of up to {waves.wave} tasks; dropped: '
+      f'{dict(dead)}. '
       f'Mean reward {mean:.3f}. ' + _advice(dead))
 
 
@@ -99,7 +114,7 @@ def _advice(dead: collections.Counter) -> str:
 
 def _draw(tasks: Sequence[types.Task], key: jax.Array, wave: int,
           group: int) -> tuple[list[types.Task], list[int]]:
-  """`wave` tasks, each `group` times, and a seed for each episode."""
+  """Draws `wave` tasks, each `group` times, and a seed for each episode."""
   pick_key, seed_key = jax.random.split(key)
   picked = jax.random.permutation(pick_key, len(tasks))[:wave]
   drawn = [tasks[int(i)] for i in np.asarray(picked) for _ in range(group)]
@@ -114,7 +129,7 @@ def _grid(episodes: Episodes, group: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def metrics(batch: Batch) -> dict[str, Any]:
-  """What the step's rollouts were like, over all that was played."""
+  """Returns the metrics of all episodes that a step has played."""
   episodes = batch.played
   count = len(episodes)
   by_outcome = collections.Counter(e.outcome for e in episodes)

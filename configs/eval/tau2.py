@@ -1,4 +1,4 @@
-"""pass^k on a split of tau2-bench, or what a script earns there:
+"""pass^k of models or scripts on a split of tau2-bench:
 
   python scripts/evaluate.py --workdir=runs/noop \
     --config=configs/eval/tau2.py:domain=airline,split=base,agent=noop

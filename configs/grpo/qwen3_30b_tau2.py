@@ -3,7 +3,7 @@
   python scripts/train_grpo.py --config=configs/grpo/qwen3_30b_tau2.py \
     --workdir=runs/qwen3_30b/grpo
 
-What it needs of TPUs, without one:
+Its needs, computed without a TPU:
 
   python scripts/plan.py --config=configs/grpo/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4

@@ -3,7 +3,7 @@
   python scripts/train_sft.py --workdir=runs/qwen3_30b/agent_sft \
     --config=configs/sft/qwen3_30b_tau2.py:side=assistant
 
-`side=user` trains the user model. What it needs of TPUs, without one:
+`side=user` trains the user model. Its needs, computed without a TPU:
 
   python scripts/plan.py --config=configs/sft/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4

@@ -17,6 +17,8 @@ from agentrl.eigendata.write import validate
 from agentrl.llm.stand_in import procedural
 
 ROLES = procedural.MISTAKEN
+ACCOUNT = {'prices': [], 'dollars': None, 'tokens': None, 'cache': '',
+           'evolve_share': 0.5}
 
 
 @pytest.fixture

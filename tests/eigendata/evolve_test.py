@@ -23,7 +23,7 @@ from agentrl.envs import domain
 from agentrl.llm import cache
 from agentrl.llm import llm as llm_lib
 from agentrl.llm.stand_in import actor
-from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import mistakes
 from agentrl.llm.stand_in import procedural
 
 MISTAKES = dict(intent=0.5, checker=0.5, agent=0.6, user=0.5)
@@ -34,10 +34,10 @@ OPTIONS = dict(rounds=8, pilot=6, audit=12, patience=3, target=0.95)
 @pytest.fixture
 def clumsy(make_context):
   """A context whose stand-in errs often, unless a prompt tells it not to."""
-  def make(engineer=0.0, heeds=True):
+  def make(engineer=0.0, obeys_prompts=True):
     rates = {**CLUMSY, 'engineer': engineer}
     return make_context(
-        llm_kw={'mistakes': rates, 'heeds': heeds})
+        llm_kw={'mistakes': rates, 'obeys_prompts': obeys_prompts})
   return make
 
 
@@ -53,7 +53,7 @@ def test_acceptance_rises_where_prompts_are_heeded(clumsy, streams):
 
 
 def test_where_prompts_do_nothing_they_stay_as_they_are(clumsy, streams):
-  context = clumsy(heeds=False)
+  context = clumsy(obeys_prompts=False)
   before = streams(context)[0]
   stream, history = evolve.evolve(context, before, **OPTIONS)
   assert stream == before
@@ -65,10 +65,10 @@ def test_what_does_harm_is_rolled_back(clumsy, streams):
   context = clumsy(engineer=1.0)
   before = streams(context)[0]
   stream, history = evolve.evolve(
-      context, before, **{**OPTIONS, 'rounds': len(habits.HARMFUL)})
+      context, before, **{**OPTIONS, 'rounds': len(mistakes.HARMFUL)})
   assert stream.prompts == before.prompts
   tried = [r for r in history if 'after' in r]
-  assert tried and all(any(h in r['text'] for h in habits.HARMFUL)
+  assert tried and all(any(h in r['text'] for h in mistakes.HARMFUL)
                        for r in tried)
 
 
@@ -150,7 +150,7 @@ def test_a_round_has_its_price_whoever_had_the_answers(
   stream = streams(context)[0]
   for _ in range(2):
     cached = llm_lib.Meter(cache.AnswerCache(
-        procedural.Procedural(CLUMSY, heeds=True), {}, tmp_path))
+        procedural.Procedural(CLUMSY, obeys_prompts=True), {}, tmp_path))
     _, history = evolve.evolve(
         dataclasses.replace(context, llm=cached), stream,
         **{**OPTIONS, 'rounds': 1, 'audit': 4})
@@ -259,19 +259,19 @@ def test_variety_by_hand():
   assert evolve.variety([said('a b c d'), said('b c d e')]) == 0.6667
 
 
-def test_no_lesson_stands_in_the_first_prompts_and_each_has_its_mistake():
+def test_no_remedy_stands_in_the_first_prompts_and_each_has_its_mistake():
   texts = prompts.load().texts
-  for habit in habits.HABITS:
-    assert habits.avoided(habit.lesson, habit.role) == {habit.mistake}
-  assert not any(habits.avoided(texts[role], role)
-                 or habits.harm(texts[role]) for role in prompts.EVOLVING)
+  for mistake in mistakes.MISTAKES:
+    assert mistakes.prevented(mistake.remedy, mistake.role) == {mistake.name}
+  assert not any(mistakes.prevented(texts[role], role)
+                 or mistakes.harm(texts[role]) for role in prompts.EVOLVING)
 
 
 def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
     config, tmp_path):
   fields = dict(
-      llm_kw={'mistakes': CLUMSY, 'heeds': True}, num_train=8, num_test=2,
-      plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
+      llm_kw={'mistakes': CLUMSY, 'obeys_prompts': True}, num_train=8,
+      num_test=2, plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
   for name, count in (('a', 1), ('b', 2)):
     run.synthesize(ml_collections.ConfigDict(
         config(workers=count, **fields)), tmp_path / name)
@@ -288,28 +288,28 @@ def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
     assert task.meta['plan']['prompts'] == versions[task.meta['plan']['id']]
 
 
-def test_habits_are_the_mistakes_of_the_stand_in():
-  of = lambda role: {h.mistake for h in habits.HABITS if h.role == role}
+def test_the_stand_in_makes_the_mistakes_that_have_a_remedy():
+  of = lambda role: {m.name for m in mistakes.MISTAKES if m.role == role}
   for role, side in (('agent', 'assistant'), ('user', 'user')):
     assert of(role) == {f.__name__[1:] for f in actor.FLAWS[side]}
   assert all(hasattr(procedural, f'_{name}') for name in of('checker'))
 
 
-def test_habits_show_in_kinds_that_the_engine_reports():
+def test_mistakes_show_in_kinds_that_the_engine_reports():
   reported = {
       'intent': validate.DETAIL_KINDS,
       'checker': {*certify.ProblemKind, *mutants.MutantKind},
       'agent': {*trajectory.Objection}, 'user': {domain.MADE_UP, domain.UNSAID}}
-  for habit in habits.HABITS:
-    assert habit.kinds or habit.words
-    assert set(habit.kinds) <= set(reported[habit.role]), habit.mistake
+  for mistake in mistakes.MISTAKES:
+    assert mistake.kinds or mistake.words
+    assert set(mistake.kinds) <= set(reported[mistake.role]), mistake.name
   roles = {trajectory.Objection.CHECKER_DISAGREES: 'checker',
            trajectory.Objection.USER_FAULT: 'user'}
   for kind in trajectory.Objection:
-    assert habits.role_of(types.Worker.TRAJECTORY_VALIDATION, kind) == (
+    assert mistakes.role_of(types.Worker.TRAJECTORY_VALIDATION, kind) == (
         roles.get(kind, 'agent'))
   for worker, role in ((types.Worker.USER_INTENT, 'intent'),
                        (types.Worker.TASK_VALIDATION, 'intent'),
                        (types.Worker.CERTIFICATE, 'checker'),
                        (types.Worker.VALIDATION_FUNCTION, 'checker')):
-    assert habits.role_of(worker, 'x') == role
+    assert mistakes.role_of(worker, 'x') == role

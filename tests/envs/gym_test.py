@@ -109,7 +109,7 @@ def assert_same_in_threads(env, tasks, limits, count):
     gym = gym_lib.Gym(env, tasks, user, limits=limits)
     return [run(gym, agent, task)[-1]['episode'] for task in tasks]
   with futures.ThreadPoolExecutor(4) as pool:
-    assert all(found == alone for found in pool.map(work, range(count)))
+    assert all(played == alone for played in pool.map(work, range(count)))
 
 
 def test_threads_share_an_environment(orders):

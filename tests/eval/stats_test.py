@@ -15,8 +15,8 @@ def test_mean_weight_and_missing_tasks():
 
 
 def test_the_interval_is_of_the_weighted_mean():
-  found = stats.mean(np.tile([0.0, 1.0], 50), np.tile([1, 3], 50), seed=0)
-  assert 0.6 < found.low < 0.75 < found.high < 0.9
+  estimate = stats.mean(np.tile([0.0, 1.0], 50), np.tile([1, 3], 50), seed=0)
+  assert 0.6 < estimate.low < 0.75 < estimate.high < 0.9
 
 
 def test_no_task_is_no_number():
@@ -26,10 +26,11 @@ def test_no_task_is_no_number():
 
 def test_interval_agrees_with_the_normal_one_on_many_tasks():
   value_P = np.random.default_rng(0).uniform(size=400)
-  found = stats.mean(value_P, seed=1)
+  estimate = stats.mean(value_P, seed=1)
   half = 1.96 * value_P.std() / 20
   np.testing.assert_allclose(
-      [found.low, found.high], [found.value - half, found.value + half],
+      [estimate.low, estimate.high],
+      [estimate.value - half, estimate.value + half],
       atol=0.1 * half)
 
 
@@ -40,8 +41,8 @@ def test_the_interval_covers_as_often_as_it_says():
   for i in range(200):
     difficulty_P = rng.beta(0.5, 0.5, size=80)
     value_P = rng.binomial(4, difficulty_P) / 4
-    found = stats.mean(value_P, seed=i)
-    hits += found.low <= 0.5 <= found.high
+    estimate = stats.mean(value_P, seed=i)
+    hits += estimate.low <= 0.5 <= estimate.high
   assert 0.9 <= hits / 200 <= 0.99
 
 
@@ -55,14 +56,14 @@ def test_pairing_removes_what_the_tasks_share():
   hard_P = np.random.default_rng(0).uniform(size=100)
   a = {str(i): x for i, x in enumerate(hard_P)}
   b = {name: x + 0.1 for name, x in reversed(a.items())}
-  found = stats.difference(a, b, seed=0)
-  np.testing.assert_allclose([found.low, found.value, found.high], 0.1)
+  estimate = stats.difference(a, b, seed=0)
+  np.testing.assert_allclose([estimate.low, estimate.value, estimate.high], 0.1)
 
 
 def test_difference_leaves_out_tasks_without_a_value():
-  found = stats.difference({'x': 0.0, 'y': np.nan}, {'x': 1.0, 'y': 1.0},
-                           seed=0)
-  assert (found.value, found.tasks) == (1.0, 1)
+  estimate = stats.difference({'x': 0.0, 'y': np.nan}, {'x': 1.0, 'y': 1.0},
+                              seed=0)
+  assert (estimate.value, estimate.tasks) == (1.0, 1)
 
 
 def test_other_tasks_are_refused():

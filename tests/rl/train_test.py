@@ -1,4 +1,4 @@
-"""What the loop of GRPO holds in memory, and what it refuses at the start."""
+"""The loop of GRPO: its memory, its inputs, and errors at the start."""
 
 import collections
 import gc
@@ -34,7 +34,7 @@ MODEL = testing.tiny_model(tie_embeddings=True, vocab_size=271)
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-  """Of a run whose agent and user are one tiny model."""
+  """Config of a run with one tiny model as agent and user."""
   empty = ml_collections.ConfigDict()
   sft = runs.start(tmp_path / 'sft', 'sft', empty)
   shapes = jax.eval_shape(
@@ -80,9 +80,9 @@ def test_one_copy_of_the_weights_beside_their_moments(
     config, tmp_path, monkeypatch, manager, rank, copies):
   def play(*args, **kwargs):
     gc.collect()
-    found = {x.unsafe_buffer_pointer() for x in jax.live_arrays()
+    addresses = {x.unsafe_buffer_pointer() for x in jax.live_arrays()
              if x.shape == (MODEL.vocab_size, MODEL.d_model)}
-    raise KeyboardInterrupt(f'{len(found)} copies')
+    raise KeyboardInterrupt(f'{len(addresses)} copies')
   monkeypatch.setattr(collect, 'collect', play)
   monkeypatch.setattr(checkpoint, 'Manager', manager)
   monkeypatch.setattr(policy, 'from_bundle', lambda *args, **kwargs: Silent())

@@ -92,7 +92,7 @@ def _people(env: domain.Domain, database: int, split: str
   return list(env.drafts.callers(state)), sorted(keys)
 
 
-def _draft(env: domain.Domain, world: domain.World, caller: str,
+def _draft(env: domain.Domain, world: domain.DomainWorld, caller: str,
            names: Sequence[str], rng: random.Random
            ) -> tuple[domain.Demand, ...]:
   """Drafts demands one after another, each on the state that the last leaves;

@@ -100,7 +100,7 @@ def thinker(config, bare, monkeypatch):
     return config(**{
         'domains': [bare], 'llm': f'{__name__}:Thinker', 'llm_kw': {},
         'num_test': 0, 'demands_train': [1.0], 'if_short': 'keep',
-        'other_share': 0.4, 'evolve': {'rounds': 0}, **fields})
+        'other_share': 0.4, **fields})
   return make
 
 

@@ -14,7 +14,7 @@ from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata.write import student as student_lib
 from agentrl.llm import llm as llm_lib
-from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import mistakes
 from agentrl.llm.stand_in import procedural
 from agentrl.report import html
 
@@ -94,7 +94,7 @@ def taught(make_context):
   def make(user=0.3, **kw):
     return make_context(
         evolve=OPTIONS,
-        llm_kw={'mistakes': {**MISTAKES, 'user': user}, 'heeds': True},
+        llm_kw={'mistakes': {**MISTAKES, 'user': user}, 'obeys_prompts': True},
         llm_roles={'Student': {'llm': 'student_test:Shopkeeper', **kw}})
   return make
 
@@ -168,9 +168,9 @@ def test_the_user_of_a_student_has_the_prompt_that_its_model_wants(
 def test_users_who_learn_do_not_make_tasks_easier(taught, streams):
   context = taught(user=0.9)
   first = streams(context)[0]
-  lessons = ' '.join(h.lesson for h in habits.HABITS if h.role == 'user')
+  remedies = ' '.join(m.remedy for m in mistakes.MISTAKES if m.role == 'user')
   better = dataclasses.replace(
-      first, prompts=first.prompts.revised('user', lessons))
+      first, prompts=first.prompts.revised('user', remedies))
   solved = [evolve._audit(context, stream, 30, user.prompts, []).solved
             for stream, user in ((first, first), (better, first),
                                  (better, better))]
@@ -209,7 +209,7 @@ def made(config, tmp_path):
   """`made(name, roles)`: the folder of a run, its rounds and its manifest."""
   def make(name, **fields):
     run.synthesize(ml_collections.ConfigDict(config(
-        evolve=OPTIONS, llm_kw={'mistakes': MISTAKES, 'heeds': True},
+        evolve=OPTIONS, llm_kw={'mistakes': MISTAKES, 'obeys_prompts': True},
         plan_pairs=2, num_train=4, num_test=0, max_tries=20, **fields)),
                    tmp_path / name)
     lines = (tmp_path / name / 'rounds.jsonl').read_text().splitlines()
