@@ -16,7 +16,7 @@ from agentrl.models import config as model_config
 _NEVER = -1e30  # not -inf: a row that sees nothing must give no NaN
 _ALL = 2**31 - 1  # window of a global layer among local ones
 _BLOCK = 128  # least queries of a block
-_MOST_BLOCKS = 8  # most of a sequence: each is compiled, as the loop is unrolled
+_MOST_BLOCKS = 8  # of a sequence: the loop is unrolled, each is compiled
 
 
 def rates(theta: float, head_dim: int,

@@ -14,8 +14,8 @@ ATTENTIONS = ('xla', 'splash', 'cudnn')
 EXPERTS = ('xla', 'megablox')
 _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
              'router_aux_coef')
-# The parts of a layer that are kept for the backward pass: all; its input; its input and
-# the output of attention; its input and the products with its matrices.
+# The parts of a layer that are kept for the backward pass: all; its input; its
+# input and the output of attention; its input and the products with matrices.
 REMAT = ('none', 'full', 'attention', 'dots')
 _WORDS = {'dtype': DTYPES, 'param_dtype': DTYPES, 'activation': ACTIVATIONS,
           'remat': REMAT, 'attention': ATTENTIONS, 'experts': EXPERTS}
