@@ -17,8 +17,10 @@ from agentrl import jsons
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import sample as sample_lib
+from agentrl.eigendata import source
 from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import held_out
+from agentrl.eigendata.check import personal
 from agentrl.eigendata.scale import statistics
 from agentrl.envs import databases
 from agentrl.envs import env as env_lib
@@ -31,8 +33,8 @@ FIGURES = ('kept', 'tried', 'rejected', 'repaired', 'mutants', 'floors',
 
 
 def gate(samples: Mapping[str, Sequence[sample_lib.Sample]],
-         held: Mapping[str, held_out.Held], envs: Mapping[str, env_lib.Env], *,
-         drop_flagged: bool
+         held: Mapping[str, held_out.HeldOut],
+         envs: Mapping[str, source.WritableEnv], *, drop_flagged: bool
          ) -> tuple[dict[str, Sequence[sample_lib.Sample]], dict[str, Any]]:
   """Rejects training samples that the evaluation or privacy forbids.
 
@@ -45,8 +47,8 @@ def gate(samples: Mapping[str, Sequence[sample_lib.Sample]],
   Returns:
     the samples; and figures of the flagged ones, for the manifest.
   """
-  train, flagged = held_out.look(
-      held_out.gate(samples['train'], held), envs, drop=drop_flagged)
+  train, flagged = personal.flag_personal(
+      held_out.drop_overlaps(samples['train'], held), envs, drop=drop_flagged)
   return {**samples, 'train': train}, flagged
 
 

@@ -32,7 +32,7 @@ from agentrl.eigendata import output
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata import source as source_lib
-from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.check import held_out
 from agentrl.eigendata.plan import feedback
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
@@ -280,7 +280,7 @@ def _finish(run: runs.Run, config: config_lib.Config,
             found: dict[str, list[sample_lib.Sample]], *, stopped: str,
             **facts: Any) -> None:
   """What passes the gates goes to files, `facts` into the manifest too."""
-  held = {name: guards.of_run(env, (
+  held = {name: held_out.of_run(env, (
       s.task for s in found['test'] if s.task and s.task.domain == name))
           for name, env in context.envs.items()}
   found, flagged = output.gate(found, held, context.envs,

@@ -22,7 +22,7 @@ from agentrl import seeds
 from agentrl import types
 from agentrl.eigendata import output
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.check import held_out
 from agentrl.eigendata.scale import statistics
 from agentrl.eigendata.tau2 import certify
 from agentrl.eigendata.tau2 import dialogue as tau2_dialogue
@@ -84,7 +84,7 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   environments; `splits_train`, splits to write dialogues for; `num_new`, number
   of new tasks of each domain beside them; `per_task`, dialogues of each task;
   `judged_on`, the split that becomes the stage's `test`, without dialogues;
-  `drop_flagged`, see `guards.look`.
+  `drop_flagged`, see `personal.flag_personal`.
 
   Raises:
     ValueError: another domain, or a split that holds tasks to be judged on.
@@ -124,9 +124,9 @@ def check_config(domains: Sequence[str], judged_on: str) -> None:
   if strange := [d for d in domains if not d.startswith('tau2:')]:
     raise ValueError(f'config.domains has {strange}: this stage writes for '
                      f'tau2:{", tau2:".join(tau2_env.DOMAINS)} alone.')
-  if judged_on not in guards.JUDGED_ON:
-    raise ValueError(f'config.judged_on must be one of {guards.JUDGED_ON}, got '
-                     f'{judged_on!r}.')
+  if judged_on not in tau2_domain.JUDGED_ON:
+    raise ValueError('config.judged_on must be one of '
+                     f'{tau2_domain.JUDGED_ON}, got {judged_on!r}.')
 
 
 def finish(stage: runs.Run, config: Any,
@@ -139,7 +139,8 @@ def finish(stage: runs.Run, config: Any,
     ValueError: no sample to train on passes.
   """
   by_name = {env.name: env for env in envs}
-  held = {env.name: guards.of_benchmark(env, config.judged_on) for env in envs}
+  held = {env.name: held_out.of_benchmark(env, config.judged_on)
+          for env in envs}
   samples, flagged = output.gate(samples, held, by_name,
                                  drop_flagged=config.drop_flagged)
   if not any(s.task for s in samples['train']):

@@ -80,7 +80,7 @@ def write(path, rows):
 
 
 def read(path, rows, envs, drop_failures=True, thinking=False):
-  samples = published.once(published.dialogues(
+  samples = published.without_repeats(published.dialogues(
       write(path, rows), envs, drop_failures=drop_failures, thinking=thinking))
   return [s for s in samples if s.task], [
       (s.rejection.worker, s.rejection.kind) for s in samples if not s.task]
@@ -293,7 +293,7 @@ def test_a_task_brings_its_own_database(envs, config, tmp_path):
       task_row(env, task.id), task_row(env, task.id)])
   folder = tmp_path / 'data' / databases.FOLDER
   own = {'retail': tau2_domain.load('tau2:retail', {'databases': str(folder)})}
-  samples = published.once(published.tasks(path, own, folder,
+  samples = published.without_repeats(published.tasks(path, own, folder,
                                            drop_failures=True))
   assert [s.task.id if s.task else s.rejection.kind
           for s in samples] == [
