@@ -1,4 +1,4 @@
-"""Files that are never half-written, JSON, and hashes of content."""
+"""Writes files whole or not at all; reads JSON; hashes content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Path = str | os.PathLike
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-  """Writes under a temporary name of its own, then renames."""
+  """Writes a file under a unique temporary name, then renames it."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'{path.name}.{uuid.uuid4().hex[:8]}.tmp')

@@ -1,4 +1,4 @@
-"""Metrics of a training run: JSON lines in `metrics.jsonl`."""
+"""Writes and reads the metrics of a training run: `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from agentrl import files
 class Writer:
   """Appends metrics to `metrics.jsonl`, one line a step.
 
-  A run that goes on from step n drops the lines from n on, so the file reads
-  as if it had never been stopped.
+  A run that is resumed at step n drops the lines from n on, so the file reads
+  as if the run had never been stopped.
+
+  Args:
+    folder: folder of the run.
+    step: first step that will be written.
   """
 
   def __init__(self, folder: files.Path, step: int = 0):
@@ -42,7 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 def read(folder: files.Path) -> list[dict[str, Any]]:
-  """The records of `metrics.jsonl`; a last line cut off by a kill is left out.
+  """Reads `metrics.jsonl`; leaves out a last line that was cut off by a kill.
 
   Raises:
     ValueError: any other line is broken.

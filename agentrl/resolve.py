@@ -1,4 +1,4 @@
-"""Names in configs -> Python objects, with errors that name the near ones."""
+"""Resolves names in configs to Python objects; errors name similar names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import os
 import re
 from typing import Any
 
-MOST_NAMES = 12  # of a hint
+MOST_NAMES = 12  # in a hint
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-  """' Did you mean ...?', or what there is if nothing is near."""
+  """Returns ' Did you mean ...?', or the known names if none is similar."""
   known = sorted(map(str, known))
   near = difflib.get_close_matches(str(name), known, n=3)
   if near:
@@ -24,7 +24,11 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 
 def extra(module: str, name: str) -> Any:
-  """A module that comes with an extra of setup.py.
+  """Imports a module that comes with an extra of setup.py.
+
+  Args:
+    module: dotted name of the module.
+    name: name of the extra.
 
   Raises:
     ValueError: it is not installed.
@@ -37,7 +41,7 @@ def extra(module: str, name: str) -> Any:
 
 
 def name(path: str) -> Any:
-  """The object at an import path `package.module:name`.
+  """Returns the object at an import path `package.module:name`.
 
   Raises:
     ValueError: the path is ill-formed, or leads nowhere.
@@ -59,11 +63,11 @@ def name(path: str) -> Any:
 
 
 def variable(name: str) -> str:
-  """The name of an environment variable, as a config gives it.
+  """Returns the name of an environment variable that a config gives.
 
   Raises:
-    ValueError: it is none, and so it may be the very secret that the variable
-      is to hold: it is not quoted.
+    ValueError: it is no such name. It may be the secret itself, so the error
+      does not quote it.
   """
   if name in os.environ or re.fullmatch('[A-Z_][A-Z0-9_]{0,63}', name):
     return name
@@ -74,7 +78,7 @@ def variable(name: str) -> str:
 
 
 def call(fn: Callable[..., Any], kwargs: Mapping[str, Any]) -> Any:
-  """`fn(**kwargs)`, after checking that it takes and has all it needs.
+  """Calls `fn(**kwargs)`, after checking the names of the arguments.
 
   Raises:
     ValueError: an unknown or a missing keyword argument.

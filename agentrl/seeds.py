@@ -1,4 +1,4 @@
-"""Seeds that are functions of names, so that no order of work matters."""
+"""Makes seeds from names, so that the order of work does not matter."""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""Checks of array shapes by the letters of their names."""
+"""Checks array shapes by the letters of their names."""
 
 from typing import Any
 
 
 def check(**arrays: Any) -> None:
-  """Each letter after the last underscore of a name is one size everywhere.
+  """Checks that each letter after a name's last underscore is one size.
 
-  `check(logp_BT=x, adv_B=y)` holds x to two axes, y to one, and both to the
-  same B.
+  `check(logp_BT=x, adv_B=y)` requires two axes of x, one of y, and the same B.
+
+  Args:
+    **arrays: arrays, or shapes as of `jax.eval_shape`, by their names.
 
   Raises:
     ValueError: an array has another number of axes, or a letter two sizes.

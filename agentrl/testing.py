@@ -1,4 +1,4 @@
-"""Fakes for tests alone: small, and true to the real signatures."""
+"""Provides fakes for tests alone: small, with the real signatures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
 from agentrl.llm import strict
-from agentrl.llm.openai import wire as openai_format
+from agentrl.llm.openai import wire
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.tokenizer import hf
@@ -59,7 +60,16 @@ class ByteVocab:
 
 def packed_rows(rows: int = 4, length: int = 8, vocab_size: int = 11
                ) -> dict[str, np.ndarray]:
-  """A batch of full rows, about half of whose tokens are targets."""
+  """Returns a batch of full rows in which about half the tokens are targets.
+
+  Args:
+    rows: B.
+    length: T.
+    vocab_size: ids are below it.
+
+  Returns:
+    ids_BT, positions_BT, segments_BT (int64), target_BT (bool).
+  """
   rng = np.random.default_rng(0)
   return {'ids_BT': rng.integers(1, vocab_size, (rows, length)),
           'positions_BT': np.tile(np.arange(length), (rows, 1)),
@@ -67,9 +77,11 @@ def packed_rows(rows: int = 4, length: int = 8, vocab_size: int = 11
           'target_BT': rng.random((rows, length)) < 0.5}
 
 
-def chatml_vocab() -> hf.Vocab:
-  """A vocabulary of bytes for ChatML, the ids in the places of `ByteVocab`:
-  `chatty_params` talk in it too. Needs the package tokenizers."""
+def chatml_vocab() -> hf.BpeVocab:
+  """Returns a vocabulary of bytes for ChatML; needs the package tokenizers.
+
+  Ids are those of `ByteVocab`, so `chatty_params` work with it too.
+  """
   alphabet = resolve.extra('tokenizers', 'hf').pre_tokenizers.ByteLevel
   marks = ['<|endoftext|>', hf.END, hf.START, *hf.INNER]
   ids = {text: i for i, text in enumerate(
@@ -79,14 +91,14 @@ def chatml_vocab() -> hf.Vocab:
            for i, mark in enumerate(marks)]
   level = dict(type='ByteLevel', add_prefix_space=False, trim_offsets=True,
                use_regex=True)
-  return hf.Vocab(json.dumps(dict(
+  return hf.BpeVocab(json.dumps(dict(
       version='1.0', truncation=None, padding=None, added_tokens=added,
       normalizer=None, pre_tokenizer=level, post_processor=None, decoder=level,
       model=dict(type='BPE', vocab=ids, merges=[]))).encode())
 
 
 def tiny_model(**fields: Any) -> model_config.ModelConfig:
-  """Two layers over the byte vocabulary."""
+  """Returns a model of two layers over the byte vocabulary."""
   return model_config.ModelConfig(**{**dict(
       vocab_size=ByteVocab.size, num_layers=2, d_model=16, num_heads=2,
       num_kv_heads=1, head_dim=8, d_ff=32, max_length=256,
@@ -95,26 +107,26 @@ def tiny_model(**fields: Any) -> model_config.ModelConfig:
 
 def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
                   seed: int = 0) -> Any:
-  """Random weights that talk in turns: no markup but the end of a turn.
+  """Returns random weights that sample turns: no markup but the end of a turn.
 
   One feature of the embedding is constant, and the head reads it as a bias.
 
   Args:
-    config: with an untied head.
-    stop: about the chance of each token to end its turn.
-    seed: of the weights.
+    config: model with an untied head.
+    stop: approximate chance of each token to end its turn.
+    seed: seeds the weights.
   """
-  def alone(path: Any, x: jax.Array) -> jax.Array:
-    """Nothing writes to the first feature, nor smears it."""
+  def isolated(path: Any, x: jax.Array) -> jax.Array:
+    """Keeps all layers from writing to the first feature and smearing it."""
     writes = any(name in jax.tree_util.keystr(path)
                  for name in ('out', 'down', 'smear'))
     return x.at[0].set(0.0).at[:, 0].set(0.0) if writes else x
   params = jax.tree_util.tree_map_with_path(
-      alone, transformer.init(config, jax.random.key(seed)))
+      isolated, transformer.init(config, jax.random.key(seed)))
   words = config.vocab_size - _FIRST_BYTE
   bias_V = jnp.full(config.vocab_size, -20.0).at[_FIRST_BYTE:].set(0.0)
   bias_V = bias_V.at[1].set(jnp.log(stop * words / (1 - stop)))
-  # So large that the last norm makes it about sqrt(D), whatever else is said.
+  # So large that the last norm makes it about sqrt(D), whatever the others are.
   root = config.d_model**0.5
   head_VD = 0.4 * jax.random.normal(jax.random.key(seed), params['head'].shape)
   return {**params, 'embed': params['embed'].at[:, 0].set(4.0 * root),
@@ -122,14 +134,14 @@ def chatty_params(config: model_config.ModelConfig, *, stop: float = 0.1,
 
 
 class EchoWorld:
-  """`echo` says its text again, `crash` breaks, anything else is refused."""
+  """Repeats the text of `echo`, breaks at `crash`, refuses all other calls."""
 
   solo = False
 
   def execute(self, calls: Sequence[types.ToolCall]) -> list[types.Message]:
-    return [self._one(call) for call in calls]
+    return [self._answer(call) for call in calls]
 
-  def _one(self, call: types.ToolCall) -> types.Message:
+  def _answer(self, call: types.ToolCall) -> types.Message:
     if call.name == 'crash':
       raise env_lib.ToolBroken('The tool crash broke.')
     known = call.name == 'echo'
@@ -139,7 +151,7 @@ class EchoWorld:
 
 
 class EchoEnv:
-  """The agent must say the scenario's text before the user stops."""
+  """Rewards an agent that says the scenario's text before the user stops."""
 
   name = 'echo'
 
@@ -176,7 +188,7 @@ def echo_task(word: str = 'maple', **fields: Any) -> types.Task:
 
 @contextlib.contextmanager
 def count_compiles() -> Iterator[list[str]]:
-  """A list that grows by one entry for each program XLA compiles meanwhile."""
+  """Yields a list that grows by one entry for each program XLA compiles."""
   seen = []
 
   def listen(event: str, seconds: float, **kw: Any) -> None:
@@ -193,14 +205,15 @@ class ChatServer(http.server.ThreadingHTTPServer):
   """An OpenAI-compatible server on this machine that also misbehaves.
 
   Args:
-    answer: body of a request -> text, or message of the chat format.
-    fault: the same -> a name of `FAULTS`, or ''.
+    answer: function from the body of a request to a text, or a message in the
+      chat format.
+    fault: function from the body of a request to a name of `FAULTS`, or ''.
 
   Attributes:
-    key: for OPENAI_API_KEY; any other will do too.
+    key: value for OPENAI_API_KEY; others work too.
     asked: bodies of all requests.
-    keys: that came with them.
-    url: for OPENAI_BASE_URL.
+    keys: keys that came with the requests.
+    url: value for OPENAI_BASE_URL.
   """
 
   daemon_threads = True
@@ -229,7 +242,7 @@ class ChatServer(http.server.ThreadingHTTPServer):
       super().handle_error(request, client_address)
 
   def take(self, body: dict[str, Any], key: str) -> str:
-    """Notes a request; the fault that it meets."""
+    """Notes a request; returns its fault, or ''."""
     with self._lock:
       self.asked.append(body)
       self.keys.add(key)
@@ -237,7 +250,7 @@ class ChatServer(http.server.ThreadingHTTPServer):
 
 
 class _Chat(http.server.BaseHTTPRequestHandler):
-  """One connection to a `ChatServer`."""
+  """Serves one connection to a `ChatServer`."""
 
   protocol_version = 'HTTP/1.1'
   wbufsize = -1  # head and body in one packet
@@ -260,7 +273,15 @@ class _Chat(http.server.BaseHTTPRequestHandler):
 
   def send(self, status: int, body: Any, part: float = 1.0, promised: float = 1,
            **headers: str) -> None:
-    """Sends a part of a body, of which a share was promised."""
+    """Sends a body, or a part of it.
+
+    Args:
+      status: HTTP status.
+      body: plain JSON.
+      part: share of the body that is sent.
+      promised: share of its length that the header states.
+      **headers: further headers.
+    """
     data = json.dumps(body).encode()
     self.send_response(status)
     for name, value in headers.items():
@@ -282,7 +303,7 @@ class _Chat(http.server.BaseHTTPRequestHandler):
 _CALL = {'id': 'x', 'type': 'function', 'function': {
     'name': 'no_such_tool', 'arguments': '{}'}}
 _ERROR = {'error': {'message': 'It is me, not you.'}}
-# Those that are over when one asks again.
+# Faults that are over at the next request.
 FAULTS: dict[str, Callable[[_Chat], None]] = {
     'busy': lambda chat: chat.send(429, _ERROR, Retry_After='0.01'),
     'broken': lambda chat: chat.send(500, _ERROR),
@@ -297,20 +318,22 @@ FAULTS: dict[str, Callable[[_Chat], None]] = {
 
 
 def mends(body: Mapping[str, Any]) -> bool:
-  """True if a request shows the model what was wrong with its answer."""
+  """Returns whether a request shows the model the fault of its answer."""
   last = body['messages'][-1]['content'] or ''
   return last.startswith(strict.MEND.split('{')[0])
 
 
 def answer_by(llm: llm_lib.LLM) -> Callable[[dict[str, Any]], Any]:
-  """For a `ChatServer`: the answers of an LLM. One that is shown its mistake
-  says what it would have said without it."""
+  """Returns the answers of an LLM, for a `ChatServer`.
+
+  An LLM that is shown its mistake answers as if it had made none.
+  """
   def answer(body: dict[str, Any]) -> Any:
-    chat = [openai_format.message(record)[0] for record in body['messages']]
+    chat = [wire.message(record)[0] for record in body['messages']]
     if mends(body):
       del chat[-2:]
     form = body.get('response_format')
     reply = llm.complete(chat, schema=form and form['json_schema']['schema'],
                          tools=body.get('tools', ()), seed=body['seed'])
-    return types.to_openai(reply.message)
+    return jsons.to_openai(reply.message)
   return answer

@@ -1,8 +1,8 @@
-"""What crosses folders: messages, tasks, episodes. Frozen; to and from JSON.
+"""Records that cross folders: messages, tasks, certificates, episodes.
 
-Messages follow the OpenAI chat format. A task can carry everything of a
-tau2-bench task, and beside it the text of its own checker and the certificate
-that says why the checker can be believed.
+All are frozen; `jsons.py` reads and writes them. Messages follow the OpenAI
+format. A task can carry everything of a tau2-bench task, and beside it its own
+checker and the certificate that says why the checker can be trusted.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Iterable, Mapping
 import dataclasses
 import enum
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 Side = Literal['assistant', 'user']
 Role = Literal['system', 'assistant', 'user', 'tool']
+Kind = Literal['do', 'refuse', 'transfer', 'fallback']
 Json = Any
 
 
 class Author(enum.IntEnum):
-  """Who wrote a token. Only SELF was sampled; all else was fed."""
+  """Author of a token. Only tokens of SELF were sampled; the rest was fed."""
 
   PAD = 0
   TEMPLATE = 1  # turn markup that the renderer writes
@@ -32,11 +33,8 @@ class Author(enum.IntEnum):
 
 
 class Outcome(enum.StrEnum):
-  """How an episode ended, as far as training and evaluation care.
-
-  `envs/outcomes.py` says of each whether it enters the baseline, the gradient
-  and the evaluation.
-  """
+  """How an episode ended; `envs/outcomes.py` says of each whether it enters the
+  baseline, the gradient and the evaluation."""
 
   SUCCESS = 'success'
   FAILURE = 'failure'
@@ -45,7 +43,7 @@ class Outcome(enum.StrEnum):
   TOOL_ERROR = 'tool_error'  # a tool broke (not: was called wrongly)
   INFRA = 'infra'
   CHECKER_ERROR = 'checker_error'
-  UNJUDGED = 'unjudged'  # it hangs on a judge, and there is none
+  UNJUDGED = 'unjudged'  # the verdict needs a judge, and none is configured
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,11 +60,11 @@ class ToolCall:
 class Message:
   """One chat message.
 
-  `requestor` and `error` matter on tool results only: whose call it answers,
-  and whether that call was refused. `tools` matters on system messages only:
-  OpenAI schemas that the prompt shows beside its text. `thinking` is what a
-  side wrote for itself before it spoke: '' if it began and thought nothing,
-  None if it did not begin.
+  `requestor` and `error` matter on tool results only: the side whose call it
+  answers, and whether that call was refused. `tools` matters on system messages
+  only: OpenAI schemas that the prompt shows beside its text. `thinking` is the
+  text that a side wrote for itself before it spoke: '' if it began and thought
+  nothing, None if it did not begin.
   """
 
   role: Role
@@ -88,6 +86,29 @@ class Message:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Beat:
+  """One move of a scripted exchange: words in several variants, or a call.
+
+  Attributes:
+    by: side that makes the move.
+    say: variants of the words; () for a call.
+    call: name of the tool that is called; '' for words.
+    arguments: arguments of the call.
+    demand: index of the task's demand that the move belongs to.
+    opens: whether the user turns to a further demand with it.
+    opening: whether it is of the exchange that tells who the user is.
+  """
+
+  by: Side
+  say: tuple[str, ...] = ()
+  call: str = ''
+  arguments: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+  demand: int = 0
+  opens: bool = False
+  opening: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Action:
   """A gold call. `compare_args`: the arguments that count, None for all."""
 
@@ -101,7 +122,7 @@ class Action:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Criteria:
-  """What an episode is judged by; the fields are those of tau2-bench."""
+  """Everything that an episode is judged by; the fields are tau2-bench's."""
 
   actions: tuple[Action, ...] = ()
   env_assertions: tuple[Mapping[str, Json], ...] = ()
@@ -111,23 +132,144 @@ class Criteria:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GoldRun:
+  """The moves of a dialogue that solves a task.
+
+  Attributes:
+    moves: messages of both sides, without greeting and tool results.
+    writes: places in `moves` of the calls that change the state.
+    agreed: (place of a write, value of its arguments) pairs: in every wording
+      the user agrees to the value right before.
+  """
+
+  moves: tuple[Message, ...]
+  writes: tuple[int, ...]
+  agreed: tuple[tuple[int, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaskDemand:
+  """One thing that the user of a task wants, as the task keeps it.
+
+  Attributes:
+    family: name of the demand family.
+    goal: sentences that tell the user about it.
+    tell: facts that the agent must say.
+    kind: whether it is done, refused, handed over, or done another way.
+    writes: places in `GoldRun.moves` of the agent's writes for it.
+    forbidden: calls of the agent that the policy forbids here.
+    about: words that the user must say, or else the fault is theirs.
+    answers: (word, tool) pairs: the user must say the word, once asked, if the
+      agent called the tool.
+  """
+
+  family: str
+  goal: str
+  tell: tuple[str, ...] = ()
+  kind: Kind = 'do'
+  writes: tuple[int, ...] = ()
+  forbidden: tuple[ToolCall, ...] = ()
+  about: tuple[str, ...] = ()
+  answers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Certificate:
+  """Results of the runs that were executed to trust a checker.
+
+  Attributes:
+    gold: whether each wording of the gold run passes.
+    orders: the same, of each other order of its demands.
+    floors: way to give up -> whether it passes.
+    mutants: number of wrong runs that were tried.
+    killed: number of them that fail.
+    equivalent: number of them that pass rightly: they end as the gold run does.
+    survivors: names of those that pass wrongly.
+    score: killed share of the mutants that are not equivalent.
+    fingerprint: hash of the environment it holds for.
+  """
+
+  gold: tuple[bool, ...]
+  orders: tuple[bool, ...]
+  floors: Mapping[str, bool]
+  mutants: int
+  killed: int
+  equivalent: int
+  survivors: tuple[str, ...]
+  score: float
+  fingerprint: str
+
+
+class Worker(enum.StrEnum):
+  """Parts of the data engine: they ask LLMs, or turn samples down."""
+
+  PLANNER = 'WorkflowPlanner'
+  RANDOM_POOL = 'RandomPool'
+  USER_INTENT = 'UserIntent'
+  TASK_VALIDATION = 'TaskValidation'
+  VALIDATION_FUNCTION = 'ValidationFunction'
+  CERTIFICATE = 'Certificate'
+  DIALOG_SYNTHESIS = 'DialogSynthesis'
+  TRAJECTORY_VALIDATION = 'TrajectoryValidation'
+  STUDENT = 'Student'
+  CRITIC = 'Critic'
+  PROMPT_ENGINEER = 'PromptEngineer'
+  TOOLS = 'Tools'
+  BUDGET = 'Budget'
+  DUPLICATES = 'Duplicates'
+  CONTAMINATION = 'Contamination'
+  PERSONAL = 'Personal'
+  DRAW = 'Draw'
+  DISJOINT = 'Disjoint'
+  READ = 'Read'
+  FAILURES = 'Failures'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rejection:
+  """Why a sample is not kept.
+
+  Attributes:
+    worker: part of the engine that turned it down.
+    kind: reason without particulars, to count by.
+    detail: particulars, for people and for prompts.
+    problems: kinds of everything that was wrong, where that is known.
+  """
+
+  worker: Worker
+  kind: str
+  detail: str = ''
+  problems: tuple[str, ...] = ()
+
+  @property
+  def name(self) -> str:
+    """Worker and kind, as the funnel shows them."""
+    return f'{self.worker}: {self.kind}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-  """One task: who calls, what is so, what must be true in the end.
+  """One task: the caller, the start state, and the conditions of success.
 
   Attributes:
     id: unique within its domain.
     domain: name that `envs.load.load` takes.
-    scenario: what the user knows and wants; the user model's system prompt.
+    scenario: knowledge and wishes of the user; the user model's system prompt.
     criteria: gold actions and the reward basis.
     initial_state: seed of the database for built-in domains; for tau2 its
       initialisation data, actions and message history.
     checker: Python text of this task's own checker ('' where the benchmark's
-      evaluator judges). See `envs/checkers.py` for what it is given.
-    certificate: what was executed to trust the checker; None if nothing was.
-    kind: `do`, `refuse`, `transfer` or `fallback`; doing nothing may pass only
-      where this is not `do`.
+      evaluator judges). See `envs/checkers.py` for the arguments it is given.
+    kind: doing nothing may pass only where this is not `do`.
     families: the demand families it is composed of.
-    meta: anything else that must travel along (the writer's plan, split).
+    split: split of the data that it belongs to.
+    database: hash of its database (`envs/databases.py`); '': the domain's own.
+    brief: scenario for small user models; '' if there is no shorter one.
+    ticket: text that the agent gets in solo mode, instead of a user.
+    demands: record of each demand; () where a task was not composed of any.
+    gold: a run that solves it; None if none is known.
+    certificate: why the checker can be trusted; None if nothing was executed.
+    meta: provenance for people; nothing is decided by it.
   """
 
   id: str
@@ -136,9 +278,15 @@ class Task:
   criteria: Criteria = Criteria()
   initial_state: Json = None
   checker: str = ''
-  certificate: Mapping[str, Json] | None = None
-  kind: str = 'do'
+  kind: Kind = 'do'
   families: tuple[str, ...] = ()
+  split: str = ''
+  database: str = ''
+  brief: str = ''
+  ticket: str | None = None
+  demands: tuple[TaskDemand, ...] = ()
+  gold: GoldRun | None = None
+  certificate: Certificate | None = None
   meta: Mapping[str, Json] = dataclasses.field(default_factory=dict)
 
 
@@ -153,50 +301,50 @@ class Trace:
       the weights that sampled it; 0 where the id was fed.
     turn_T: int16 index into `Episode.messages` of the message it belongs to,
       -1 for the system prompt.
-    rewound_T: bool, ids that the cache was rewound over before what follows
-      was fed: turns with their thinking, and results between them, which the
+    rewound_T: bool, ids that the cache was rewound over before the next ones
+      were fed: turns with their thinking, and results between them, which the
       history keeps without it. None: it never was.
   """
 
-  ids_T: np.ndarray
-  author_T: np.ndarray
-  logp_T: np.ndarray
-  turn_T: np.ndarray
-  rewound_T: np.ndarray | None = None
+  ids_T: Annotated[np.ndarray, np.int32]
+  author_T: Annotated[np.ndarray, np.int8]
+  logp_T: Annotated[np.ndarray, np.float32]
+  turn_T: Annotated[np.ndarray, np.int16]
+  rewound_T: Annotated[np.ndarray, bool] | None = None
 
   @property
   def sampled_T(self) -> np.ndarray:
     return self.author_T == Author.SELF
 
   def sequences(self) -> list[Trace]:
-    """What the model had before it at one time: all of it or, for each stretch
-    that the cache was rewound over, the history up to there and the stretch."""
+    """Splits the trace into what the model read at one time: all of it or, for
+    each stretch that was rewound over, the history up to there and it."""
     rewound_T = self.rewound_T
     if rewound_T is None:
       return [self]
     edges = np.flatnonzero(np.diff(rewound_T, prepend=False, append=False))
-    found = []
+    parts = []
     for start, end in edges.reshape(-1, 2):
       keep_T = ~rewound_T
       keep_T[start:] = False
       keep_T[start:end] = True
-      found.append(Trace(self.ids_T[keep_T], self.author_T[keep_T],
+      parts.append(Trace(self.ids_T[keep_T], self.author_T[keep_T],
                          self.logp_T[keep_T], self.turn_T[keep_T]))
-    return found
+    return parts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score:
-  """Verdict on an episode: the product of its parts, and what was seen.
+  """Verdict on an episode.
 
   Attributes:
-    reward: 1 is a success.
-    parts: what it is the product of.
-    clauses: what was asked for, in words, and whether it is so.
-    error: of the checker; '' if it gave a verdict.
+    reward: product of the parts; 1 is a success.
+    parts: name -> factor of the reward.
+    clauses: each condition in words -> whether it is met.
+    error: error of the checker; '' if it gave a verdict.
     db: 1 if the database ended as it should, be it a part or not; None where
       that is not known.
-    unjudged: the verdict hangs on a judge that there is none of.
+    unjudged: whether the verdict needs a judge, and none is configured.
   """
 
   reward: float
@@ -212,9 +360,9 @@ class Episode:
   """One dialogue, played to its end and judged.
 
   `ended` is the termination reason of `envs/dialogue.py`; the traces are None
-  where that side was not a model. `note` says for people why it did not
-  succeed, `user_fault` how the user erred (in a success, too); `rerolls` counts
-  the turns of the user that were sampled again.
+  where that side was not a model. `note` says for people why it failed,
+  `user_fault` how the user erred, also in a success; `rerolls` counts the turns
+  of the user that were sampled again.
   """
 
   task_id: str
@@ -236,114 +384,6 @@ class Episode:
 
 
 def with_tools(text: str, tools: Iterable[Mapping[str, Json]]) -> str:
-  """A system prompt with schemas of tools below it, as plain text."""
+  """Returns a system prompt with schemas of tools below it, as plain text."""
   schemas = '\n'.join(map(json.dumps, tools))
   return f'{text}\n\n# Tools\n{schemas}' if schemas else text
-
-
-def to_json(value: Any) -> Json:
-  """Plain JSON of any type above, without fields at their default."""
-  if isinstance(value, enum.Enum):
-    return value.value
-  if isinstance(value, np.ndarray):
-    return [round(x, 6) if isinstance(x, float) else x for x in value.tolist()]
-  if dataclasses.is_dataclass(value):
-    pairs = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
-    return {f.name: to_json(v) for f, v in pairs if not _is_default(f, v)}
-  if isinstance(value, Mapping):
-    return {str(k): to_json(v) for k, v in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [to_json(v) for v in value]
-  return value
-
-
-def _is_default(field: dataclasses.Field, value: Any) -> bool:
-  if isinstance(value, np.ndarray):
-    return False
-  if field.default_factory is not dataclasses.MISSING:
-    return value == field.default_factory()
-  return field.default is not dataclasses.MISSING and value == field.default
-
-
-def _known(cls: type, record: Json) -> dict[str, Any]:
-  """`record` as keyword arguments of `cls`; an error says what is off."""
-  if not isinstance(record, Mapping):
-    raise ValueError(
-        f'{cls.__name__} must be a JSON object, got {type(record).__name__}: '
-        f'{str(record)[:80]!r}.')
-  names = {f.name for f in dataclasses.fields(cls)}
-  if unknown := sorted(set(record) - names):
-    raise ValueError(
-        f'{cls.__name__} has no field {unknown}; it has {sorted(names)}. '
-        'Was the file written by another version?')
-  return dict(record)
-
-
-def call_from_json(record: Json) -> ToolCall:
-  return ToolCall(**_known(ToolCall, record))
-
-
-def message_from_json(record: Json) -> Message:
-  kw = _known(Message, record)
-  kw['tool_calls'] = tuple(map(call_from_json, kw.get('tool_calls', ())))
-  kw['tools'] = tuple(kw.get('tools', ()))
-  return Message(**kw)
-
-
-def action_from_json(record: Json) -> Action:
-  kw = _known(Action, record)
-  if kw.get('compare_args') is not None:
-    kw['compare_args'] = tuple(kw['compare_args'])
-  return Action(**kw)
-
-
-def criteria_from_json(record: Json) -> Criteria:
-  kw = {k: tuple(v) for k, v in _known(Criteria, record).items()}
-  kw['actions'] = tuple(map(action_from_json, kw.get('actions', ())))
-  return Criteria(**kw)
-
-
-def task_from_json(record: Json) -> Task:
-  kw = _known(Task, record)
-  kw['criteria'] = criteria_from_json(kw.get('criteria', {}))
-  kw['families'] = tuple(kw.get('families', ()))
-  return Task(**kw)
-
-
-def trace_from_json(record: Json) -> Trace:
-  kw = _known(Trace, record)
-  rewound = kw.get('rewound_T')
-  return Trace(
-      np.asarray(kw['ids_T'], np.int32), np.asarray(kw['author_T'], np.int8),
-      np.asarray(kw['logp_T'], np.float32), np.asarray(kw['turn_T'], np.int16),
-      rewound if rewound is None else np.asarray(rewound, bool))
-
-
-def episode_from_json(record: Json) -> Episode:
-  kw = _known(Episode, record)
-  kw['messages'] = tuple(map(message_from_json, kw['messages']))
-  kw['outcome'] = Outcome(kw['outcome'])
-  kw['score'] = Score(**_known(Score, kw['score']))
-  for side in ('agent', 'user'):
-    if kw.get(side) is not None:
-      kw[side] = trace_from_json(kw[side])
-  return Episode(**kw)
-
-
-def to_openai(message: Message) -> dict[str, Json]:
-  """The message as the OpenAI chat format has it."""
-  found = {'role': message.role, 'content': message.content}
-  if message.role == 'tool':
-    found['tool_call_id'] = message.id
-  if message.is_call:
-    found['tool_calls'] = [
-        {'id': c.id, 'type': 'function', 'function': {
-            'name': c.name, 'arguments': json.dumps(
-                dict(c.arguments), ensure_ascii=False)}}
-        for c in message.tool_calls]
-  return found
-
-
-def dumps(value: Any) -> str:
-  """One line of JSON, stable: the same value gives the same text."""
-  return json.dumps(to_json(value), ensure_ascii=False, sort_keys=True)

@@ -21,10 +21,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import gc
-import os
 import pathlib
-import platform
-import sys
 import tempfile
 import time
 from typing import Any
@@ -34,6 +31,7 @@ from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
+import origin
 
 from agentrl import files
 from agentrl import sharding
@@ -44,7 +42,6 @@ from agentrl.models import transformer
 from agentrl.models import weights
 from agentrl.rollout import device
 from agentrl.sft import likelihood
-from agentrl.stage import runs
 from agentrl.train import loop
 from agentrl.train import optimizer
 
@@ -270,9 +267,8 @@ def main(argv: Sequence[str]) -> None:
   print(f'{SHAPE.value}: {sum(x.size for x in jax.tree.leaves(params)):,} '
         f'parameters, {DTYPE.value}, {jax.devices()[0].device_kind}; a matrix '
         f'product reaches {peak / 1e9:,.0f} GFLOP/s', flush=True)
-  found = {'machine': platform.platform(), 'cpus': os.cpu_count(),
-           'device': jax.devices()[0].device_kind, 'versions': runs.versions(),
-           'command': sys.argv, 'matmul_flops': peak}
+  found = {**origin.facts(f'A model of shape {SHAPE.value}, ours and torch'),
+           'device': jax.devices()[0].device_kind, 'matmul_flops': peak}
   found['ours'] = show('ours', ours(config, params), needed, peak)
   if TORCH.value:
     with tempfile.TemporaryDirectory() as folder:

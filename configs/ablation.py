@@ -1,4 +1,4 @@
-"""What of the data engine matters downstream: agents from scratch, trained on
+"""Ablates the data engine: agents from scratch, trained on
 equal numbers of dialogues and evaluated on the same held-out tasks:
 
   for variant in full no_validation no_evolution few_plans; do
@@ -6,7 +6,7 @@ equal numbers of dialogues and evaluated on the same held-out tasks:
       --config=configs/ablation.py:variant=$variant,seed=0
   done
 
-The stand-in errs in half of what it writes unless its prompts tell it not to,
+The stand-in errs in half of its texts unless its prompts tell it not to,
 see configs/eigendata/evolving.py. User and agent are fine-tuned; no RL.
 """
 

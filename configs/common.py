@@ -10,7 +10,7 @@ from agentrl import resolve
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> types.SimpleNamespace:
-  """`size=1b,tiny` -> a namespace; a bare word sets a flag to True.
+  """Parses `size=1b,tiny` to a namespace; a bare word sets a flag to True.
 
   Raises:
     ValueError: an unknown name, or a value of another type than its default.
@@ -36,7 +36,7 @@ def _read(key: str, text: str, default: Any) -> Any:
 
 
 def one_of(key: str, value: str, allowed: Sequence[str]) -> str:
-  """`value`, if it is allowed."""
+  """Returns `value` if it is allowed, else raises ValueError."""
   if value not in allowed:
     raise ValueError(f'{key} must be one of {", ".join(allowed)}, got '
                      f'{value!r}.')

@@ -2,7 +2,7 @@
 
 Source: config.json of each on Hugging Face; those with experts are the
 releases of July 2025 (Thinking-2507). They are for plans, and for checks of
-what was converted; a run takes its model from a folder.
+converted models; a run takes its model from a folder.
 """
 
 from __future__ import annotations

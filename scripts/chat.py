@@ -29,6 +29,7 @@ from agentrl.rollout import device
 from agentrl.stage import bundles
 from agentrl.stage import sources
 from agentrl.tokenizer import formats
+from agentrl.tokenizer import vocab as vocab_lib
 
 WEIGHTS = flags.DEFINE_string(
     'weights', None, 'smollm2, a .gguf file, a folder of safetensors, '
@@ -37,31 +38,35 @@ WEIGHTS = flags.DEFINE_string(
 SYSTEM = flags.DEFINE_string(
     'system', None, 'System prompt; by default that of smollm2, or none.')
 TEMPERATURE = flags.DEFINE_float(
-    'temperature', 0.0, 'Of the sampling; 0 is greedy.', lower_bound=0.0)
-SEED = flags.DEFINE_integer('seed', 0, 'Of the sampling.', lower_bound=0)
+    'temperature', 0.0, 'Temperature of the sampling; 0 is greedy.',
+    lower_bound=0.0)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the sampling.', lower_bound=0)
 LENGTH = flags.DEFINE_integer(
     'length', 2048, 'Most tokens of a dialogue.', lower_bound=64)
 MAX_NEW = flags.DEFINE_integer(
     'max_new', 512, 'Most tokens of an answer.', lower_bound=1)
 DTYPE = flags.DEFINE_enum(
-    'dtype', 'float32', model_config.DTYPES, 'Of weights and activations.')
+    'dtype', 'float32', model_config.DTYPES,
+    'Dtype of weights and activations.')
 QUIET = flags.DEFINE_bool(
     'quiet', False, 'Keeps a thinking model from thinking.')
 
 _CHUNK = 64  # tokens read at once
 _BURST = 4  # tokens between two looks of the host
 _SHORTEST_SPAN = 256
-# What the template of SmolLM2 writes where a dialogue has no system prompt.
+# Written by the template of SmolLM2 if a dialogue has no system prompt.
 _SMOLLM2_SYSTEM = ('You are a helpful AI assistant named SmolLM, trained by '
                    'Hugging Face')
 
 
 class Session:
-  """One dialogue's ids in a cache: the engine hands out whole turns, but who
-  talks to a model wants to see each word."""
+  """One dialogue's ids in a cache.
+
+  Unlike the engine, which hands out whole turns, it yields a few words at once.
+  """
 
   def __init__(self, config: model_config.ModelConfig, params: Any,
-               vocab: formats.Vocab, length: int):
+               vocab: vocab_lib.AnyVocab, length: int):
     cache = cache_lib.empty(config, 1, length)
     shardings = device.cache_shardings(cache, params)
     self._cache = jax.device_put(cache, shardings)
@@ -76,7 +81,7 @@ class Session:
 
   @property
   def room(self) -> int:
-    """How many more ids it holds."""
+    """Returns how many more ids fit."""
     return self._length - self._cached - self._waiting.size
 
   def feed(self, ids: Sequence[int]) -> None:
@@ -94,7 +99,7 @@ class Session:
 
   def speak(self, temperature: float, seed: int,
             most: int) -> Iterator[list[int]]:
-    """Up to `most` ids of a turn, in bursts, the end mark included."""
+    """Yields up to `most` ids of a turn in bursts, with the end mark."""
     most = min(most, self.room)
     while most > 0:
       left = min(_BURST, most)
@@ -109,21 +114,21 @@ class Session:
       most = 0 if ids[-1] == self._spec.stop_id else most - ids.size
 
   def _row(self, seed: int, count: int) -> device.SlotRows:
-    """The one row of a step."""
+    """Returns the one row of a step."""
     return device.SlotRows(np.zeros(1, np.int32), np.array([seed], np.uint32),
                            np.array([self._cached], np.int32),
                            np.array([count], np.int32))
 
   def _span(self, more: int) -> int:
-    """Positions that a step looks at: doubled, so that few are compiled."""
+    """Returns the span of a step, of few sizes, so that little is compiled."""
     span = _SHORTEST_SPAN
     while span < self._cached + more:
       span *= 2
     return min(span, self._length)
 
 
-def stream(vocab: formats.Vocab, bursts: Iterator[list[int]]) -> list[int]:
-  """Prints a turn as it comes; its ids."""
+def stream(vocab: vocab_lib.AnyVocab, bursts: Iterator[list[int]]) -> list[int]:
+  """Prints a turn as it comes and returns its ids."""
   ids, shown = [], ''
   for burst in bursts:
     ids += burst
@@ -134,8 +139,8 @@ def stream(vocab: formats.Vocab, bursts: Iterator[list[int]]) -> list[int]:
   return ids
 
 
-def written(vocab: formats.Vocab, ids: Sequence[int]) -> str:
-  """Sampled ids for people: markup by name, but for the end of the turn."""
+def written(vocab: vocab_lib.AnyVocab, ids: Sequence[int]) -> str:
+  """Returns sampled ids as text: markup by name, except the end of turn."""
   text, start = '', 0
   for n, i in enumerate(ids):
     if vocab.is_markup(i) or i >= vocab.size:
@@ -145,7 +150,8 @@ def written(vocab: formats.Vocab, ids: Sequence[int]) -> str:
   return text + vocab.decode(ids[start:])
 
 
-def talk(session: Session, vocab: formats.Vocab, system: str | None) -> None:
+def talk(session: Session, vocab: vocab_lib.AnyVocab, system: str | None
+        ) -> None:
   """Reads lines and answers them until there are none."""
   after = None
   while (line := _ask()) is not None:
@@ -174,7 +180,7 @@ def talk(session: Session, vocab: formats.Vocab, system: str | None) -> None:
 
 
 def _ask() -> str | None:
-  """A line of the user, None at the end."""
+  """Reads a line of the user; returns None at the end."""
   try:
     line = input('> ').strip()
   except EOFError:
@@ -194,16 +200,16 @@ def main(argv: Sequence[str]) -> None:
   print(f'Reading {WEIGHTS.value} ...', file=sys.stderr, flush=True)
   try:
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1))
-    found = bundles.read(WEIGHTS.value, mesh, '--weights', dict(
+    bundle = bundles.read(WEIGHTS.value, mesh, '--weights', dict(
         dtype=DTYPE.value, param_dtype=DTYPE.value))
-    length = min(LENGTH.value, found.model.max_length)
-    count = sum(x.size for x in jax.tree.leaves(found.params))
+    length = min(LENGTH.value, bundle.model.max_length)
+    count = sum(x.size for x in jax.tree.leaves(bundle.params))
     print(f'{WEIGHTS.value}: {count:,} parameters ({DTYPE.value}), room for '
           f'{length} tokens. /new starts over, /quit ends.')
-    talk(Session(found.model, found.params, found.vocab, length), found.vocab,
-         system)
+    talk(Session(bundle.model, bundle.params, bundle.vocab, length),
+         bundle.vocab, system)
   except (ValueError, OSError) as e:
-    sys.exit(f'Error: {e}'.replace('config.weights', '--weights'))
+    sys.exit(f'Error: {e}')
   except KeyboardInterrupt:
     print()
 

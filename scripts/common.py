@@ -94,7 +94,7 @@ def check_fields(stage: Stage, config: ml_collections.ConfigDict,
   Args:
     stage: function of the stage.
     config: its config.
-    name: what errors call the config.
+    name: name of the config in errors.
 
   Raises:
     ValueError: a field is unknown, missing or of another type; or the module

@@ -38,22 +38,22 @@ from agentrl.tokenizer import formats
 from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
 
-SOURCE = flags.DEFINE_string('source', None, 'What to convert.', required=True)
+SOURCE = flags.DEFINE_string('source', None, 'Model to convert.', required=True)
 TARGET = flags.DEFINE_string('target', None, 'A new folder.', required=True)
 FORMAT = flags.DEFINE_enum('format', None, ('orbax', 'safetensors'),
-                           'Of the target.', required=True)
+                           'Format of the target.', required=True)
 DTYPE = flags.DEFINE_enum(
     'dtype', None, model_config.DTYPES,
-    'Of the parameters; by default that of the source.')
+    'Dtype of the parameters; by default that of the source.')
 FSDP = flags.DEFINE_integer(
     'fsdp', 1, 'Devices that share the parameters.', lower_bound=1)
 
 # Copied from a source that has them.
 _ABOUT = ('tokenizer_config.json', 'special_tokens_map.json',
           'added_tokens.json', 'chat_template.jinja', 'generation_config.json')
-# Of a vocabulary: its file, and the class that reads it.
-_TOKENIZERS = {hf.Vocab: ('tokenizer.json', 'PreTrainedTokenizerFast'),
-               spm.Vocab: ('tokenizer.model', 'GemmaTokenizer')}
+# Class of a vocabulary -> its file, and the class of transformers for it.
+_TOKENIZERS = {hf.BpeVocab: ('tokenizer.json', 'PreTrainedTokenizerFast'),
+               spm.GemmaVocab: ('tokenizer.model', 'GemmaTokenizer')}
 _TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
 
 
@@ -137,7 +137,7 @@ def _safetensors(folder: pathlib.Path, bundle: bundles.Bundle,
       shutil.copy(source.path / name, folder / name)
 
 
-def _template(source: pathlib.Path, vocab: hf.Vocab) -> dict[str, Any]:
+def _template(source: pathlib.Path, vocab: hf.BpeVocab) -> dict[str, Any]:
   """Returns the chat template of the source, else of the vocabulary."""
   template = formats.template(vocab)
   if source.suffix == '.gguf':

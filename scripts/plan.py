@@ -1,4 +1,4 @@
-"""What a config needs of a TPU slice, without a TPU; see BUILD.md.
+"""What a config needs of a TPU slice, without a TPU; see docs/scaling.md.
 
   pip install -e .[plan]
   python scripts/plan.py --config=configs/grpo/qwen3_235b_tau2.py \
@@ -28,25 +28,26 @@ from agentrl.capacity import programs  # noqa: E402
 from agentrl.capacity import text  # noqa: E402
 
 _TOPOLOGY = flags.DEFINE_string('topology', None, 'As v5p:4x4x4.')
-_JSON = flags.DEFINE_string('json', '', 'File for all that was found.')
+_JSON = flags.DEFINE_string('json', '', 'File for all figures.')
 
 
 def plan(config, workdir: str | None) -> None:
-  """Compiles and prints; see the module."""
+  """Compiles the programs and prints their needs; see the module."""
   del workdir
   chip, devices = chips.devices(_TOPOLOGY.value)
-  found = []
-  for program in programs.of(config, devices):
+  all_needs = []
+  for program in programs.lower(config, devices):
     print(f'{program.name} on {program.devices} devices ..', end=' ',
           flush=True)
-    found.append(measure.needs(program, chip))
-    print(f'{found[-1].peak / 1e9:.1f} GB a device, compiled in '
-          f'{found[-1].compile_s:.0f} s', flush=True)
-  fit = measure.fit(found, chip)
+    needs = measure.needs(program, chip)
+    all_needs.append(needs)
+    print(f'{needs.peak / 1e9:.1f} GB a device, compiled in '
+          f'{needs.compile_s:.0f} s', flush=True)
+  fit = measure.fit(all_needs, chip)
   print(f'\n{_TOPOLOGY.value}, {len(devices)} devices')
-  print('\n'.join(text.lines(found, fit, chip, config)))
+  print('\n'.join(text.lines(all_needs, fit, chip, config)))
   if _JSON.value:
-    files.write_json(_JSON.value, measure.as_json(found, fit, chip))
+    files.write_json(_JSON.value, measure.as_json(all_needs, fit, chip))
 
 
 if __name__ == '__main__':

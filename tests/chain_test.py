@@ -1,5 +1,5 @@
-"""The whole chain in small, on the domain that README.md shows, and what
-happens when it is killed."""
+"""Runs the whole chain in small on the domain of docs/domains.md, kills and
+resumes it."""
 
 import json
 import os
@@ -32,17 +32,19 @@ RUN = ('scripts/run.py', '--config=configs/quickstart.py:domain=lamps,tiny')
 
 
 @pytest.fixture(scope='module')
-def root(tmp_path_factory):
-  """A folder with the domain of README.md, on the PYTHONPATH of `call`."""
-  folder = tmp_path_factory.mktemp('chain')
-  readme = (ROOT / 'README.md').read_text()
-  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', readme, re.S)
+def root(once):
+  """A folder with the domain of docs/domains.md; `call` looks there too."""
+  return once('lamps_of_docs', write_domain)
+
+
+def write_domain(folder):
+  page = (ROOT / 'docs/domains.md').read_text()
+  parts = re.findall(r'```\w+ (lamps/\S+)\n(.*?)```', page, re.S)
   assert {name for name, _ in parts} == {
       f'lamps/{name}' for name in ('policy.md', 'state.py', 'tools.py',
                                    'tasks.py')}
   for name, text in parts:
     files.write_text(folder / name, text)
-  return folder
 
 
 @pytest.fixture(scope='module')
@@ -51,10 +53,10 @@ def call(root):
   kw = dict(cwd=ROOT, env={**os.environ, 'PYTHONPATH': f'{ROOT}:{root}'})
 
   def run(*args, ok=True):
-    found = subprocess.run([sys.executable, *args], capture_output=True,
+    process = subprocess.run([sys.executable, *args], capture_output=True,
                            text=True, check=False, **kw)
-    assert (found.returncode == 0) == ok, found.stdout + found.stderr
-    return found
+    assert (process.returncode == 0) == ok, process.stdout + process.stderr
+    return process
   run.start = lambda *args: subprocess.Popen(
       [sys.executable, *args], stderr=subprocess.DEVNULL,
       stdout=subprocess.DEVNULL, **kw)
@@ -62,11 +64,12 @@ def call(root):
 
 
 @pytest.fixture(scope='module')
-def whole(root, call):
+def whole(once, call):
   """A finished chain."""
-  found = call(*RUN, f'--workdir={root / "run"}')
-  assert 'The plan' in found.stdout
-  return root / 'run'
+  def run(folder):
+    printed = call(*RUN, f'--workdir={folder}').stdout
+    assert 'The plan' in printed
+  return once('whole_chain', run)
 
 
 def test_the_models_have_learned_the_domain(whole):
@@ -178,23 +181,23 @@ def unsure(whole, folder):
   mesh = sharding.make_mesh(dict(data=1, fsdp=1, tensor=1))
   env = env_load.load_many(config['domains'], config['env'])
   tasks = data.tasks(whole / 'data', 'train') * 8
-  found = bundles.read(whole / 'agent_sft', mesh, 'agent')
-  agent = policy.from_bundle(found, mesh, **config['sampler'])
+  bundle = bundles.read(whole / 'agent_sft', mesh, 'agent')
+  agent = policy.from_bundle(bundle, mesh, **config['sampler'])
   user = policy.from_bundle(bundles.read(whole / 'user_sft', mesh, 'user'),
                             mesh, **config['user_sampler'])
-  norm = found.params['final_norm']
+  norm = bundle.params['final_norm']
   reward = 1.0
   while reward > 0.5:
     norm['scale'] *= 0.95
-    agent.load(found.params)
+    agent.load(bundle.params)
     reward = np.mean([episode.reward for episode in play.play(
         env, tasks, agent=agent, user=user, seeds=range(len(tasks)),
         limits=dialogue.Limits(**config['limits']))])
   shutil.copytree(whole / 'agent_sft', folder)
   shutil.rmtree(folder / 'params')
   manifest = inputs.manifest(folder)
-  manifest['made'] |= bundles.save(folder, found.model, found.vocab,
-                                  found.params)
+  manifest['made'] |= bundles.save(folder, bundle.model, bundle.vocab,
+                                  bundle.params)
   files.write_json(folder / 'manifest.json', manifest)
 
 
@@ -223,10 +226,10 @@ def test_grpo_raises_the_reward_of_an_agent_made_unsure(
 ])
 def test_bad_input_ends_in_a_line_and_not_in_a_traceback(
     whole, call, tmp_path, args, words):
-  found = call('scripts/train_sft.py', '--config=configs/sft/builtin.py',
+  process = call('scripts/train_sft.py', '--config=configs/sft/builtin.py',
                f'--workdir={tmp_path / "x"}',
                *overrides(whole / 'agent_sft'), *args, ok=False)
-  assert words in found.stderr and 'Traceback' not in found.stderr
+  assert words in process.stderr and 'Traceback' not in process.stderr
 
 
 def test_other_inputs_and_other_models_are_refused(whole, call, tmp_path):

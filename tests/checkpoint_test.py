@@ -1,4 +1,4 @@
-"""Saved and restored is the same; what does not fit is said, by name."""
+"""A restored state equals the saved one; leaves that do not fit are named."""
 
 import dataclasses
 import functools
@@ -52,9 +52,9 @@ def like(model=MODEL):
 
 
 def test_the_newest_comes_back_and_old_ones_go(saved):
-  step, found, position = checkpoint.Manager(saved).restore(like())
+  step, restored, position = checkpoint.Manager(saved).restore(like())
   assert (step, position) == (3, {'next_index': 3})
-  same(found, state())
+  same(restored, state())
   assert not (saved / '1').exists()
 
 

@@ -71,7 +71,7 @@ def update(axes, model):
   return split, loop.to_floats(metrics), jax.device_get(state.params)
 
 def sample(axes, model):
-  """What a sampler reads and draws: cache, ids and log-probabilities."""
+  """Returns the cache, ids and log-probabilities of a sampler."""
   mesh = sharding.replica(sharding.make_mesh(axes))
   params = make(model)
   params = jax.device_put(params, sharding.shardings(params, mesh))
@@ -114,13 +114,13 @@ print('same')
 
 def assert_same(meshes, shapes):
   env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
-         # Compiling is what takes the time here.
+         # Compilation takes most of the time here.
          'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
                       '--xla_backend_optimization_level=0'}
-  found = subprocess.run(
+  process = subprocess.run(
       [sys.executable, '-c', PROGRAM, json.dumps(meshes), json.dumps(shapes)],
       env=env, capture_output=True, text=True, check=False)
-  assert found.stdout.strip() == 'same', found.stderr[-3000:]
+  assert process.stdout.strip() == 'same', process.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -149,12 +149,12 @@ def test_rules_follow_the_paths_of_optimiser_state_too():
   shape = lambda *s: jax.ShapeDtypeStruct(s, 'float32')
   tree = {'mu': {'layers': {'mlp': {'down': {'kernel': shape(3, 8, 4)}}}},
           'embed': shape(8, 4), 'count': shape()}
-  found = sharding.shardings(tree, mesh(fsdp=2, tensor=2))
+  shardings = sharding.shardings(tree, mesh(fsdp=2, tensor=2))
   P = jax.sharding.PartitionSpec
-  assert found['mu']['layers']['mlp']['down']['kernel'].spec == P(
+  assert shardings['mu']['layers']['mlp']['down']['kernel'].spec == P(
       None, 'tensor', 'fsdp')
-  assert found['embed'].spec == P('tensor', 'fsdp')
-  assert found['count'].spec == P()
+  assert shardings['embed'].spec == P('tensor', 'fsdp')
+  assert shardings['count'].spec == P()
 
 
 def test_sizes_that_do_not_divide_are_refused():

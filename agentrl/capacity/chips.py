@@ -1,4 +1,4 @@
-"""TPUs that can be planned for."""
+"""Lists the TPUs that can be planned for, and makes their devices."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Chip:
   Attributes:
     hbm: memory [bytes].
     flops: peak of bfloat16 [FLOP/s].
-    hbm_rate: of its memory [bytes/s].
-    axis_rate: what it sends along one axis of the torus, in both directions
-      together [bytes/s]: its interconnect by the number of axes.
-    clock: [Hz], of the cycles that the compiler counts.
-    cores: that its accelerator type counts.
+    hbm_rate: bandwidth of its memory [bytes/s].
+    axis_rate: bandwidth along one axis of the torus, both directions together
+      [bytes/s]: its interconnect divided by the number of axes.
+    clock: rate of the cycles that the compiler counts [Hz].
+    cores: cores of a chip in the name of an accelerator type.
   """
 
   hbm: float
@@ -44,11 +44,17 @@ CHIPS = {
     'v5p': Chip(95e9, 459e12, 2765e9, 600e9 / 3, 1.75e9, 2),
     'v6e': Chip(32e9, 918e12, 1640e9, 448e9 / 2, 1.75e9, 1),
 }
-_TYPES = {'v5e': 'v5litepod'}  # whose accelerator type is called otherwise
+_TYPES = {'v5e': 'v5litepod'}  # accelerator types with another name
 
 
 def devices(topology: str) -> tuple[Chip, list[Any]]:
-  """The devices of a slice that is not there, as `v5p:8x8x16`.
+  """Makes the devices of a slice that is not there.
+
+  Args:
+    topology: chip and shape, as `v5p:8x8x16`.
+
+  Returns:
+    The chip, and the devices of the slice.
 
   Raises:
     ValueError: no such slice, or libtpu is not installed.
@@ -65,8 +71,8 @@ def devices(topology: str) -> tuple[Chip, list[Any]]:
   os.environ['TPU_ACCELERATOR_TYPE'] = (
       f'{_TYPES.get(kind, kind)}-{count * chip.cores}')
   try:
-    found = topologies.get_topology_desc(platform='tpu',
-                                         topology_name=topology)
+    description = topologies.get_topology_desc(
+        platform='tpu', topology_name=topology)
   except jax.errors.JaxRuntimeError as e:
     raise ValueError(f'There is no slice {topology}: {e}') from e
-  return chip, list(found.devices)
+  return chip, list(description.devices)

@@ -1,4 +1,4 @@
-"""What a compiled program does, read off its HLO text.
+"""Reads the costs of a compiled program off its HLO text.
 
 The compiler's own cost analysis counts the body of a loop once, however often
 it runs. Here each instruction counts as often as its loops run: their bounds
@@ -27,7 +27,8 @@ _KINDS = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all',
 
 @dataclasses.dataclass
 class Instruction:
-  """One line: `name = shape op(operands), attributes`."""
+  """One line: `name = shape op(operands), attributes`; `rest` starts at the
+  operands."""
 
   name: str
   shape: str
@@ -41,15 +42,15 @@ class Instruction:
 
 @dataclasses.dataclass
 class Costs:
-  """Of one device and one run.
+  """Costs of one run on one device.
 
   Attributes:
-    flops: of matrix products.
-    kernel_flops: of Pallas kernels, whose insides are not HLO.
-    cycles: of all else than kernels and collectives, by the compiler, which
-      has none for gathers and sorts: it may take longer.
-    collectives: by kind [count, bytes that a device sends].
-    sources: bytes that a device sends, by the source's name of the operation.
+    flops: FLOPs of matrix products.
+    kernel_flops: FLOPs of Pallas kernels, which are not HLO inside.
+    cycles: the compiler's estimate for everything but kernels and collectives;
+      it has none for gathers and sorts, so the program may take longer.
+    collectives: kind to [count, bytes that a device sends].
+    sources: bytes that a device sends, by the operation's name in the source.
   """
 
   flops: float = 0.0
@@ -62,25 +63,25 @@ class Costs:
 
 def costs(text: str, *, unknown: float = 1,
           branches: Mapping[str, float] = types.MappingProxyType({})) -> Costs:
-  """Adds up a program.
+  """Adds up the costs of a program.
 
   Args:
-    text: of the compiled program.
-    unknown: how often loops run whose bound is known at run time only.
-    branches: by a part of its name, the share of the times that an operation
-      that may be skipped is not.
+    text: HLO text of the compiled program.
+    unknown: number of runs of a loop with a bound known at run time only.
+    branches: part of a conditional operation's name to the share of the times
+      that it is not skipped.
   """
   parts, entry = _parse(text)
-  found = Costs()
+  total = Costs()
   for name, times in _times(parts, entry, unknown, branches).items():
     shapes = {x.name: x.shape for x in parts[name]}
     for x in parts[name]:
-      _count(found, x, shapes, times)
-  return found
+      _count(total, x, shapes, times)
+  return total
 
 
 def size(shape: str) -> int:
-  """Bytes of a shape, or of a tuple of them."""
+  """Counts the bytes of a shape in HLO's words, or of a tuple of shapes."""
   return sum(_BYTES.get(kind, 4) * math.prod(_dims(dims))
              for kind, dims in _SHAPE.findall(shape))
 
@@ -90,21 +91,21 @@ def _dims(text: str) -> list[int]:
 
 
 def _parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
-  """Instructions by computation, and which of these is run."""
+  """Returns the instructions of each computation, and the entry's name."""
   parts, name, entry = {}, '', ''
   for line in text.splitlines():
     if head := re.match(r'(ENTRY )?%(\S+) \(.*\{$', line):
       name = head[2]
       entry = name if head[1] else entry
       parts[name] = []
-    elif name and (found := _LINE.match(line)):
-      parts[name].append(Instruction(*found.groups()))
+    elif name and (match := _LINE.match(line)):
+      parts[name].append(Instruction(*match.groups()))
   return parts, entry
 
 
 def _times(parts: Mapping[str, list[Instruction]], entry: str,
            unknown: float, branches: Mapping[str, float]) -> dict[str, float]:
-  """How often each computation runs."""
+  """Counts the runs of each computation."""
   times = collections.Counter()
 
   def visit(name: str, count: float) -> None:
@@ -121,7 +122,8 @@ def _times(parts: Mapping[str, list[Instruction]], entry: str,
 
 
 def _called(x: Instruction) -> Iterator[str]:
-  """A reduction's scalar function is part of it, and not counted."""
+  """Yields the computations that an instruction runs. A reduction's scalar
+  function is part of it, and not counted."""
   if x.op in ('fusion', 'while', 'conditional', 'call', 'async-start'):
     for group in _CALLED.findall(x.rest):
       yield from re.findall(r'%([\w.-]+)', group)
@@ -129,6 +131,7 @@ def _called(x: Instruction) -> Iterator[str]:
 
 def _trips(parts: Mapping[str, list[Instruction]], loop: Instruction,
            unknown: float) -> float:
+  """Counts the turns of a loop: the constant that its condition compares to."""
   condition = parts[re.search(r'condition=%([\w.-]+)', loop.rest)[1]]
   compare = [x for x in condition if x.op == 'compare']
   constants = {x.name: int(x.rest.partition(')')[0]) for x in condition
@@ -138,46 +141,47 @@ def _trips(parts: Mapping[str, list[Instruction]], loop: Instruction,
   return bounds[0] if len(bounds) == 1 else unknown
 
 
-def _count(found: Costs, x: Instruction, shapes: Mapping[str, str],
+def _count(total: Costs, x: Instruction, shapes: Mapping[str, str],
            times: float) -> None:
+  """Adds `times` runs of an instruction to the total."""
   cycles = re.search(r'"estimated_cycles":"(\d+)"', x.rest)
   kind = x.op.removesuffix('-start')
   if kind in _KINDS:
     group = _group(x.rest)
     sent = _sent(kind, x, shapes, group)
-    entry = found.collectives.setdefault(kind, [0, 0])
+    entry = total.collectives.setdefault(kind, [0, 0])
     entry[0] += times
     entry[1] += times * sent
-    found.sources[_source(x)] += times * sent
+    total.sources[_source(x)] += times * sent
   elif cycles:
-    found.cycles += times * int(cycles[1])
+    total.cycles += times * int(cycles[1])
   if x.op in ('convolution', 'dot'):
-    found.flops += times * _product(x, shapes)
+    total.flops += times * _product(x, shapes)
   if x.op == 'custom-call':
-    found.kernel_flops += times * _kernel(x)
+    total.kernel_flops += times * _kernel(x)
 
 
 def _source(x: Instruction) -> str:
-  """What it was in the traced program."""
-  found = re.search(r'op_name="([^"]*)"', x.rest)
-  return found[1] if found else ''
+  """Returns the operation's name in the traced program."""
+  match = re.search(r'op_name="([^"]*)"', x.rest)
+  return match[1] if match else ''
 
 
 def _group(rest: str) -> int:
-  """How many devices take part in a collective."""
-  if found := re.search(r'replica_groups=\[\d+,(\d+)\]', rest):
-    return int(found[1])
-  if found := re.search(r'replica_groups=\{\{([\d,]+)\}', rest):
-    return len(_dims(found[1]))
-  if found := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest):
-    sizes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
-    return math.prod(int(sizes[a]) for a in re.findall(r"'(\w+)'", found[2]))
+  """Counts the devices that take part in a collective."""
+  if match := re.search(r'replica_groups=\[\d+,(\d+)\]', rest):
+    return int(match[1])
+  if match := re.search(r'replica_groups=\{\{([\d,]+)\}', rest):
+    return len(_dims(match[1]))
+  if match := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest):
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", match[1]))
+    return math.prod(int(sizes[a]) for a in re.findall(r"'(\w+)'", match[2]))
   return 2  # a permutation sends all of it
 
 
 def _sent(kind: str, x: Instruction, shapes: Mapping[str, str],
           group: int) -> float:
-  """Bytes that a device sends around a ring."""
+  """Counts the bytes that a device sends around a ring."""
   taken = sum(size(shapes.get(o, '')) for o in x.operands)
   share = (group - 1) / group
   return {'all-gather': taken * (group - 1), 'all-reduce': 2 * taken * share,
@@ -186,8 +190,8 @@ def _sent(kind: str, x: Instruction, shapes: Mapping[str, str],
 
 
 def _product(x: Instruction, shapes: Mapping[str, str]) -> float:
-  """FLOPs of a product; on TPU each is a convolution, a batched one with the
-  batch as places of which few meet."""
+  """Counts the FLOPs of a product. On TPU each is a convolution, and a batched
+  one has the batch as places of which few meet."""
   left, right = (_dims(_SHAPE.search(shapes[o])[2]) for o in x.operands[:2])
   out = _dims(_SHAPE.search(x.shape)[2])
   if x.op == 'dot':
@@ -204,8 +208,8 @@ def _product(x: Instruction, shapes: Mapping[str, str]) -> float:
 
 
 def _meetings(rest: str, axis: int, places: int, taps: int, outs: int) -> int:
-  """Pairs of a place of the output and a tap of the kernel that fall onto a
-  place of the input, along one axis."""
+  """Counts the pairs of an output place and a kernel tap that fall onto a place
+  of the input, along one axis."""
   window = re.search(r'window=\{([^}]*)\}', rest)
   fields = dict(re.findall(r'(\w+)=(\S+)', window[1])) if window else {}
   of = lambda name, default: fields.get(
@@ -219,14 +223,14 @@ def _meetings(rest: str, axis: int, places: int, taps: int, outs: int) -> int:
 
 
 def _kernel(x: Instruction) -> float:
-  """FLOPs of a Pallas kernel, by its name and the shapes that it takes."""
+  """Counts the FLOPs of a Pallas kernel, by its name and operand shapes."""
   taken = [_dims(dims) for _, dims in _SHAPE.findall(
       x.rest.partition('operand_layout_constraints=')[2])]
   if x.name.startswith('ragged-dot-none') or 'tgmm' in x.name:
     (rows, width), *_, last = (dims for dims in taken if len(dims) > 1)
     return 2 * rows * width * last[-1]
   # Splash attention: blocks under the diagonal alone. Two products forward;
-  # three and four backward, with those made again.
+  # three and four backward, with those computed again.
   for part, products in (('fwd', 2), ('dq', 3), ('dkv', 4)):
     if f'splash_mha_{part}_' in x.name:
       heads, length, head_dim = max(

@@ -1,4 +1,4 @@
-"""Compiles programs, and says what they need of a chip."""
+"""Compiles programs, and measures their needs of a chip."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from agentrl.capacity import hlo
 from agentrl.capacity import programs
 
 # Share of the peak that a Pallas kernel is taken to reach: the compiler has no
-# estimate for what is inside of it.
+# estimate for its inside.
 KERNEL_SHARE = 0.5
 
 
 @dataclasses.dataclass
 class Needs:
-  """Of one program, on one device.
+  """Needs of one program on one device.
 
   Attributes:
     name, held, slots, tokens, devices: see `programs.Program`.
-    temporary: bytes while it runs.
-    flops: that it computes, those made again too.
-    model_flops: that the model needs.
-    hbm_bytes: read and written, loop bodies once: the compiler's count.
-    collectives: by kind [count, bytes sent].
+    temporary: further bytes while it runs.
+    flops: FLOPs that it computes, recomputed ones included.
+    model_flops: FLOPs that the model needs.
+    hbm_bytes: bytes read and written, loop bodies once: the compiler's count.
+    collectives: kind to [count, bytes sent].
     senders: bytes sent, by the operations that send most.
-    compute_s: by the compiler's cycles, kernels at `KERNEL_SHARE` of the peak.
-    send_s: at the rate of one axis of the torus.
-    compile_s: what it took to compile.
+    compute_s: seconds by the compiler's cycles, kernels at `KERNEL_SHARE` of
+      the peak.
+    send_s: seconds of sending at the rate of one axis of the torus.
+    compile_s: seconds of compiling.
   """
 
   name: str
@@ -52,16 +53,34 @@ class Needs:
 
   @property
   def peak(self) -> int:
-    """Bytes while it runs."""
+    """Adds up the bytes while it runs."""
     return sum(self.held.values()) + self.temporary
 
   def mfu(self, chip: chips.Chip, seconds: float) -> float:
-    """Share of the peak that the model's FLOPs are, if it takes so long."""
+    """Computes the model FLOPs utilisation of a run.
+
+    Source: PaLM, arXiv:2204.02311 appendix B.
+
+    Args:
+      chip: the chip it runs on.
+      seconds: time of a run.
+
+    Returns:
+      The model's FLOPs as a share of the chip's peak.
+    """
     return self.model_flops / (seconds * chip.flops)
 
 
 def needs(program: programs.Program, chip: chips.Chip) -> Needs:
-  """Compiles a program; one that is too large has no more than its bytes."""
+  """Compiles a program and measures it.
+
+  Args:
+    program: a lowered program.
+    chip: the chip it is compiled for.
+
+  Returns:
+    Its needs; for a program that is too large only its bytes.
+  """
   began = time.monotonic()
   try:
     compiled = program.lowered.compile()
@@ -85,6 +104,7 @@ def needs(program: programs.Program, chip: chips.Chip) -> Needs:
 def _needs(program: programs.Program, temporary: int, costs: hlo.Costs,
            hbm_bytes: float, seconds: tuple[float, float],
            compile_s: float) -> Needs:
+  """Makes the needs of a program; `seconds` are of computing and sending."""
   compute_s, send_s = seconds
   return Needs(
       program.name, program.held, program.slots, program.tokens,
@@ -94,23 +114,23 @@ def _needs(program: programs.Program, temporary: int, costs: hlo.Costs,
 
 
 def _too_large(error: Exception) -> int:
-  """Bytes that a program would have used."""
-  found = re.search(r'(?:Used |temporaries \()([\d.]+)([KMGT])', str(error))
-  if not found:
+  """Reads the bytes that a program would have used off the compiler's error."""
+  match = re.search(r'(?:Used |temporaries \()([\d.]+)([KMGT])', str(error))
+  if not match:
     raise error
-  return int(float(found[1]) * 1024 ** (' KMGT'.index(found[2])))
+  return int(float(match[1]) * 1024 ** (' KMGT'.index(match[2])))
 
 
 @dataclasses.dataclass
 class Fit:
-  """Whether a stage fits, with all that is held at the same time.
+  """The memory of a stage, with all that is held at the same time.
 
   Attributes:
-    hbm: bytes of a device.
-    peaks: bytes of each phase.
-    slot: bytes of one dialogue, of both sides.
-    slots: dialogues that fit an engine; -1: there is none.
-    engines: how many there are.
+    hbm: memory of a device [bytes].
+    peaks: phase to bytes of a device.
+    slot: bytes of one dialogue, both sides together.
+    slots: dialogues that fit an engine; -1: there is no engine.
+    engines: number of engines.
   """
 
   hbm: float
@@ -125,11 +145,15 @@ class Fit:
 
 
 def fit(all_needs: list[Needs], chip: chips.Chip) -> Fit:
-  """Adds up what is held at the same time.
+  """Adds up the memory that is held at the same time.
 
-  While the update runs its engines rest: of them only the weights of the user
-  are left. While they run, the update keeps its state; both sides sample at
+  While the update runs the engines rest, and only the user's weights are left
+  of them. While they run, the update keeps its state; both sides sample at
   once.
+
+  Args:
+    all_needs: the update first, then the engines' steps.
+    chip: the chip that all run on.
   """
   update, *steps = all_needs
   engines = {step.name.split()[0]: step for step in steps}
@@ -148,9 +172,9 @@ def fit(all_needs: list[Needs], chip: chips.Chip) -> Fit:
              update.devices // steps[0].devices)
 
 
-def as_json(all_needs: list[Needs], found: Fit, chip: chips.Chip
+def as_json(all_needs: list[Needs], memory: Fit, chip: chips.Chip
            ) -> dict[str, Any]:
-  """All of it, for a file."""
-  return {'chip': dataclasses.asdict(chip), 'fits': found.fits,
-          **dataclasses.asdict(found),
+  """Returns a whole plan as JSON."""
+  return {'chip': dataclasses.asdict(chip), 'fits': memory.fits,
+          **dataclasses.asdict(memory),
           'programs': [dataclasses.asdict(x) for x in all_needs]}

@@ -1,4 +1,4 @@
-"""The programs of a config, lowered for devices that are not there.
+"""Lowers the programs of a config for devices that are not there.
 
 They are those that the stages run: the update with its donation and
 shardings, the engine's steps. Shapes come from the config; no weights are read.
@@ -23,11 +23,13 @@ from agentrl.models import flops
 from agentrl.models import mesh as mesh_lib
 from agentrl.models import moe
 from agentrl.models import transformer
+from agentrl.rl import collect
 from agentrl.rl import losses
 from agentrl.rl import train as rl_train
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import policy
 from agentrl.sft import likelihood
+from agentrl.sft import train as sft_train
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
@@ -43,15 +45,16 @@ class Program:
   """One program on one mesh.
 
   Attributes:
-    name: `update`, or of an engine's step.
-    lowered: what is compiled.
-    held: bytes a device by what they are; they stay when it has ended.
-    devices: of its mesh.
-    flops: those that the model needs, without what is made again.
-    parts: how often a loop of unknown length runs: parts of a batch, tokens
-      of a burst.
-    tokens: that it trains on or samples.
-    slots: of its engine; 0: it is none.
+    name: `update`, or side and step of an engine.
+    lowered: the program before it is compiled.
+    held: kind of array (as `parameters`) to bytes of a device; they stay when
+      the program has ended.
+    devices: number of devices of its mesh.
+    flops: FLOPs that the model needs, recomputed ones left out.
+    parts: turns of a loop of unknown length: parts of a batch, tokens of a
+      burst.
+    tokens: tokens that it trains on or samples.
+    slots: dialogues of its engine; 0: it is no engine's.
     branches: see `hlo.costs`.
   """
 
@@ -66,21 +69,26 @@ class Program:
   branches: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
-def of(config: ml_collections.ConfigDict, devices: Sequence[Any]
-       ) -> list[Program]:
-  """All programs of a stage.
+def lower(config: ml_collections.ConfigDict, devices: Sequence[Any]
+         ) -> list[Program]:
+  """Lowers all programs of a stage.
 
   Args:
-    config: of SFT or GRPO.
-    devices: to lay its meshes over.
+    config: config of SFT or GRPO.
+    devices: devices that its meshes lie over.
+
+  Returns:
+    The update, then the steps of both engines where there are any.
 
   Raises:
     ValueError: not such a config, or one that does not fit the devices.
   """
   if 'group' in config:
+    rl_train.read_config(config)
     return [_grpo(config, devices), *_engine(config, devices, 'agent'),
             *_engine(config, devices, 'user')]
   if 'side' in config:
+    sft_train.read_config(config)
     return [_sft(config, devices)]
   raise ValueError('Only configs of SFT (configs/sft/) and GRPO '
                    '(configs/grpo/) can be planned.')
@@ -107,11 +115,11 @@ def _grpo(config: ml_collections.ConfigDict, devices: Sequence[Any]
   loss_fn = functools.partial(
       losses.batch_loss, model=model, temperature=config.sampler.temperature,
       loss=resolve.name(config.loss), loss_kw=dict(config.loss_kw))
-  # A full batch; what the last wave brings beyond it is trained on too.
+  # A full batch; more rows come if the last wave fills it beyond that.
   rows = math.lcm(config.tasks * config.group, config.micro_rows)
   rows = min(rows, rl_train.row_buckets(
-      tasks=config.tasks, group=config.group, wave=config.wave,
-      micro_rows=config.micro_rows, max_steps=config.limits.max_steps)[0])
+      collect.Waves(config.tasks, config.group, config.wave, config.max_waves),
+      config.micro_rows, config.limits.max_steps)[0])
   return _update(config, devices, model, loss_fn,
                  (rows, config.sampler.length), _PACKED | _SAMPLED)
 
@@ -148,7 +156,7 @@ def _update(config: ml_collections.ConfigDict, devices: Sequence[Any],
 
 def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
             side: str) -> list[Program]:
-  """Steps of one engine; a mesh holds as many as its axis `data` is long."""
+  """Lowers the steps of one engine; a mesh holds one for each row of `data`."""
   fields, sampler = {
       'agent': (config.model, config.sampler),
       'user': (config.user_model, config.user_sampler)}[side]
@@ -164,7 +172,7 @@ def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
       lambda: policy.sampled(_init(model), model.dtype), mesh)
   cache, steps = engine.lower(params)
   held = {'parameters': per_device(params), 'cache': per_device(cache)}
-  found = []
+  programs = []
   for name, lowered in steps.items():
     rows, tokens = jax.tree.leaves(lowered.args_info[0][2])[0].shape[0], 1
     if name == 'prefill':
@@ -172,17 +180,17 @@ def _engine(config: ml_collections.ConfigDict, devices: Sequence[Any],
     burst = 1 if name == 'prefill' else engine.burst
     needed = rows * burst * tokens * flops.token(
         model, sampler.length, picked=float(name == 'decode'))
-    found.append(Program(f'{side} {name}', lowered, held, mesh.size, needed,
+    programs.append(Program(f'{side} {name}', lowered, held, mesh.size, needed,
                          burst, rows * tokens * burst, sampler.slots,
                          _branches(model, mesh, rows, tokens)))
-  return found
+  return programs
 
 
 def _branches(model: model_config.ModelConfig, mesh: jax.sharding.Mesh,
               rows: int, tokens: int) -> dict[str, float]:
-  """How many of the portions of experts are not skipped: where experts are in
-  equal use, each device has a little more or less than its share of the pairs,
-  so the slower ones run one portion more."""
+  """Returns the share of the experts' portions that are not skipped: where
+  experts are in equal use, each device has a little more or less than its share
+  of the pairs, so the slower ones run one portion more."""
   if not model.num_experts:
     return {}
   ways = mesh.shape['expert']
@@ -197,6 +205,6 @@ def _init(model: model_config.ModelConfig) -> Any:
 
 
 def per_device(tree: Any) -> int:
-  """Bytes of a tree of shapes with shardings, on one device."""
+  """Counts the bytes on one device of a tree of shapes with shardings."""
   return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
              for x in jax.tree.leaves(tree))

@@ -1,4 +1,4 @@
-"""A plan as tables for the terminal, and what would make it fit."""
+"""Writes a plan as tables for the terminal, with advice if it does not fit."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from agentrl.capacity import measure
 _GB = 1e9
 
 
-def lines(all_needs: Sequence[measure.Needs], found: measure.Fit,
+def lines(all_needs: Sequence[measure.Needs], memory: measure.Fit,
           chip: chips.Chip, config: Mapping[str, Any]) -> Iterator[str]:
-  """The whole plan."""
+  """Yields the lines of the whole plan."""
   yield from _memory(all_needs)
   yield ''
   yield from _work(all_needs, chip)
   yield ''
   yield from _collectives(all_needs)
   yield ''
-  for phase, peak in found.peaks.items():
-    yield (f'{phase}: {peak / _GB:.1f} of {found.hbm / _GB:.0f} GB a device, '
+  for phase, peak in memory.peaks.items():
+    yield (f'{phase}: {peak / _GB:.1f} of {memory.hbm / _GB:.0f} GB a device, '
            'with all that is held beside it')
-  if found.slots >= 0:
-    yield (f'KV budget: {found.slots} dialogues an engine, '
-           f'{found.slot / _GB:.2f} GB a device each with both sides; '
-           f'{found.engines} engines: {found.slots * found.engines}')
-  yield 'It fits.' if found.fits else 'It does NOT fit:'
-  if not found.fits:
-    yield from (f'  - {x}' for x in advice(all_needs, found, config))
+  if memory.slots >= 0:
+    yield (f'KV budget: {memory.slots} dialogues an engine, '
+           f'{memory.slot / _GB:.2f} GB a device each with both sides; '
+           f'{memory.engines} engines: {memory.slots * memory.engines}')
+  yield 'It fits.' if memory.fits else 'It does NOT fit:'
+  if not memory.fits:
+    yield from (f'  - {x}' for x in advice(all_needs, memory, config))
 
 
 def _table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -52,7 +52,8 @@ def _memory(all_needs: Sequence[measure.Needs]) -> Iterator[str]:
 
 def _work(all_needs: Sequence[measure.Needs], chip: chips.Chip
          ) -> Iterator[str]:
-  """Between both times lies what overlaps: collectives run beside products."""
+  """Yields the work of each program. Its time lies between the larger of both
+  times and their sum, as collectives run beside products."""
   def row(x: measure.Needs) -> tuple[str, ...]:
     fast, slow = max(x.compute_s, x.send_s), x.compute_s + x.send_s
     if not slow:
@@ -77,25 +78,31 @@ def _collectives(all_needs: Sequence[measure.Needs]) -> Iterator[str]:
         for kind, (count, sent) in sorted(x.collectives.items()))])
 
 
-def advice(all_needs: Sequence[measure.Needs], found: measure.Fit,
+def advice(all_needs: Sequence[measure.Needs], memory: measure.Fit,
            config: Mapping[str, Any]) -> Iterator[str]:
-  """What would make it fit: what saves most comes first, more chips last."""
-  ways = [*_of_update(all_needs[0], found, config),
-          *_of_engines(found, config)]
+  """Yields ways to make a plan fit: the largest saving first, more chips last.
+
+  Args:
+    all_needs: the update first, then the engines' steps.
+    memory: memory of the stage.
+    config: config of the stage.
+  """
+  ways = [*_of_update(all_needs[0], memory, config),
+          *_of_engines(memory, config)]
   for _, text in sorted(ways, reverse=True):
     yield text
   yield 'a topology with more chips, with mesh.fsdp as many times as large'
 
 
-def _of_update(update: measure.Needs, found: measure.Fit,
+def _of_update(update: measure.Needs, memory: measure.Fit,
                config: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
-  """(bytes a device that it saves, about; what to do)."""
+  """Yields (about the bytes saved a device, the change), for the update."""
   mesh, now = config['mesh'], update.temporary
   state = update.held['parameters'] + update.held['optimiser']
   yield state / 2, (
       f'mesh.fsdp={mesh["fsdp"]} holds {state / _GB:.1f} GB of state a '
       f'device: {2 * mesh["fsdp"]} would hold {state / 2 / _GB:.1f}')
-  if found.peaks['update'] <= found.hbm:
+  if memory.peaks['update'] <= memory.hbm:
     return
   layers = config['model']['num_layers']
   if config['model'].get('remat', 'none') == 'none':
@@ -115,15 +122,15 @@ def _of_update(update: measure.Needs, found: measure.Fit,
         f'{now / 2 / _GB:.1f} of {now / _GB:.1f} GB of temporaries')
 
 
-def _of_engines(found: measure.Fit, config: Mapping[str, Any]
+def _of_engines(memory: measure.Fit, config: Mapping[str, Any]
                ) -> Iterator[tuple[float, str]]:
-  """As `_of_update`, where there are engines that are too large."""
-  over = found.peaks.get('rollout', 0) - found.hbm
+  """Yields the same for engines that are too large."""
+  over = memory.peaks.get('rollout', 0) - memory.hbm
   if over > 0:
     slots = config['sampler']['slots']
-    fewer = slots - max(found.slots, 1)
-    yield fewer * found.slot, (
-        f'sampler.slots={slots}: each one less saves {found.slot / _GB:.2f} '
+    fewer = slots - max(memory.slots, 1)
+    yield fewer * memory.slot, (
+        f'sampler.slots={slots}: each one less saves {memory.slot / _GB:.2f} '
         f'GB, {over / _GB:.1f} GB are over' + (
-            f'; {found.slots} fit' if found.slots > 0 else
+            f'; {memory.slots} fit' if memory.slots > 0 else
             ': none fits. Make an engine larger (sampler_mesh)'))

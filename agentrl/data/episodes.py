@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import env as env_lib
@@ -63,9 +64,9 @@ def record(task: types.Task, messages: Iterable[types.Message],
     messages: its messages, with true roles.
     info: any JSON about how it was made.
   """
-  return {'id': task.id, 'task': types.dumps(task),
-          'messages': types.dumps(list(messages)),
-          'info': types.dumps(info)}
+  return {'id': task.id, 'task': jsons.dumps(task),
+          'messages': jsons.dumps(list(messages)),
+          'info': jsons.dumps(info)}
 
 
 def write(folder: str | os.PathLike, records: Iterable[Record]
@@ -96,28 +97,28 @@ def write(folder: str | os.PathLike, records: Iterable[Record]
 def _hashed(records: Iterable[Record], content: Any) -> Iterator[Record]:
   """Yields the records, and adds each to the hash `content`."""
   for each in records:
-    content.update(types.dumps(each).encode())
+    content.update(jsons.dumps(each).encode())
     yield each
 
 
 def read(data: str | os.PathLike | inputs.Input, field: str = 'data'
          ) -> Iterator[tuple[types.Task, tuple[types.Message, ...]]]:
-  """(task, messages) of each dialogue, in the order they were written.
+  """Yields (task, messages) of each dialogue, in the order of writing.
 
   Args:
     data: folder of the data stage, or the resolved input.
     field: the config field that names it, for errors.
 
   Raises:
-    ValueError: the stage has not finished, or a file is not what it wrote.
+    ValueError: the stage has not finished, or a file has changed since.
   """
   source = inputs.resolve(data, field)
   check(source)
   builder = tfds.builder_from_directory(source.path / FOLDER)
-  for found in builder.as_data_source('train'):
-    messages = json.loads(found['messages'])
-    yield (types.task_from_json(json.loads(found['task'])),
-           tuple(map(types.message_from_json, messages)))
+  for stored in builder.as_data_source('train'):
+    messages = json.loads(stored['messages'])
+    yield (jsons.from_json(types.Task, json.loads(stored['task'])),
+           jsons.all_from_json(types.Message, messages))
 
 
 def tasks(data: str | os.PathLike | inputs.Input, split: str,
@@ -130,8 +131,8 @@ def tasks(data: str | os.PathLike | inputs.Input, split: str,
     field: the config field that names it, for errors.
 
   Raises:
-    ValueError: the stage has not finished, has no such split, or the file is
-      not what it wrote.
+    ValueError: the stage has not finished, has no such split, or the file has
+      changed since.
   """
   name = f'tasks_{split}.jsonl'
   source = inputs.resolve(data, field)
@@ -141,7 +142,7 @@ def tasks(data: str | os.PathLike | inputs.Input, split: str,
                      + resolve.hint(name, made))
   path = source.path / name
   _same(path, made[name])
-  return [types.task_from_json(json.loads(line))
+  return [jsons.from_json(types.Task, json.loads(line))
           for line in path.read_text().splitlines()]
 
 
@@ -155,10 +156,9 @@ def verify(env: env_lib.Env, tasks: Iterable[types.Task]) -> None:
     ValueError: a gold run does not earn 1.
   """
   for task in tasks:
-    if 'gold' not in task.meta:
+    if task.gold is None:
       continue
-    moves = list(map(types.message_from_json, task.meta['gold']))
-    world, played = replay.replay(env, task, moves)
+    world, played = replay.replay(env, task, task.gold.moves)
     score = env.score(task, world, played, 'user_stop')
     if score.reward != 1:
       wrong = score.error or [c for c, ok in score.clauses.items() if not ok]

@@ -54,9 +54,9 @@ def pack(items: Sequence[Mapping[str, np.ndarray]], *, length: int,
       needed.
 
   Returns:
-    `{name}_BT` for each name of the items, in its type; `positions_BT` (int32, 0
-    at the start of each item) and `segments_BT` (int32; 1, 2, ... in a row); all
-    0 where no item stands.
+    `{name}_BT` for each name of the items, in its type; `positions_BT` (int32,
+    0 at the start of each item) and `segments_BT` (int32; 1, 2, ... in a row);
+    all 0 where no item stands.
 
   Raises:
     ValueError: no items, one longer than a row, or more rows than the largest

@@ -1,8 +1,8 @@
 """Keeps databases as files named by the hash of their content.
 
-`meta['database']` of a task names the database that it starts from. A data
-stage keeps them in its folder `databases`, which the option `databases` of an
-environment names.
+`Task.database` names the database that a task starts from. A data stage keeps
+them in its folder `databases`, which the option `databases` of an environment
+names.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ its optional judge), message for message:
   over a stop in the same step. Errors of both sides are counted, and the count
   is never reset.
 
-One rule is ours: an empty message (which is also what an unreadable one is
-parsed to) ends the dialogue as the fault of the side that sent it, where the
-benchmark's harness would raise and start the simulation again.
+One rule is ours: an empty message (to which an unreadable one is parsed) ends
+the dialogue as the fault of the side that sent it, where the benchmark's
+harness would raise and start the simulation again.
 
 `play_solo` has the rules of its solo mode, where the agent is alone, speaks
 first and may only make calls, with the tools of both sides at hand:

@@ -1,14 +1,15 @@
-"""A domain from a folder: state.py, tools.py, policy.md and maybe tasks.py.
+"""Makes an environment of a folder: state.py, tools.py, policy.md, tasks.py.
 
 * `state.py`: `build(seed, split) -> tables` (table -> key -> record). The
-  splits `train` and `test` must not share entities. The first table is that of
-  the people who call, unless `PEOPLE` names it.
+  splits `train` and `test` must not share entities. The first table holds the
+  people that may call, unless `PEOPLE` names another.
 * `tools.py`: `AGENT` and `USER`, tuples of tool functions (`envs/tools.py`).
-* `policy.md`: what the agent must keep to.
+* `policy.md`: rules that the agent must keep.
 * `tasks.py`: `opening(state, caller)`, `callers(state)` and `FAMILIES`, from
-  which the data engine composes tasks; see `Demand`. Without it an LLM thinks
-  of them (`eigendata/goals.py`), and it is the end state and what was told that
-  decide, not the way there.
+  which the data engine composes tasks; see `Demand`. `ENTITY` may give a
+  pattern of the names of entities. Without this file an LLM invents the demands
+  (`eigendata/write/invented.py`); then end state and told facts decide alone,
+  not the way there.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import importlib.util
 import json
 import random
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import checkers
 from agentrl.envs import databases as databases_lib
@@ -40,22 +42,14 @@ USER_GUIDE = (
     'a human.')
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Beat:
-  """One move of a scripted exchange: words in several variants, or a call."""
-
-  by: types.Side
-  say: tuple[str, ...] = ()
-  call: str = ''
-  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+def says(by: types.Side, *variants: str) -> types.Beat:
+  """Returns a move of words, in variants that mean the same."""
+  return types.Beat(by, say=variants)
 
 
-def says(by: types.Side, *variants: str) -> Beat:
-  return Beat(by, say=variants)
-
-
-def calls(by: types.Side, name: str, /, **arguments: Any) -> Beat:
-  return Beat(by, call=name, arguments=arguments)
+def calls(by: types.Side, name: str, /, **arguments: Any) -> types.Beat:
+  """Returns a move that calls a tool."""
+  return types.Beat(by, call=name, arguments=arguments)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,45 +58,55 @@ class Demand:
 
   Attributes:
     family: name of the function in `FAMILIES` that drafted it.
-    goal: what the user is told to want: one or two sentences with every
-      detail that they may be asked for, and a fallback where one is needed.
-    beats: the exchange. It opens with the user asking and ends with the agent
-      reporting; its calls are executed to get the gold actions.
+    goal: one or two sentences that tell the user about it, with every detail
+      that the agent may ask for, and a fallback where one is needed.
+    beats: the exchange. It opens with the user's request and ends with the
+      agent's report; its calls are executed to get the gold actions.
     about: words that the user must say, or else the fault is theirs.
     tell: facts that the agent must say (lower-case substrings).
-    kind: `do`, `refuse`, `transfer` or `fallback`.
-    answers: words that the user must say once they are asked. The fault is
-      theirs if the agent did what the demand is about without hearing them;
-      an agent that declined has not asked.
-    forbidden: calls by the agent that users may press for and that the policy
+    kind: whether it is done, refused, handed over, or done another way.
+    answers: words that the user must say once asked. The fault is theirs if
+      the agent made the demand's last call without hearing them; an agent that
+      declined has not asked.
+    forbidden: calls of the agent that users may press for and that the policy
       forbids here, above all those that a tool would carry out.
   """
 
   family: str
   goal: str
-  beats: tuple[Beat, ...]
+  beats: tuple[types.Beat, ...]
   about: tuple[str, ...] = ()
   tell: tuple[str, ...] = ()
-  kind: str = 'do'
+  kind: types.Kind = 'do'
   answers: tuple[str, ...] = ()
-  forbidden: tuple[Beat, ...] = ()
+  forbidden: tuple[types.Beat, ...] = ()
 
 
+class UserFault(NamedTuple):
+  """A fault of the user, found in a dialogue: its kind, and a description."""
+
+  kind: str  # MADE_UP or UNSAID; '' for any other
+  text: str
+
+
+MADE_UP, UNSAID = 'made up', 'unsaid'
 Family = Callable[[state_lib.State, str, random.Random], Demand | None]
 
 
 @functools.cache
 def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
+  """Builds the database of a split, once for each process."""
   return importlib.import_module(f'{path}.state').build(seed, split)
 
 
 @functools.lru_cache(maxsize=64)
 def _changed(path: str, seed: int, split: str, records: str
              ) -> state_lib.Tables:
-  """With fields of records changed (JSON), or whole records added.
+  """Builds a database with fields of records changed (JSON), or whole records
+  added, once for each process.
 
   Raises:
-    ValueError: there is no such table.
+    ValueError: `records` names an unknown table.
   """
   tables = dict(_tables(path, seed, split))
   for name, rows in json.loads(records).items():
@@ -116,7 +120,7 @@ def _changed(path: str, seed: int, split: str, records: str
 
 def _built(path: str, seed: int, split: str, records: str
            ) -> state_lib.Tables:
-  """With `records` changed, '' for none."""
+  """Builds a database with `records` changed, '' for none."""
   if not records:
     return _tables(path, seed, split)
   return _changed(path, seed, split, records)
@@ -128,7 +132,7 @@ def _digest(path: str, seed: int, split: str, records: str) -> str:
 
 
 class Domain:
-  """`envs.env.Env` of a folder.
+  """Implements `envs.env.Env` for a folder.
 
   Args:
     path: import path of the package.
@@ -136,18 +140,20 @@ class Domain:
       `brief` names the domain only, for models from scratch that learn the
       policy from dialogues and could not read it.
     databases: folder of `databases.py`: a task that names its database starts
-      from its file there, whatever the code would build; '': from what the
-      code builds, if that is still the same.
+      from its file there; '': from the database that the code builds, if that
+      is still the same.
 
   Attributes:
     drafts: module `tasks` of the folder; None if it has none.
-    basis: of a reward, see `types.Criteria`.
+    basis: reward basis of its tasks, see `types.Criteria`.
+    judged_on: see `eigendata.source.WritableEnv`.
 
   Raises:
-    ValueError: a part of the folder is missing or unknown `prompt`.
+    ValueError: a part of the folder is missing, or `prompt` is unknown.
   """
 
   basis = ('CHECKER',)
+  judged_on = ''  # it has test tasks of its own written
 
   def __init__(self, path: str, prompt: str = 'full', databases: str = ''):
     if prompt not in ('full', 'brief'):
@@ -185,13 +191,13 @@ class Domain:
 
   def tables(self, seed: int, split: str,
              records: Mapping[str, Any] | None = None) -> state_lib.Tables:
-    """The database of a split, built once for each process, with `records`
-    (table -> key -> fields) changed in it."""
+    """Returns the database of a split, built once for each process, with
+    `records` (table -> key -> fields) changed in it."""
     return _built(self.path, seed, split,
-                  types.dumps(records) if records else '')
+                  jsons.dumps(records) if records else '')
 
   def callers(self, tables: state_lib.Tables) -> list[str]:
-    """Keys of the people who may call.
+    """Returns the keys of the people that may call.
 
     Raises:
       ValueError: there are none.
@@ -199,58 +205,57 @@ class Domain:
     table = getattr(self._state, 'PEOPLE', '') or next(iter(tables), '')
     if not tables.get(table):
       raise ValueError(
-          f'Nobody can call: {self.path}.state builds no table {table!r} with '
-          f'records, but {list(tables)}. Let PEOPLE in state.py name the table '
-          'of those who call, or have it as the first.')
+          f'There are no callers: {self.path}.state builds no table {table!r} '
+          f'with records, but {list(tables)}. Let PEOPLE in state.py name the '
+          'table of people that call, or build it first.')
     return list(tables[table])
 
-  def aims(self) -> list[str]:
-    """What a demand may be about: drafts by name or, without, the tools of the
-    agent."""
-    if self.drafts:
-      return [family.__name__ for family in self.drafts.FAMILIES]
+  def demand_tools(self) -> list[str]:
+    """Returns the tools that an invented demand may be about."""
     return [name for name in self._tools['assistant']
             if not name.startswith(env_lib.TRANSFER_TOOL)]
 
   def setups(self) -> tuple[Mapping[str, Any], ...]:
-    """Ways to begin that a task may choose from; see `initial_state`."""
+    """Returns (): tasks of a folder begin with their database alone."""
     return ()
 
   def initial_state(self, database: int, split: str) -> dict[str, Any]:
-    """Of a task over the database of a seed."""
+    """Returns the initial state over the database of a seed."""
     return {'seed': database, 'split': split}
 
   def prepared(self, start: Mapping[str, Any],
                setup: Sequence[Mapping[str, Any]],
                records: Mapping[str, Any]) -> dict[str, Any]:
-    """An initial state that begins with a setup (of `setups`), and with records
-    changed (table -> key -> fields)."""
-    del setup  # there is none
+    """Returns an initial state with records changed (table -> key ->
+    fields)."""
+    del setup  # there are none to choose from
     return {**start, **({'records': dict(records)} if records else {})}
 
   def scenario(self, knowledge: str, style: str, goals: Sequence[str]
-               ) -> tuple[str, dict[str, Any]]:
-    """The user's instructions, and what the task keeps of them beside."""
+               ) -> tuple[str, str]:
+    """Returns the user's instructions, and `types.Task.brief`."""
     numbered = ' '.join(f'{i}. {goal}' for i, goal in enumerate(goals, 1))
-    return f'{knowledge} {style} {numbered}', {}
+    return f'{knowledge} {style} {numbered}', ''
 
   def database(self, seed: int, split: str,
                records: Mapping[str, Any] | None = None) -> str:
-    """The digest of `tables`, see `databases.py`; taken once for each process.
+    """Returns the digest of `tables`, see `databases.py`; computed once for
+    each process.
 
     Raises:
       ValueError: they are not plain JSON.
     """
     return _digest(self.path, seed, split,
-                   types.dumps(records) if records else '')
+                   jsons.dumps(records) if records else '')
 
   def _initial(self, task: types.Task) -> state_lib.Tables:
-    """The database that a task starts from.
+    """Returns the database that a task starts from.
 
     Raises:
-      ValueError: it is not there, or not the one that the task was made with.
+      ValueError: its file is missing, or the code builds another one than the
+        task was made with.
     """
-    name = task.meta.get('database', '')
+    name = task.database
     if name and self._databases:
       return databases_lib.read(self._databases, name)
     built = name and self.database(**task.initial_state)
@@ -274,56 +279,79 @@ class Domain:
     del task  # all tasks of a folder have the same tools
     return tuple(tool.schema for tool in self._tools[side].values())
 
-  def start(self, task: types.Task) -> World:
-    return World(state_lib.State(self._initial(task)), self._tools)
+  def start(self, task: types.Task) -> DomainWorld:
+    return DomainWorld(state_lib.State(self._initial(task)), self._tools)
 
-  def score(self, task: types.Task, world: World,
+  def score(self, task: types.Task, world: DomainWorld,
             messages: Sequence[types.Message], ended: str) -> types.Score:
     if ended != 'user_stop':
       return types.Score(0.0)
     return self.verdicts(task, world, messages)[0]
 
-  def verdicts(self, task: types.Task, world: World,
+  def verdicts(self, task: types.Task, world: DomainWorld,
                messages: Sequence[types.Message]) -> tuple[types.Score, ...]:
-    """Of all that judge a task, its checker first."""
+    """Returns the verdict of the task's checker."""
     return (checkers.score(task.checker, world.state.changes(), messages),)
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
-    """What the user made up or left unsaid, as far as words can show it.
+    """Describes the user's fault that `user_fault` finds; '' without one."""
+    fault = self.user_fault(task, messages)
+    return fault.text if fault else ''
 
-    Whom the agent hands over, or stops by its errors, need not say the rest.
+  def user_fault(self, task: types.Task, messages: Sequence[types.Message]
+                 ) -> UserFault | None:
+    """Finds words that the user made up or left unsaid.
+
+    A user who is handed over, or stopped by errors of the agent, need not say
+    the rest.
     """
-    if invented := self._invented(task, messages):
-      return invented
+    if made_up := self._made_up(task, messages):
+      return UserFault(MADE_UP, f'The user made up {", ".join(made_up)}.')
     if (not dialogue.is_stop(messages[-1])
         or env_lib.handed_over(messages)):
-      return ''
+      return None
     words = ' '.join(m.content or '' for m in messages if m.role == 'user')
     done = _done(messages)
-    expected = [*task.meta.get('about', ()),
-                *(word for word, call in task.meta.get('answers', ())
-                  if call in done)]
+    expected = [*(word for d in task.demands for word in d.about),
+                *(word for d in task.demands for word, tool in d.answers
+                  if tool in done)]
     unsaid = [word for word in expected if word.lower() not in words.lower()]
-    return f'The user never mentioned {", ".join(unsaid)}.' if unsaid else ''
+    return UserFault(UNSAID, f'The user never mentioned {", ".join(unsaid)}.'
+                     ) if unsaid else None
 
-  def _invented(self, task: types.Task,
-                messages: Sequence[types.Message]) -> str:
-    pattern = getattr(self.drafts, 'ENTITY', None)
-    if pattern is None:
-      return ''
-    known = set(re.findall(pattern, task.scenario))
+  def _made_up(self, task: types.Task,
+               messages: Sequence[types.Message]) -> list[str]:
+    """Returns entities that the user named first; [] if there are none."""
+    if not self.entity:
+      return []
+    known = set(re.findall(self.entity, task.scenario))
     for message in messages:
       if message.role == 'tool' and message.requestor == 'assistant':
         continue
-      entities = set(re.findall(pattern, message.content or ''))
+      entities = set(re.findall(self.entity, message.content or ''))
       if message.role == 'user' and not message.is_call and entities - known:
-        return f'The user made up {", ".join(sorted(entities - known))}.'
+        return sorted(entities - known)
       known |= entities
-    return ''
+    return []
+
+  @property
+  def entity(self) -> str:
+    """Pattern of the names of entities, ENTITY of tasks.py; '' without one."""
+    return getattr(self.drafts, 'ENTITY', '')
+
+  def entities(self, task: types.Task, texts: Sequence[str]) -> frozenset[str]:
+    """Returns the entities that texts about a task name."""
+    del task  # its start names none
+    pattern = self.entity
+    return frozenset(re.findall(pattern, ' '.join(texts)) if pattern else ())
+
+  def database_texts(self, task: types.Task) -> list[str]:
+    """Returns the database that a task starts from as plain text."""
+    return [jsons.dumps(self.tables(**task.initial_state))]
 
   def fingerprint(self) -> str:
-    """Hash of policy, code of the folder, prompt style and checker prelude."""
+    """Returns a hash of policy, code, prompt style and checker prelude."""
     parts = [self.style, self.policy, checkers.PRELUDE]
     folder = importlib.resources.files(self.path)
     parts += [file.read_text() for file in sorted(
@@ -333,13 +361,13 @@ class Domain:
 
 
 def _done(messages: Sequence[types.Message]) -> set[str]:
-  """Names of the tools that the agent has called without an error."""
-  fine = {m.id for m in messages if m.role == 'tool' and not m.error}
+  """Returns the names of tools that the agent has called without an error."""
+  accepted = {m.id for m in messages if m.role == 'tool' and not m.error}
   return {call.name for m in messages if m.role == 'assistant'
-          for call in m.tool_calls if call.id in fine}
+          for call in m.tool_calls if call.id in accepted}
 
 
-class World:
+class DomainWorld:
   """`envs.env.World` over a copy-on-write state."""
 
   solo = False

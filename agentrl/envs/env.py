@@ -58,7 +58,7 @@ class Env(Protocol):
     Args:
       task: the task that was played.
       world: its world at the end.
-      messages: of both sides, with true roles.
+      messages: messages of both sides, with true roles.
       ended: reason of `dialogue.End`.
     """
 

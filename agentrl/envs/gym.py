@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 import random
 from typing import Any
 
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import types
 from agentrl.envs import dialogue
@@ -224,7 +225,7 @@ class _LearnerDialogue:
     else:  # the last messages came with no `Ask`
       seen[:] = [m for _, m in dialogue.view(
           self.episode.messages, self._side, self._prompts[self._side])]
-    return [types.to_openai(m) for m in seen[before:] if m.role != 'system']
+    return [jsons.to_openai(m) for m in seen[before:] if m.role != 'system']
 
   def _send(self, reply: types.Message | None) -> dialogue.Ask | None:
     """Returns the next turn to play; None if the dialogue is over."""
@@ -255,7 +256,7 @@ class _LearnerDialogue:
     prompt = self._prompts[self._side]
     info = dict(
         task_id=self._task.id, system=prompt.content, tools=list(prompt.tools),
-        messages=[types.to_openai(m) for m in self._seen[self._side]])
+        messages=[jsons.to_openai(m) for m in self._seen[self._side]])
     if self.episode:
       outcome, score = self.episode.outcome, self.episode.score
       info.update(

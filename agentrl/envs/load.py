@@ -46,7 +46,7 @@ class ManyEnvs:
 
   @property
   def grading(self) -> str:
-    """Version of the benchmark whose rules judge; '' for other domains."""
+    """Version of the benchmark that judges; '' for other domains."""
     versions = {getattr(env, 'grading', '') for env in self.envs.values()}
     return ', '.join(sorted(filter(None, versions)))
 

@@ -1,39 +1,37 @@
-"""Playing moves that are known: gold runs and what was made of them."""
+"""Plays known moves: gold runs and mutants of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 import dataclasses
 import random
-from typing import Any
 
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 
-Beat = Mapping[str, Any]
-Moves = list[types.Message]
+Moves = Sequence[types.Message]
 
 
 class Unplayable(ValueError):
   """The moves break the rules of dialogues, or a call was refused."""
 
 
-def render(script: Iterable[Beat], rng: random.Random) -> list[types.Message]:
-  """The script in one of its wordings, as moves of true roles."""
+def render(script: Iterable[types.Beat], rng: random.Random
+           ) -> list[types.Message]:
+  """Draws the words of a script; returns it as moves with true roles."""
   return [_move(beat, rng) for beat in script]
 
 
-def _move(beat: Beat, rng: random.Random) -> types.Message:
-  side = beat['by']
-  if beat['call']:
-    call = types.ToolCall(beat['call'], beat['arguments'], requestor=side)
-    return types.Message(side, tool_calls=(call,), requestor=side)
-  return types.Message(side, rng.choice(beat['say']), requestor=side)
+def _move(beat: types.Beat, rng: random.Random) -> types.Message:
+  if beat.call:
+    call = types.ToolCall(beat.call, beat.arguments, requestor=beat.by)
+    return types.Message(beat.by, tool_calls=(call,), requestor=beat.by)
+  return types.Message(beat.by, rng.choice(beat.say), requestor=beat.by)
 
 
 def moves(messages: Iterable[types.Message]) -> list[types.Message]:
-  """What the two sides did, without greeting and results."""
+  """Returns the moves of both sides, without greeting and results."""
   return [m for m in messages
           if m.role != 'tool' and m != dialogue.GREETING]
 
@@ -41,6 +39,9 @@ def moves(messages: Iterable[types.Message]) -> list[types.Message]:
 def enact(env: env_lib.Env, task: types.Task, script: Moves
           ) -> tuple[env_lib.World, dialogue.End]:
   """Plays moves by the rules of `envs/dialogue.py`.
+
+  Returns:
+    the world at the end, and the end.
 
   Raises:
     Unplayable: a side moves out of turn, the dialogue ends too early or not at
@@ -55,8 +56,9 @@ def enact(env: env_lib.Env, task: types.Task, script: Moves
       if refused := [m.content for _, m in ask.new if m.error]:
         raise Unplayable(f'A call was refused: {refused[0]}')
       if not left or left[0].role != ask.side:
-        who = left[0].role if left else 'nobody'
-        raise Unplayable(f'It is the turn of the {ask.side}, but {who} moves.')
+        mover = left[0].role if left else 'nobody'
+        raise Unplayable(
+            f'It is the turn of the {ask.side}, but {mover} moves.')
       reply = left.pop(0)
   except StopIteration as stop:
     if left or stop.value.reason != 'user_stop':
@@ -67,7 +69,11 @@ def enact(env: env_lib.Env, task: types.Task, script: Moves
 
 def replay(env: env_lib.Env, task: types.Task, script: Moves
            ) -> tuple[env_lib.World, list[types.Message]]:
-  """Plays moves as they come: no turns, and a refused call stays refused."""
+  """Plays moves in their order: no rules, and a refused call stays refused.
+
+  Returns:
+    the world at the end, and all messages.
+  """
   world, played = env.start(task), [dialogue.GREETING]
   for i, move in enumerate(script):
     if not move.tool_calls:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import outcomes
 from agentrl.eval import passk
@@ -25,7 +26,7 @@ from agentrl.eval import stats
 GROUPS: dict[str, Callable[[types.Task], Any]] = {
     'domain': lambda task: task.domain,
     'kind': lambda task: task.kind,
-    'demands': lambda task: len(task.meta.get('demands', task.families)),
+    'demands': lambda task: len(task.demands or task.families),
 }
 
 
@@ -150,8 +151,8 @@ def write(folder: pathlib.Path, tasks: Sequence[types.Task],
   """
   trials = len(episodes) // len(tasks)
   files.write_lines(folder / 'transcripts.jsonl', (
-      types.dumps({'domain': tasks[i // trials].domain,
-                   **types.to_json(episode)})
+      jsons.dumps({'domain': tasks[i // trials].domain,
+                   **jsons.to_json(episode)})
       for i, episode in enumerate(episodes)))
   files.write_json(folder / 'metrics.json', figures)
 
@@ -163,7 +164,7 @@ def read_transcripts(folder: str | os.PathLike
     for line in file:
       record = json.loads(line)
       domain = record.pop('domain')
-      episode = types.episode_from_json(record)
+      episode = jsons.from_json(types.Episode, record)
       yield task_name(domain, episode.task_id), episode
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import resolve
 from agentrl import sharding
 from agentrl import types
@@ -118,7 +119,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
         seeds=_seeds(config.seed, len(tasks), config.trials),
         trials=[*range(config.trials)] * len(tasks), limits=config.limits,
         progress=bar.update)
-  figures = {
+  results.write(run.folder, tasks, episodes, {
       **results.summarize(
           tasks, episodes,
           scripts=floors.measure(env, tasks, limits=config.limits)),
@@ -126,8 +127,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> None:
       'db_asked': any('DB' in t.criteria.reward_basis for t in tasks),
       'measurement': files.hash_text(json.dumps(parts)),
       'measurement_parts': parts, 'seed': config.seed,
-      'versions': runs.versions()}
-  results.write(run.folder, tasks, episodes, figures)
+      'versions': runs.versions()})
   run.finish(num_tasks=len(tasks), num_trials=config.trials)
   _say(run.folder)
 
@@ -209,7 +209,7 @@ def measurement(env: env_lib.Env, tasks: Sequence[types.Task], *, user: str,
   return {
       'evaluator': str(EVALUATOR),
       'environment': env.fingerprint(),
-      'tasks': files.hash_text('\n'.join(map(types.dumps, tasks))),
+      'tasks': files.hash_text('\n'.join(map(jsons.dumps, tasks))),
       'prompts': files.hash_text(json.dumps(prompts)),
       'protocol': files.hash_text(json.dumps(protocol, sort_keys=True)),
       'user': user,

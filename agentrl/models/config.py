@@ -14,8 +14,8 @@ ATTENTIONS = ('xla', 'splash', 'cudnn')
 EXPERTS = ('xla', 'megablox')
 _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
              'router_aux_coef')
-# How much of a layer is kept for the backward pass: all, its input, or that and
-# what attention gives, or the products with its matrices.
+# The parts of a layer that are kept for the backward pass: all; its input; its
+# input and the output of attention; its input and the products with matrices.
 REMAT = ('none', 'full', 'attention', 'dots')
 _WORDS = {'dtype': DTYPES, 'param_dtype': DTYPES, 'activation': ACTIVATIONS,
           'remat': REMAT, 'attention': ATTENTIONS, 'experts': EXPERTS}
@@ -23,20 +23,20 @@ _WORDS = {'dtype': DTYPES, 'param_dtype': DTYPES, 'activation': ACTIVATIONS,
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-  """How a rotary embedding is stretched over a longer context.
+  """The rule that stretches a rotary embedding over a longer context.
 
   With `factor` alone every pair is slowed by it. Source: position
   interpolation, arXiv:2306.15595 eq. 4.
 
-  With the others as in Llama 3: a pair that turns more than `high` times
+  With the other fields as in Llama 3: a pair that turns more than `high` times
   within `original_length` tokens keeps its rate, one that turns less than
   `low` times is slowed by `factor`, and between the two the rate is blended.
   Source: arXiv:2407.21783 section 3.4.2, with the constants of its published
   weights.
 
   Attributes:
-    factor: how much longer the context has become.
-    low, high: turns within the original context.
+    factor: new context divided by the old one.
+    low, high: bounds [turns within the original context].
     original_length: context [tokens] before it was stretched.
   """
 
@@ -61,7 +61,7 @@ class RopeScaling:
                        f'model.rope_scaling.low={self.low}.')
 
 
-# What a field of a type takes, and how that is called.
+# Type of a field: the Python types that it takes, and their name in errors.
 _KINDS = {'int': (int, 'an integer'), 'float': (int | float, 'a float'),
           'bool': (bool, 'True or False'), 'str': (str, 'a string'),
           'RopeScaling': (RopeScaling, 'a section with `factor`')}
@@ -71,48 +71,51 @@ _KINDS = {'int': (int, 'an integer'), 'float': (int | float, 'a float'),
 class ModelConfig:
   """A decoder: RMSNorm, RoPE, grouped-query attention, a gated MLP.
 
-  What families of published models differ in are fields here; which family
-  has which is in `families`.
+  Published models differ in these fields; `families` says which family has
+  which.
 
   Attributes:
     vocab_size: number of token ids.
     num_layers, d_model, num_heads, num_kv_heads, head_dim, d_ff: sizes.
     max_length: longest context [tokens] it is trained for.
     rope_theta: base of the rotary embedding.
-    rope_scaling: how its rates are stretched; None: not at all.
-    window: how many tokens a local layer sees, the token itself included. 0:
-      all layers are global, and see all.
+    rope_scaling: rule that stretches its rates; None: they are as they are.
+    window: tokens that a local layer sees, the token itself included. 0: all
+      layers are global, and see all.
     global_every: layer i is global if this divides i + 1. 1: all are.
-    local_rope_theta: of the local layers, whose rates are never stretched.
+    local_rope_theta: base of the rotary embedding of local layers; their rates
+      are never stretched.
     qkv_bias: queries, keys and values have a bias.
     qk_norm: each head's query and key goes through an RMSNorm, before RoPE.
     query_pre_attn_scalar: scores are divided by its root; None: `head_dim`.
-    activation: of the gate of MLP or experts, `silu` or `gelu_tanh`.
-    post_norm: what attention and MLP give goes through an RMSNorm, too.
+    activation: function of the gate of MLP or experts, `silu` or `gelu_tanh`.
+    post_norm: the outputs of attention and MLP go through an RMSNorm, too.
     zero_centered_norm: norms keep their scale less 1, as weights near 0.
     scale_embeddings: embeddings are multiplied by the root of `d_model`.
-    attention: what computes that of packed rows: `xla` anywhere, or a kernel
-      that makes no scores in memory, `splash` on TPU and `cudnn` on an NVIDIA
-      GPU; see `models/kernels.py`. With a cache it is `xla` always.
-    experts: what computes the gradients of their kernels: `xla` anywhere, or
-      `megablox` on TPU, where XLA's go through every expert with every token.
-    norm_eps: of RMSNorm.
+    attention: kernel for packed rows: `xla` anywhere, or one that makes no
+      scores in memory, `splash` on TPU and `cudnn` on an NVIDIA GPU; see
+      `models/kernels.py`. With a cache it is `xla` always.
+    experts: kernel for the gradients of the experts' matrices: `xla` anywhere,
+      or `megablox` on TPU, where XLA's go through every expert with every
+      token.
+    norm_eps: added to the mean square in RMSNorm.
     tie_embeddings: the output head is the embedding, transposed.
-    dtype: of activations; norms, softmax and logits are float32 always.
-    param_dtype: of parameters.
+    dtype: type of activations; norms, softmax and logits are float32 always.
+    param_dtype: type of parameters.
     scan_layers: one compiled layer for all; pays for deep models.
-    remat: which activations of a layer the backward pass makes again: `none`,
-      `full` (all), `attention` (all but what attention gives: in long rows a
-      kernel's second run costs more than that memory) or `dots` (all but the
+    remat: activations of a layer that the backward pass makes again: `none`,
+      `full` (all), `attention` (all but the output of attention: in long rows
+      a kernel's second run costs more than that memory) or `dots` (all but the
       products with its matrices).
-    smear: each token's embedding carries those of so many tokens before it,
-      through a matrix (smeared keys, arXiv:2209.11895), and fresh weights can
+    smear: number of earlier tokens whose embeddings are added to each token's,
+      through a matrix (smeared keys, arXiv:2209.11895); fresh weights can then
       copy (`models/induction.py`). For models from scratch; published ones
       have 0.
-    num_experts: 0: each layer has one MLP of width `d_ff`; else so many, of
-      that width each, of which a token goes through `experts_per_token`.
+    num_experts: 0: each layer has one MLP of width `d_ff`; else the number of
+      its experts, MLPs of that width, of which a token goes through
+      `experts_per_token`.
     norm_topk: the weights of a token's experts add up to 1.
-    router_aux_coef: of the loss that keeps experts in equal use, see
+    router_aux_coef: factor of the loss that keeps experts in equal use, see
       `moe.penalty`; 0: none.
   """
 
@@ -216,7 +219,11 @@ def _check(field: dataclasses.Field, value: Any) -> None:
 
 
 def make(fields: Mapping[str, Any], **more: Any) -> ModelConfig:
-  """A ModelConfig from a config section and from what the data decide.
+  """Makes a ModelConfig from a section of a config.
+
+  Args:
+    fields: fields of the section.
+    **more: further fields, as `vocab_size`, which the data decide.
 
   Raises:
     ValueError: an unknown or a missing field, or sizes that do not fit.

@@ -1,40 +1,34 @@
-"""Families of published models: their config.json, their names of tensors.
+"""Families of published models, by their config.json.
 
-The decoder is one; a family says which fields of `ModelConfig` it has set, and
-what its tensors are called. A new one is an entry of `FAMILIES`, and rows of
-`NAMES` for parameters that no other family has. `gguf_names` has the names of
-both in GGUF files.
+There is one decoder; a family says which fields of `ModelConfig` it sets. A new
+one is an entry of `FAMILIES`, and rows of `layouts.NAMES` for parameters that
+no other family has. `gguf_names` has the names of fields and tensors in GGUF
+files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import itertools
-import re
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import Any
 
 from agentrl import resolve
 from agentrl.models import config as model_config
-from agentrl.models import transformer
 
 Config = model_config.ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-  """What all models of one `model_type` have in common.
+  """The properties that all models of one `model_type` share.
 
   Attributes:
     architecture: class in `transformers`.
-    fixed: fields of `ModelConfig` that are so in all of them.
+    fixed: fields of `ModelConfig` with the same value in all of them.
     free: fields that they may set, and other families may not.
-    defaults: what config.json means where it does not say.
-    more: what it says that other families' do not.
-    experts: each layer has them.
+    defaults: values of fields that config.json leaves out.
+    more: makes the fields of config.json that other families lack.
+    experts: each layer has experts.
   """
 
   architecture: str
@@ -74,7 +68,7 @@ FAMILIES = {
             sliding_window_pattern=6, rope_theta=1e6, rope_local_base_freq=1e4),
         more=_gemma3),
 }
-# What a family must know of, or its models are others.
+# Fields that change the model: a family must fix them, or leave them free.
 _SPECIAL = ('smear', 'qkv_bias', 'qk_norm', 'window', 'global_every',
             'local_rope_theta', 'query_pre_attn_scalar', 'activation',
             'post_norm', 'zero_centered_norm', 'scale_embeddings')
@@ -84,14 +78,14 @@ _SIZES = {  # field of ModelConfig: key of config.json
     'd_model': 'hidden_size', 'num_heads': 'num_attention_heads',
     'd_ff': 'intermediate_size', 'max_length': 'max_position_embeddings',
     'norm_eps': 'rms_norm_eps'}
-_EXPERTS = {  # more of them
+_EXPERTS = {  # the same, of families with experts
     'd_ff': 'moe_intermediate_size', 'num_experts': 'num_experts',
     'experts_per_token': 'num_experts_per_tok'}
 _LLAMA3 = {'factor': 'factor', 'low': 'low_freq_factor',
            'high': 'high_freq_factor',
            'original_length': 'original_max_position_embeddings'}
 _SCALINGS = {'llama3': _LLAMA3, 'linear': {'factor': 'factor'}}
-_MUST_BE = {  # what the decoder does not know may only be switched off
+_MUST_BE = {  # keys for features that the decoder lacks: they must be off
     'hidden_act': 'silu', 'attention_bias': False, 'mlp_bias': False,
     'use_sliding_window': False, 'partial_rotary_factor': 1.0,
     'decoder_sparse_step': 1, 'mlp_only_layers': [],
@@ -102,13 +96,16 @@ _MUST_BE = {  # what the decoder does not know may only be switched off
 
 def from_hf(fields: Mapping[str, Any], where: str = 'config.json',
             **changes: Any) -> Config:
-  """The ModelConfig of a config.json of `transformers`.
+  """Makes the ModelConfig of a config.json of `transformers`.
 
   Args:
-    fields: of config.json.
-    where: what says them, for errors.
-    **changes: fields of ModelConfig that it does not decide, or that shall be
-      others: dtype, param_dtype (float32, whatever the file says), remat.
+    fields: fields of config.json.
+    where: name of their source, for errors.
+    **changes: fields of ModelConfig to set or to change: dtype, param_dtype
+      (float32 by default, also where the file has another), remat.
+
+  Returns:
+    The shape of the model.
 
   Raises:
     ValueError: an unknown family, a missing field, or a kind of model that
@@ -156,19 +153,26 @@ def _taken(fields: Mapping[str, Any], keys: Mapping[str, str], where: str
 
 def rope(fields: Mapping[str, Any], where: str = 'config.json'
          ) -> tuple[float, model_config.RopeScaling | None]:
-  """Base and scaling; `transformers` 5 keeps both in `rope_parameters`, for
-  each type of layer where there are several.
+  """Reads the rotary embedding; `transformers` 5 keeps it in
+  `rope_parameters`, for each type of layer where there are several.
+
+  Args:
+    fields: fields of config.json.
+    where: name of their source, for errors.
+
+  Returns:
+    Base and scaling (None: there is none) of the global layers.
 
   Raises:
     ValueError: a scaling that the decoder does not know.
   """
   new = fields.get('rope_parameters') or {}
-  found = {**(fields.get('rope_scaling') or {}),
+  given = {**(fields.get('rope_scaling') or {}),
            **new.get('full_attention', new)}
   # The published Llama 1 and 2 do not name their base.
-  theta = found.get('rope_theta') or fields.get('rope_theta') or 10_000.0
+  theta = given.get('rope_theta') or fields.get('rope_theta') or 10_000.0
   theta = float(_taken({'rope_theta': theta}, {'': 'rope_theta'}, where)[''])
-  kind = found.get('rope_type', found.get('type', 'default'))
+  kind = given.get('rope_type', given.get('type', 'default'))
   if kind == 'default':
     return theta, None
   if kind not in _SCALINGS:
@@ -178,7 +182,7 @@ def rope(fields: Mapping[str, Any], where: str = 'config.json'
         'rope_scaling null in a config.json weights are read with the context '
         'they had before.')
   return theta, model_config.RopeScaling(
-      **_taken(found, _SCALINGS[kind], f'rope_scaling of {where}'))
+      **_taken(given, _SCALINGS[kind], f'rope_scaling of {where}'))
 
 
 def _layer_types(layers: int, every: int) -> list[str]:
@@ -187,7 +191,7 @@ def _layer_types(layers: int, every: int) -> list[str]:
 
 
 def _local(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
-  """The fields of `ModelConfig` that are of local layers, if there are any."""
+  """Returns the fields of `ModelConfig` for local layers; {}: it has none."""
   kinds = fields.get('layer_types')
   every = fields.get('sliding_window_pattern', 1)
   if kinds and 'full_attention' in kinds:
@@ -211,10 +215,13 @@ def _local(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def family_of(config: Config) -> str:
-  """The `model_type` whose models have this shape.
+  """Finds the `model_type` with models of this shape.
+
+  Args:
+    config: shape of the model.
 
   Raises:
-    ValueError: none has.
+    ValueError: there is none.
   """
   plain = {x.name: x.default for x in dataclasses.fields(Config)}
   for kind, family in FAMILIES.items():
@@ -232,10 +239,13 @@ def family_of(config: Config) -> str:
 
 
 def to_hf(config: Config) -> dict[str, Any]:
-  """config.json, which `transformers` 4 and 5 both read.
+  """Makes a config.json that `transformers` 4 and 5 both read.
+
+  Args:
+    config: shape of the model.
 
   Raises:
-    ValueError: no family of `transformers` is this model.
+    ValueError: no family of `transformers` has this shape.
   """
   kind = family_of(config)
   fields = {key: getattr(config, ours) for ours, key in _SIZES.items()}
@@ -254,143 +264,3 @@ def to_hf(config: Config) -> dict[str, Any]:
       'rope_scaling': scaling, 'attention_bias': False,
       'tie_word_embeddings': config.tie_embeddings,
       'torch_dtype': config.param_dtype, **FAMILIES[kind].more(config)}
-
-
-class Layout(NamedTuple):
-  """How one of our parameters is made of tensors, and taken apart.
-
-  `join(config, tensors)` takes numpy arrays; `split(config, ours)` gives a
-  list, and uses methods alone, so that it can be traced for its shapes.
-  """
-
-  join: Callable[[Config, Sequence[np.ndarray]], np.ndarray]
-  split: Callable[[Config, Any], list[Any]]
-
-
-def _heads(config: Config, x: np.ndarray) -> np.ndarray:
-  return x.reshape(-1, config.head_dim, *x.shape[1:])
-
-
-def _cut(config: Config, x_M: Any) -> tuple[Any, Any, Any]:
-  """Heads of queries, of keys and of values."""
-  q, k = config.num_heads, config.num_heads + config.num_kv_heads
-  return x_M[:q], x_M[q:k], x_M[k:]
-
-
-_PLAIN = Layout(lambda c, parts: parts[0], lambda c, x: [x])
-# Theirs are [out, in].
-_MATRIX = Layout(lambda c, parts: parts[0].T, lambda c, x: [x.T])
-_HEADS_BIAS = Layout(
-    lambda c, parts: np.concatenate([_heads(c, x) for x in parts]),
-    lambda c, x_MH: [x.reshape(-1) for x in _cut(c, x_MH)])
-_HEADS = Layout(
-    lambda c, parts: np.concatenate(
-        [_heads(c, x) for x in parts]).transpose(2, 0, 1),
-    lambda c, x_DMH: [x.reshape(-1, x.shape[-1])
-                      for x in _cut(c, x_DMH.transpose(1, 2, 0))])
-_GATED = Layout(lambda c, parts: np.stack([x.T for x in parts], 1),
-                lambda c, x_D2F: [x_D2F[:, 0].T, x_D2F[:, 1].T])
-
-# Path of our parameter: how it is made, of which tensors. `layer/` stands for
-# each layer, here and there; `*` for each expert, of which ours is a stack.
-NAMES: dict[str, tuple[Layout, tuple[str, ...]]] = {
-    'embed': (_PLAIN, ('model.embed_tokens.weight',)),
-    'head': (_PLAIN, ('lm_head.weight',)),
-    'final_norm/scale': (_PLAIN, ('model.norm.weight',)),
-    'layer/attention_norm/scale': (_PLAIN, ('layer/input_layernorm.weight',)),
-    'layer/attention/qkv/kernel': (_HEADS, (
-        'layer/self_attn.q_proj.weight', 'layer/self_attn.k_proj.weight',
-        'layer/self_attn.v_proj.weight')),
-    'layer/attention/qkv/bias': (_HEADS_BIAS, (
-        'layer/self_attn.q_proj.bias', 'layer/self_attn.k_proj.bias',
-        'layer/self_attn.v_proj.bias')),
-    'layer/attention/q_norm/scale': (_PLAIN, (
-        'layer/self_attn.q_norm.weight',)),
-    'layer/attention/k_norm/scale': (_PLAIN, (
-        'layer/self_attn.k_norm.weight',)),
-    'layer/attention/out/kernel': (_MATRIX, ('layer/self_attn.o_proj.weight',)),
-    'layer/mlp_norm/scale': (_PLAIN, (
-        'layer/post_attention_layernorm.weight',)),
-    'layer/mlp/up/kernel': (_GATED, (
-        'layer/mlp.gate_proj.weight', 'layer/mlp.up_proj.weight')),
-    'layer/mlp/down/kernel': (_MATRIX, ('layer/mlp.down_proj.weight',)),
-    'layer/moe/router/kernel': (_MATRIX, ('layer/mlp.gate.weight',)),
-    'layer/moe/up/kernel': (_GATED, (
-        'layer/mlp.experts.*.gate_proj.weight',
-        'layer/mlp.experts.*.up_proj.weight')),
-    'layer/moe/down/kernel': (_MATRIX, (
-        'layer/mlp.experts.*.down_proj.weight',)),
-}
-# Where there are norms after attention and MLP, too.
-_POST_NORM_NAMES = {
-    'layer/attention_post_norm/scale': (_PLAIN, (
-        'layer/post_attention_layernorm.weight',)),
-    'layer/mlp_norm/scale': (_PLAIN, (
-        'layer/pre_feedforward_layernorm.weight',)),
-    'layer/mlp_post_norm/scale': (_PLAIN, (
-        'layer/post_feedforward_layernorm.weight',)),
-}
-
-
-class Piece(NamedTuple):
-  """One of our parameters, or one layer or expert of it where it is a stack.
-
-  Attributes:
-    path: of the parameter, as `layers_0/mlp/down/kernel`.
-    at: index of the piece in the parameter: of the layer, if scanned, and of
-      the expert, if it has any.
-    shape: of the piece.
-    layout: how it is made.
-    theirs: shapes of the tensors it is made of, by name, in their order.
-  """
-
-  path: str
-  at: tuple[int, ...]
-  shape: tuple[int, ...]
-  layout: Layout
-  theirs: dict[str, tuple[int, ...]]
-
-
-def shapes(config: Config) -> Any:
-  """Shapes of the parameters, as a tree."""
-  return jax.eval_shape(lambda: transformer.init(config, jax.random.key(0)))
-
-
-def pieces(config: Config) -> list[Piece]:
-  """All that a model of this shape is made of; nothing is allocated.
-
-  Raises:
-    ValueError: a parameter that published models do not have.
-  """
-  return [piece for path, leaf in flat(shapes(config)).items()
-          for piece in _pieces(config, path, leaf)]
-
-
-def _pieces(config: Config, path: str, leaf: Any) -> Iterator[Piece]:
-  inner = re.fullmatch(r'layers(?:_(\d+))?/(.*)', path)
-  row = path if inner is None else f'layer/{inner[2]}'
-  table = NAMES | (_POST_NORM_NAMES if config.post_norm else {})
-  if row not in table:
-    raise ValueError(f'Published models have no parameter {path}: set '
-                     'model.smear to 0.')
-  layout, names = table[row]
-  layers, experts = [()], [()]
-  if scanned := inner is not None and inner[1] is None:
-    layers = [(i,) for i in range(config.num_layers)]
-  if '*' in names[0]:
-    experts = [(i,) for i in range(config.num_experts)]
-  lead = len(layers[0]) + len(experts[0])
-  one = jax.ShapeDtypeStruct(leaf.shape[lead:], leaf.dtype)
-  split = jax.eval_shape(lambda x: layout.split(config, x), one)
-  for layer, expert in itertools.product(layers, experts):
-    number = layer[0] if scanned else inner and inner[1]
-    theirs = [name.replace('layer/', f'model.layers.{number}.')
-              .replace('*', ''.join(map(str, expert))) for name in names]
-    yield Piece(path, layer + expert, one.shape, layout,
-                {name: x.shape for name, x in zip(theirs, split)})
-
-
-def flat(tree: Any) -> dict[str, Any]:
-  """The leaves of a tree of parameters by their paths, in its order."""
-  return {'/'.join(str(p.key) for p in path): leaf
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -1,4 +1,4 @@
-"""GGUF files: the tensors and fields of published models by other names."""
+"""Translates the names of GGUF files into those of safetensors, config.json."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LAYER = {
     'ffn_gate_exps': 'mlp.experts.*.gate_proj',
     'ffn_up_exps': 'mlp.experts.*.up_proj',
     'ffn_down_exps': 'mlp.experts.*.down_proj'}
-_LAYER_OF = {  # of one kind alone
+_LAYER_OF = {  # names of one architecture alone
     'gemma3': {'ffn_norm': 'pre_feedforward_layernorm',
                'post_attention_norm': 'post_attention_layernorm',
                'post_ffw_norm': 'post_feedforward_layernorm'}}
-# model_type, where it is another word.
+# model_type, where it is not `general.architecture`.
 _KIND = {'gemma3': 'gemma3_text', 'qwen3moe': 'qwen3_moe'}
 _FIELDS = {
     'hidden_size': 'embedding_length', 'num_hidden_layers': 'block_count',
@@ -53,18 +53,20 @@ _SHIFTED = ('gemma3_text',)  # norms hold their whole scale
 
 
 def name_of(name: str, kind: str | None) -> str:
-  """The name in safetensors of a GGUF tensor; its own if it has none.
-
-  In that of a stack of all experts `*` stands for each.
+  """Returns the name in safetensors of a GGUF tensor.
 
   Args:
-    name: in the file.
-    kind: its `general.architecture`.
+    name: name in the GGUF file.
+    kind: `general.architecture` of the file.
+
+  Returns:
+    The name; `*` in it stands for each expert, where one tensor holds all of
+    them. The name itself if safetensors have no such tensor.
   """
-  found = re.fullmatch(r'(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)', name)
-  if found is None:
+  match = re.fullmatch(r'(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)', name)
+  if match is None:
     return name
-  number, stem, last = found.groups()
+  number, stem, last = match.groups()
   if number is None and stem in _TOP:
     return f'{_TOP[stem]}.{last}'
   layer = _LAYER | _LAYER_OF.get(kind, {})
@@ -75,14 +77,17 @@ def name_of(name: str, kind: str | None) -> str:
 
 def fields_of(metadata: Mapping[str, Any],
               shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-  """What config.json would say, from the metadata of a GGUF file.
+  """Makes the fields of config.json from the metadata of a GGUF file.
 
   Args:
-    metadata: values by key.
-    shapes: of the tensors, by their names in safetensors.
+    metadata: values of the file by key.
+    shapes: shapes of the tensors, by their names in safetensors.
+
+  Returns:
+    Fields of config.json.
 
   Raises:
-    ValueError: it is not a language model's file.
+    ValueError: the file holds no language model.
   """
   kind = metadata.get('general.architecture')
   embed = shapes.get('model.embed_tokens.weight')
@@ -97,11 +102,11 @@ def fields_of(metadata: Mapping[str, Any],
     fields['rope_scaling'] = {
         'rope_type': scaling,
         'factor': metadata.get(f'{kind}.rope.scaling.factor')}
-  if kind == 'gemma3':  # the file does not say, but only the largest is apart
+  if kind == 'gemma3':  # not in the file; only the largest model differs
     largest = fields.get('num_hidden_layers') == 62
     fields['query_pre_attn_scalar'] = (
         168 if largest else fields.get('head_dim'))
-  # Whoever writes no `expert_weights_norm` normalises, as llama.cpp does.
+  # A file without `expert_weights_norm` means True, as llama.cpp reads it.
   return {'norm_topk_prob': True, **fields, 'vocab_size': embed[0],
           'model_type': _KIND.get(kind, kind),
           'tie_word_embeddings': 'lm_head.weight' not in shapes}
@@ -109,19 +114,24 @@ def fields_of(metadata: Mapping[str, Any],
 
 def scaling_of(freqs: np.ndarray, fields: Mapping[str, Any]
                ) -> dict[str, Any]:
-  """The rope_scaling that a GGUF file spells out as tensor `rope_freqs`.
+  """Finds the rope_scaling behind tensor `rope_freqs` of a GGUF file.
+
+  Source: Llama 3, arXiv:2407.21783 section 3.4.2.
 
   Args:
-    freqs: by how much each rate is divided.
-    fields: of config.json.
+    freqs: divisors of the rates [head_dim / 2].
+    fields: fields of config.json.
+
+  Returns:
+    `rope_scaling` of config.json.
 
   Raises:
-    ValueError: they are not those of Llama 3's rule.
+    ValueError: the divisors do not follow Llama 3's rule.
   """
-  found = {'rope_type': 'llama3', 'factor': float(np.max(freqs)),
+  llama3 = {'rope_type': 'llama3', 'factor': float(np.max(freqs)),
            'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
            'original_max_position_embeddings': 8192}
-  theta, scaling = families.rope({**fields, 'rope_scaling': found})
+  theta, scaling = families.rope({**fields, 'rope_scaling': llama3})
   rate = theta ** (-np.arange(freqs.size) / freqs.size)
   turns = scaling.original_length * rate / (2 * math.pi)
   kept = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
@@ -129,18 +139,23 @@ def scaling_of(freqs: np.ndarray, fields: Mapping[str, Any]
                      rtol=1e-3):
     raise ValueError('Tensor rope_freqs.weight is not the scaling of Llama 3: '
                      'read these weights from safetensors.')
-  return found
+  return llama3
 
 
 def tensor_of(fields: Mapping[str, Any], name: str, x: np.ndarray
               ) -> np.ndarray:
-  """A tensor as safetensors hold it.
+  """Converts a tensor of a GGUF file into that of safetensors.
+
+  Source: the inverse of llama.cpp's convert_hf_to_gguf.py.
 
   Args:
-    fields: see `fields_of`.
-    name: in safetensors.
-    x: as the GGUF file holds it: with rotary pairs side by side (Llama), or
-      with 1 added to the scales of the norms (Gemma).
+    fields: fields of config.json, see `fields_of`.
+    name: name of the tensor in safetensors.
+    x: the tensor of the GGUF file: rotary pairs lie side by side (Llama), and
+      the scales of the norms have 1 added (Gemma).
+
+  Returns:
+    The tensor, in the same shape.
   """
   kind = fields['model_type']
   if kind in _SHIFTED and name.endswith('norm.weight'):

@@ -1,7 +1,7 @@
 """Initial weights that can copy, for models from scratch.
 
 Reading an order's id off the prompt and writing it into a call takes an
-induction head: attend to what followed the same token earlier, and repeat it.
+induction head: attend to the token after an earlier equal one, and repeat it.
 Language models grow theirs after hundreds of millions of tokens; a model that
 must learn a domain in a few minutes starts with them in its first layer. The
 idea is that of mimetic initialisation (arXiv:2305.09828, and for recall
@@ -17,22 +17,24 @@ import jax.numpy as jnp
 
 from agentrl.models import config as model_config
 
-SHARPNESS = 2.0  # of the match; a score of about 10 where tokens are the same
+SHARPNESS = 2.0  # scale of the match: equal tokens score about 10
 
 
 def prime(config: model_config.ModelConfig, params: Any, key: jax.Array
          ) -> Any:
-  """Makes induction heads of the first layer's heads.
+  """Turns the first layer's heads into induction heads.
 
   With smeared embeddings a token's state is e_t + S e_{t-1} + S S e_{t-2},
   S orthogonal. Queries project it by Q and keys by S'Q, so e_t meets e_{s-1},
   and S e_{t-1} meets S e_{s-2}: two tokens that recur count twice. Values
-  project by V and the output by V', so what is written resembles e_s.
+  project by V and the output by V', so the result resembles e_s.
+
+  Source: induction heads, arXiv:2209.11895; set by hand, arXiv:2410.11135.
 
   Args:
-    config: of the model; with `smear`.
+    config: shape of the model, with `smear`.
     params: fresh parameters.
-    key: of the random projections.
+    key: random key of the projections.
 
   Returns:
     params with `smear` and the first layer's attention replaced.
@@ -57,7 +59,7 @@ def prime(config: model_config.ModelConfig, params: Any, key: jax.Array
 
 
 def _orthonormal(key: jax.Array, rows: int, columns: int) -> jax.Array:
-  """Random matrix with orthonormal columns, or rows if those are fewer."""
+  """Draws a matrix with orthonormal columns, or rows if those are fewer."""
   wide = columns > rows
   shape = (columns, rows) if wide else (rows, columns)
   q = jnp.linalg.qr(jax.random.normal(key, shape))[0]

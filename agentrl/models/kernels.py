@@ -1,7 +1,7 @@
 """Kernels of a chip: attention that keeps no scores, products of experts.
 
-Attention is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH,
-of packed rows, and runs under `shard_map` where a mesh is set (`sharding.on`):
+Attention is a function (q_BTNH, k_BTKH, v_BTKH, segments_BT) -> out_BTNH
+over packed rows; it runs under `shard_map` where a mesh is set (`sharding.on`):
 rows over the axes of a batch, heads over `tensor`.
 """
 
@@ -22,18 +22,21 @@ from agentrl.models import mesh as mesh_lib
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 P = jax.sharding.PartitionSpec
-ATTENDED = 'attention'  # what `remat` may keep goes by this name
-_LANES = 128  # of a TPU's vectors: a block is a multiple of them
+ATTENDED = 'attention'  # name of the output of attention, for `remat`
+_LANES = 128  # lanes of a TPU's vectors: a block is a multiple of them
 _BLOCK = 512  # queries or keys of a block; longer ones fill no more of the MXU
 
 
 def check_length(attention: str, length: int, field: str) -> None:
-  """Raises ValueError unless `model.attention` can be cut for such rows.
+  """Checks that the attention kernel can be cut for rows of some length.
 
   Args:
-    attention: its name.
-    length: of a row [tokens].
-    field: what gives it, for the error.
+    attention: `model.attention`.
+    length: tokens of a row.
+    field: config field that gives the length, for the error.
+
+  Raises:
+    ValueError: it cannot.
   """
   if attention == 'splash' and length % _LANES:
     raise ValueError(f"model.attention='splash' needs rows of a multiple of "
@@ -42,15 +45,17 @@ def check_length(attention: str, length: int, field: str) -> None:
 
 def splash(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
            segments_BT: jax.Array, *, interpret: bool = False) -> jax.Array:
-  """Splash attention, a Pallas kernel for TPU: blocks above the diagonal cost
-  nothing. Source: FlashAttention-2, arXiv:2307.08691, as JAX ships it.
+  """Computes attention by Splash, a Pallas kernel for TPU: blocks above the
+  diagonal cost nothing.
+
+  Source: FlashAttention-2, arXiv:2307.08691, as JAX ships it.
 
   Args:
     q_BTNH: queries.
     k_BTKH: keys.
     v_BTKH: values.
     segments_BT: int32, a token sees its own segment alone.
-    interpret: emulate the kernel, on any device and slowly.
+    interpret: emulates the kernel, on any device and slowly.
 
   Returns:
     out_BTNH.
@@ -65,7 +70,7 @@ def splash(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
 
 def _splash_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
                   segments_BT: jax.Array, *, interpret: bool) -> jax.Array:
-  """The rows and heads of one device."""
+  """Computes Splash attention for the rows and heads of one device."""
   T, N, H = q_BTNH.shape[1:]
   block = math.gcd(T, _BLOCK)
   sizes = splash_attention.BlockSizes(**dict.fromkeys((
@@ -84,12 +89,23 @@ def _splash_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
 
 def cudnn(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
           segments_BT: jax.Array) -> jax.Array:
-  """Flash attention of cuDNN, for NVIDIA GPUs; arguments as of `splash`.
+  """Computes attention by cuDNN's flash attention, for NVIDIA GPUs.
 
   It knows no segments: they go in as a mask, [B, 1, T, T] numbers in memory.
 
+  Source: FlashAttention-2, arXiv:2307.08691, as cuDNN ships it.
+
+  Args:
+    q_BTNH: queries, bfloat16 or float16; H a multiple of 8, at most 256.
+    k_BTKH: keys.
+    v_BTKH: values.
+    segments_BT: int32, a token sees its own segment alone.
+
+  Returns:
+    out_BTNH.
+
   Raises:
-    ValueError: a type or size that it does not take.
+    ValueError: a type or size that the kernel does not take.
   """
   H = q_BTNH.shape[-1]
   if q_BTNH.dtype not in (jnp.bfloat16, jnp.float16) or H % 8 or H > 256:
@@ -110,7 +126,7 @@ def _cudnn_local(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array,
 
 def _over_mesh(local: Attend, q_BTNH: jax.Array, k_BTKH: jax.Array,
                v_BTKH: jax.Array, segments_BT: jax.Array) -> jax.Array:
-  """`local` on each device of the mesh that is set, with its rows and heads."""
+  """Runs `local` on each device of the mesh, with its rows and heads."""
   mesh = mesh_lib.current()
   if mesh is None:
     return local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
@@ -127,17 +143,22 @@ ATTEND: dict[str, Attend] = {'splash': splash, 'cudnn': cudnn}
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def megablox(x_RD: jax.Array, kernel_EDF: jax.Array, count_E: jax.Array,
              preferred_element_type: Any, interpret: bool = False) -> jax.Array:
-  """`jax.lax.ragged_dot` whose gradient runs over each group's rows alone.
+  """Multiplies rows by their expert's matrix, with a gradient that runs over
+  each expert's rows alone.
 
-  XLA for TPU has a kernel for the product, but makes the gradient of the
-  kernels with all rows for each group. That is Megablox's `tgmm` here.
+  XLA for TPU has a kernel for the product (`jax.lax.ragged_dot`), but makes
+  the gradient of the matrices with all rows for each expert. That gradient is
+  Megablox's `tgmm` here.
+
+  Source: MegaBlocks, arXiv:2211.15841, as JAX ships it.
 
   Args:
     x_RD: rows, those of one expert after those of another.
-    kernel_EDF: of the experts.
-    count_E: rows of each expert; those beyond their sum are undefined.
-    preferred_element_type: of the result.
-    interpret: emulate the kernel, on any device and slowly.
+    kernel_EDF: matrices of the experts.
+    count_E: number of rows of each expert; rows beyond their sum give
+      undefined results.
+    preferred_element_type: type of the result.
+    interpret: emulates the kernel, on any device and slowly.
 
   Returns:
     out_RF.

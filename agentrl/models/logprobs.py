@@ -14,8 +14,10 @@ from agentrl.models import moe
 from agentrl.models import transformer
 
 P = jax.sharding.PartitionSpec
-CHUNK = 128  # tokens of each row whose logits exist at one time, or more in
-MOST_CHUNKS = 32  # long rows, as each chunk reads the whole head
+# Tokens of each row with logits at one time; more in long rows, because
+# each chunk reads the whole head.
+CHUNK = 128
+MOST_CHUNKS = 32
 
 
 def token_logps(config: model_config.ModelConfig, params: Any,
@@ -23,26 +25,27 @@ def token_logps(config: model_config.ModelConfig, params: Any,
                 segments_BT: jax.Array, target_BT: jax.Array, *,
                 temperature: float = 1.0
                ) -> tuple[jax.Array, jax.Array, moe.Routing | None]:
-  """Log-probability of each target token given all before it.
+  """Computes the log-probability of each target token given all before it.
 
   Args:
-    config: of the model.
-    params: of the model.
+    config: shape of the model.
+    params: parameters of the model.
     ids_BT: token ids of packed rows.
-    positions_BT: their places in their sequences, from 0.
-    segments_BT: which sequence of the row; 0 is empty.
+    positions_BT: positions [tokens] in their sequences, from 0.
+    segments_BT: number of the sequence in its row, from 1; 0 is empty.
     target_BT: bool, the tokens to score; the first token of a sequence has
       nothing before it and is never scored.
-    temperature: logits are divided by it, as by who sampled the tokens.
+    temperature: logits are divided by it, as they were in sampling.
 
   Returns:
-    (logp_BT [nats], entropy_BT [nats]), of the distribution that gave the
-    token, both 0 off target; and what routers did, for `moe.penalty`.
+    (logp_BT [nats], entropy_BT [nats]) of the distribution that gave the
+    token, both 0 off target; and the counts of the routers, for
+    `moe.penalty` (None: no experts).
   """
   hidden_BTD, routing = transformer.hidden_and_routing(
       config, params, ids_BT, positions_BT, segments_BT)
   scored_BT = target_BT & (positions_BT > 0)
-  # What predicts token t is the state at t - 1.
+  # The state at t - 1 predicts token t.
   args = (jnp.roll(hidden_BTD, 1, axis=1), ids_BT, scored_BT,
           transformer.head(config, params))
   mesh = mesh_lib.current()
@@ -80,8 +83,8 @@ def _score(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
 
 
 def _targets_first(scored_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """The place of each token when targets come first, and its inverse; sums
-  do what would take a sort, which is slow to run and to compile."""
+  """Returns the place of each token when targets come first, and its inverse;
+  by sums, because a sort is slow to run and to compile."""
   before_BT = jnp.cumsum(scored_BT, axis=1)
   after_BT = before_BT[:, -1:] + jnp.cumsum(~scored_BT, axis=1)
   rank_BT = jnp.where(scored_BT, before_BT, after_BT) - 1
@@ -94,8 +97,8 @@ def _targets_first(scored_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _in_chunks(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
                head_VD: jax.Array, *, axis: str | None, temperature: float
               ) -> tuple[jax.Array, jax.Array]:
-  """Rematerialised chunks: the logits of a whole batch never exist at once,
-  and those of a chunk without targets never at all."""
+  """Scores in rematerialised chunks: the logits of a whole batch never exist
+  at once, and those of a chunk without targets never at all."""
   @jax.checkpoint
   def one(chunk):
     before, ids, scored = chunk
@@ -118,12 +121,18 @@ def _in_chunks(before_BTD: jax.Array, ids_BT: jax.Array, scored_BT: jax.Array,
 
 def pick(logits_V: jax.Array, ids: jax.Array, axis: str | None = None
         ) -> tuple[jax.Array, jax.Array]:
-  """(log-probability of the ids, entropy), both [nats], of [..., V] logits.
+  """Picks the log-probabilities of some ids out of logits.
+
+  Source: softmax over a vocabulary that is cut over devices, Megatron-LM,
+  arXiv:1909.08053 section 3.
 
   Args:
-    logits_V: float32; with an axis, this device's share of the vocabulary.
-    ids: of the whole vocabulary.
-    axis: of the mesh that the vocabulary lies on; None: on none.
+    logits_V: float32 [..., V]; with an axis, this device's share of V.
+    ids: ids [...] of the whole vocabulary.
+    axis: axis of the mesh that the vocabulary lies on; None: it is whole.
+
+  Returns:
+    (log-probability [nats] of the ids, entropy [nats]), each [...].
   """
   over = lambda fn, x: x if axis is None else fn(x, axis)
   highest = over(jax.lax.pmax, jax.lax.stop_gradient(logits_V.max(-1)))

@@ -1,10 +1,10 @@
 """Low-rank adapters: W stays as it is, and W + (alpha / r) A B is the model.
 
 Source: LoRA, arXiv:2106.09685 section 4.1. The adapters of a kernel lie beside
-it in the tree of parameters and have its axes, but for the output axes in A
-and the input axis in B, in whose stead is the rank: of `up` [D, 2, F] they are
-[D, 2, R] and [R, 2, F], so gate and up have one each; with the layers' axis
-in front where layers are scanned.
+it in the tree of parameters. A has the kernel's axes with the rank in place of
+the output axes, B with the rank in place of the input axis: for `up` [D, 2, F]
+they are [D, 2, R] and [R, 2, F], so gate and up have one each. Where layers are
+scanned, their axis comes first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MATRICES: dict[str, tuple[int, tuple[int, ...]]] = {
 
 
 class Dense(nn.DenseGeneral):
-  """A matrix; where adapters lie beside its kernel, x A B is added."""
+  """A matrix product; where adapters lie beside its kernel, x A B is added."""
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -46,7 +46,7 @@ class Dense(nn.DenseGeneral):
 
 
 def _letters(name: str) -> tuple[str, str, str]:
-  """Einsum axes of a kernel, input first, and of its A and B."""
+  """Returns the einsum axes of a kernel, input first, and of its A and B."""
   inner, outer = MATRICES[name]
   letters = 'xyz'[inner:]
   kept = ''.join(c for i, c in enumerate(letters, inner) if i not in outer)
@@ -54,19 +54,21 @@ def _letters(name: str) -> tuple[str, str, str]:
 
 
 def init(params: Any, key: jax.Array, *, rank: int, targets: str) -> Any:
-  """Fresh adapters: A normal, B zero, so that nothing has changed yet.
+  """Draws fresh adapters: A normal, B zero, so that nothing has changed yet.
+
+  Source: LoRA, arXiv:2106.09685 section 4.1.
 
   Args:
-    params: of the model, or their shapes.
-    key: of A.
-    rank: of A B.
-    targets: regex; kernels in whose paths it is found get adapters.
+    params: parameters of the model, or their shapes.
+    key: random key of A.
+    rank: R, the rank of A B.
+    targets: regex; each kernel with a match in its path gets adapters.
 
   Returns:
     float32 A and B of each target, in a tree like that of `params`.
 
   Raises:
-    ValueError: no such regex, targets that are not there or cannot have
+    ValueError: an ill-formed regex, targets that are not there or cannot have
       adapters, or a rank beyond their sizes.
   """
   flat = traverse_util.flatten_dict(params)
@@ -91,25 +93,25 @@ def init(params: Any, key: jax.Array, *, rank: int, targets: str) -> Any:
 
 def _targets(flat: Mapping[tuple[str, ...], Any], targets: str
              ) -> list[tuple[str, ...]]:
-  """Paths of the kernels that a regex names."""
+  """Lists the paths of the kernels that a regex matches."""
   try:
-    found = [path for path in flat if re.search(targets, '/'.join(path))]
+    paths = [path for path in flat if re.search(targets, '/'.join(path))]
   except re.error as e:
     raise ValueError(f'lora.targets={targets!r} is no regex: {e}.') from e
-  if not found:
+  if not paths:
     raise ValueError(f'lora.targets={targets!r} matches no parameter.'
                      + resolve.hint(targets, map('/'.join, _able(flat))))
-  if off := sorted({*found} - {*_able(flat)}):
+  if off := sorted({*paths} - {*_able(flat)}):
     names = ', '.join(map('/'.join, off[:4]))
     raise ValueError(f'lora.targets={targets!r} matches {names}, which cannot '
                      'have adapters: match the kernels '
                      f'{", ".join(MATRICES)} of layers alone, as '
                      r"r'(qkv|up)/kernel$'.")
-  return found
+  return paths
 
 
 def _able(flat: Mapping[tuple[str, ...], Any]) -> Iterator[tuple[str, ...]]:
-  """Paths of the kernels that `Dense` applies; those of experts it does not."""
+  """Yields the paths of the kernels of `Dense`; experts have none."""
   for path, leaf in flat.items():
     layers = path[0] == 'layers'
     if path[-1] == 'kernel' and path[-2] in MATRICES and (
@@ -118,7 +120,18 @@ def _able(flat: Mapping[tuple[str, ...], Any]) -> Iterator[tuple[str, ...]]:
 
 
 def join(params: Any, adapters: Any, scale: float) -> Any:
-  """Parameters with scaled adapters beside their kernels, for `Dense`."""
+  """Puts scaled adapters beside their kernels, for `Dense`.
+
+  Source: LoRA, arXiv:2106.09685 eq. 3.
+
+  Args:
+    params: parameters of the model.
+    adapters: A and B, as `init` makes them.
+    scale: alpha / r; B is multiplied by it.
+
+  Returns:
+    Parameters of the model with adapters.
+  """
   flat = traverse_util.flatten_dict(params)
   for path, x in traverse_util.flatten_dict(adapters).items():
     flat[path] = x * scale if path[-1] == B else x
@@ -126,7 +139,18 @@ def join(params: Any, adapters: Any, scale: float) -> Any:
 
 
 def merge(params: Any, adapters: Any, scale: float) -> Any:
-  """Parameters of a plain model, W + scale A B, summed in float32."""
+  """Merges adapters into a plain model, W + scale A B, summed in float32.
+
+  Source: LoRA, arXiv:2106.09685 eq. 3.
+
+  Args:
+    params: parameters of the model.
+    adapters: A and B, as `init` makes them.
+    scale: alpha / r.
+
+  Returns:
+    Parameters of a plain model, in the types of `params`.
+  """
   flat = traverse_util.flatten_dict(params)
   low = traverse_util.flatten_dict(adapters)
   for path in (path[:-1] for path in low if path[-1] == A):

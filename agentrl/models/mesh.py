@@ -1,4 +1,4 @@
-"""What the decoder knows of the mesh it is traced for, see `sharding.on`."""
+"""The mesh that the decoder is traced for (`sharding.on`): where states lie."""
 
 from __future__ import annotations
 
@@ -11,29 +11,45 @@ ROWS = ('data', 'fsdp', 'expert')  # axes that the rows of a batch lie on
 
 
 def current() -> jax.sharding.AbstractMesh | None:
-  """The mesh that is set; None if it is none, or of one device."""
+  """Returns the mesh that is set; None if there is none, or one device."""
   mesh = jax.sharding.get_abstract_mesh()
   return mesh if mesh.size > 1 else None  # 0: no mesh
 
 
 def divides(mesh: jax.sharding.AbstractMesh, rows: int) -> bool:
-  """Whether so many rows can lie on `ROWS`; those of a sampler may be few."""
+  """Tells whether `rows` divide over `ROWS`; a sampler may have too few."""
   return rows % math.prod(mesh.shape[axis] for axis in ROWS) == 0
 
 
 def spread(mesh: jax.sharding.AbstractMesh, rows: int, tokens: int) -> P:
-  """Where states between layers lie: rows on `ROWS`, their tokens on `tensor`,
-  so that no device keeps what its neighbours keep; each where it divides.
+  """Returns the axes of states between layers: rows on `ROWS`, tokens on
+  `tensor`, each where it divides, so that no device keeps another's copy.
 
   Source: sequence parallelism, arXiv:2205.05198 section 4.2.2.
+
+  Args:
+    mesh: mesh of the context.
+    rows: number of rows, B.
+    tokens: tokens of a row, T.
   """
   return P(ROWS if divides(mesh, rows) else None,
            None if tokens % mesh.shape['tensor'] else 'tensor')
 
 
 def by_tokens(x_BTD: jax.Array) -> jax.Array:
-  """States as `spread` says; left to itself, the partitioner may cut features
-  as the parameters are cut, and move all of them in each layer."""
+  """Constrains states between layers to lie as `spread` says.
+
+  Without it the partitioner may cut features as the parameters are cut, and
+  move all of them in each layer.
+
+  Source: sequence parallelism, arXiv:2205.05198 section 4.2.2.
+
+  Args:
+    x_BTD: states.
+
+  Returns:
+    x_BTD, unchanged where no mesh is set or its rows do not divide.
+  """
   mesh = current()
   if mesh is None or not divides(mesh, x_BTD.shape[0]):
     return x_BTD
@@ -41,8 +57,17 @@ def by_tokens(x_BTD: jax.Array) -> jax.Array:
 
 
 def by_rows(x_BTD: jax.Array) -> jax.Array:
-  """States with whole rows on `ROWS`: what is cut by heads or by features over
-  `tensor` reads all tokens."""
+  """Constrains states to whole rows on `ROWS`: a product that is cut by heads
+  or features over `tensor` reads all tokens.
+
+  Source: tensor parallelism, Megatron-LM, arXiv:1909.08053 section 3.
+
+  Args:
+    x_BTD: states.
+
+  Returns:
+    x_BTD, unchanged where no mesh is set or its rows do not divide.
+  """
   mesh = current()
   if mesh is None or not divides(mesh, x_BTD.shape[0]):
     return x_BTD
@@ -50,8 +75,17 @@ def by_rows(x_BTD: jax.Array) -> jax.Array:
 
 
 def by_words(embed_VD: jax.Array) -> jax.Array:
-  """An embedding with its words on `tensor` and whole features: looked up by
-  rows of ids, it gives rows of states."""
+  """Constrains an embedding to words on `tensor` and whole features: looked up
+  by rows of ids, it gives rows of states.
+
+  Source: tensor parallelism, Megatron-LM, arXiv:1909.08053 section 3.
+
+  Args:
+    embed_VD: embedding.
+
+  Returns:
+    embed_VD, unchanged where no mesh is set.
+  """
   mesh = current()
   return embed_VD if mesh is None else _at(mesh, embed_VD, P('tensor'))
 

@@ -3,8 +3,8 @@
 Exact: no expert has a capacity, no token is dropped. Pairs of a token and one
 of its experts are sorted by expert, and ragged matrix products run over them.
 
-Letters of this file: E experts, C the experts that one token goes to, M tokens
-in a row, R pairs of a token and an expert.
+Letters of this file: E experts, C the experts of one token, M all tokens in one
+list, R pairs of a token and an expert, N portions of them.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from agentrl.models import mesh as mesh_lib
 P = jax.sharding.PartitionSpec
 Arrays = Sequence[jax.Array]
 COLLECTION = 'routing'  # where each layer sows its counts
-ACTIVATIONS = {'silu': nn.silu, 'gelu_tanh': nn.gelu}  # of a gate
+ACTIVATIONS = {'silu': nn.silu, 'gelu_tanh': nn.gelu}  # functions of a gate
 _INSIDE = dict(mode='promise_in_bounds')
-_PAIRS = 2**16  # at most at a time: half a GB of states of 4,096 features
+_PAIRS = 2**16  # most at a time: half a GB of states of 4,096 features
 
 
 class Routing(NamedTuple):
-  """What the routers did with the real tokens of a batch.
+  """Counts of the routers over the real tokens of a batch.
 
   Attributes:
-    count_LE: tokens that went to each expert.
-    prob_LE: sum over the tokens of the probability of each expert.
-    tokens: how many there were.
+    count_LE: number of tokens that went to each expert.
+    prob_LE: sum over the tokens of each expert's probability.
+    tokens: number of real tokens.
   """
 
   count_LE: jax.Array
@@ -44,7 +44,14 @@ class Routing(NamedTuple):
 
 
 def routing(sown: Any, tokens: jax.Array) -> Routing:
-  """Collects what the layers have sown, scanned or not."""
+  """Collects the counts that the layers have sown, scanned or not.
+
+  Source: Switch Transformer, arXiv:2101.03961 eq. 5-6.
+
+  Args:
+    sown: collection `COLLECTION` of the decoder.
+    tokens: number of real tokens.
+  """
   count, prob = (jax.tree.leaves(sown)[i::2] for i in range(2))
   count_LE, prob_LE = (jnp.concatenate([jnp.atleast_2d(x) for x in xs])
                        for xs in (count, prob))
@@ -52,10 +59,16 @@ def routing(sown: Any, tokens: jax.Array) -> Routing:
 
 
 def balance_loss(routing_: Routing) -> jax.Array:
-  """Least, the number of experts of a token, where all are used alike.
+  """Computes the loss that is least where all experts are used alike.
 
   Source: Switch Transformer, arXiv:2101.03961 eq. 4-6, with the means over the
   tokens of all layers together, as `transformers` has it.
+
+  Args:
+    routing_: counts over a batch.
+
+  Returns:
+    The loss; at its least the number of experts of a token.
   """
   layers, experts = routing_.count_LE.shape
   total = jnp.maximum(routing_.tokens, 1) * layers
@@ -65,21 +78,23 @@ def balance_loss(routing_: Routing) -> jax.Array:
 
 def penalty(config: model_config.ModelConfig, routing_: Routing | None,
             weight: jax.Array) -> tuple[jax.Array | float, dict[str, Any]]:
-  """The part of the loss that keeps experts in equal use, and its metrics.
+  """Computes the part of the loss that keeps experts in equal use.
 
-  A batch whose gradients add up over parts is balanced part by part: what
-  counts is the mean over the parts, because the experts' shares of the whole
-  batch are only known when all parts are done. The more tokens a part has,
-  the freer each text is to choose (arXiv:2501.11873).
+  A batch with gradients added up over parts is balanced part by part: the mean
+  over the parts counts, because the experts' shares of the whole batch are
+  only known when all parts are done. The more tokens a part has, the freer
+  each text is to choose (arXiv:2501.11873).
+
+  Source: Switch Transformer, arXiv:2101.03961 eq. 4.
 
   Args:
-    config: of the model.
-    routing_: of this part of the batch; None: a model without experts.
-    weight: of this part in the mean; those of all parts add up to 1.
+    config: shape of the model, with `router_aux_coef`.
+    routing_: counts over this part of the batch; None: no experts.
+    weight: weight of this part in the mean; all parts together have 1.
 
   Returns:
-    the loss, and metrics: `router_balance`, and the share of the tokens of a
-    layer that its busiest expert got.
+    The loss, and metrics: `router_balance`, and the share of a layer's tokens
+    that its busiest expert got.
   """
   if routing_ is None:
     return 0.0, {}
@@ -104,7 +119,7 @@ class _Kernel(nn.Module):
 
 
 class Moe(nn.Module):
-  """Softmax over all experts, in float32; the best few, weighted by it.
+  """A layer of experts: softmax over all in float32, the best few weighted.
 
   Source: Qwen3, arXiv:2505.09388; the router: arXiv:1701.06538.
   """
@@ -113,7 +128,15 @@ class Moe(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, real_BT: jax.Array) -> jax.Array:
-    """The weighted sum of the experts of each token; 0 where none is real."""
+    """Sums the weighted outputs of each token's experts.
+
+    Args:
+      x_BTD: states.
+      real_BT: bool, tokens that are no pads.
+
+    Returns:
+      out_BTD, 0 at pads.
+    """
     c = self.config
     D, E, F = c.d_model, c.num_experts, c.d_ff
     router_DE = _Kernel(c, (D, E), D, name='router')()
@@ -133,7 +156,7 @@ class Moe(nn.Module):
 
 def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
             ) -> tuple[jax.Array, jax.Array]:
-  """What the experts make of the tokens, on the mesh of the context.
+  """Runs the experts on the mesh of the context.
 
   Tokens go to the experts, which stay where they are. All tokens of a group
   of devices along `expert` go to each of them, and the sums come back by a
@@ -142,7 +165,7 @@ def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
   collectives of ragged size, or experts of bounded capacity, that drop tokens.
 
   Args:
-    config: of the model.
+    config: shape of the model.
     tokens: x_BTD, prob_BTE, real_BT.
     kernels: up_ED2F, down_EFD.
 
@@ -171,11 +194,11 @@ def _on_mesh(config: model_config.ModelConfig, tokens: Arrays, kernels: Arrays
 def _on_device(config: model_config.ModelConfig, tokens: Arrays,
                kernels: Arrays, *, ways: int, cut: Mapping[str, int]
               ) -> tuple[jax.Array, jax.Array]:
-  """The part of `_on_mesh` of one device. `cut` has the axes of the mesh along
-  which its neighbours have other tokens, and which axis of x_BTD that is."""
+  """Runs one device's part of `_on_mesh`. `cut` maps the axes of the mesh along
+  which its neighbours have other tokens to the axis of x_BTD."""
   all_ = chosen = _choose(config, *tokens)
-  # Gradients are summed over the devices where a value becomes theirs: here,
-  # and not in a portion of `_run`, which some of them skip.
+  # Gradients are summed over devices at the `pcast` to varying: here, and not
+  # in a portion of `_run`, which some devices skip.
   own = functools.partial(jax.lax.pcast, to='varying')
   for name in ('tensor', 'expert'):
     one = (functools.partial(jax.lax.all_gather, axis=cut[name], tiled=True)
@@ -196,7 +219,7 @@ def _on_device(config: model_config.ModelConfig, tokens: Arrays,
 
 def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
             prob_BTE: jax.Array, real_BT: jax.Array) -> Arrays:
-  """x_BTD; weight_BTC and expert_BTC, `num_experts` where none is real."""
+  """Returns x_BTD, weight_BTC, expert_BTC (`num_experts` at pads)."""
   weight_BTC, expert_BTC = jax.lax.top_k(prob_BTE, config.experts_per_token)
   if config.norm_topk:
     weight_BTC /= weight_BTC.sum(-1, keepdims=True)
@@ -205,27 +228,35 @@ def _choose(config: model_config.ModelConfig, x_BTD: jax.Array,
 
 
 def portions(pairs: int, ways: int) -> int:
-  """In how many portions a device does its pairs: each as large as its equal
-  share, or less where that is much memory."""
+  """Returns the number of portions in which a device does its pairs: each as
+  large as its equal share, or less where that is much memory.
+
+  Args:
+    pairs: pairs of a token and an expert, on all devices along `expert`.
+    ways: devices along `expert`.
+  """
   return max(ways, -(-pairs // _PAIRS))
 
 
 def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
          ways: int = 1, first: jax.Array | int = 0) -> jax.Array:
-  """Sum over some experts of what they make of their tokens, in float32.
+  """Sums the outputs of this device's experts, in float32.
 
   Args:
-    config: of the model.
+    config: shape of the model.
     chosen: see `_choose`; experts that are not here add nothing.
-    kernels: up_ED2F and down_EFD of the experts that are.
-    ways: on how many devices experts lie. The pairs are done in `portions`,
-      of which those that hold none are skipped: all tokens could choose the
-      experts of one device, but memory and time should be those of its share.
+    kernels: up_ED2F and down_EFD of the experts that are here.
+    ways: devices that the experts lie on. The pairs are done in `portions`,
+      of which empty ones are skipped: all tokens could choose the experts of
+      one device, but memory and time should be those of its share.
     first: number of the first expert that is here.
+
+  Returns:
+    out_BTD.
   """
   x_BTD, weight_BTC, expert_BTC = chosen
   E, D = kernels[0].shape[:2]
-  # The last row, of zeros, is for pairs whose expert is elsewhere: so they
+  # The last row, of zeros, is for pairs with an expert elsewhere: so they
   # need no mask. They come last, and go with the last expert.
   x_MD = jnp.pad(x_BTD.reshape(-1, D), ((0, 1), (0, 0)))
   here_R = expert_BTC.reshape(-1) - first
@@ -250,8 +281,13 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
 
 
 class _Pairs(NamedTuple):
-  """Pairs in N portions: whether a portion holds `any`, the row of each one's
-  token, how many an expert has."""
+  """Pairs of a token and an expert in N portions.
+
+  Attributes:
+    any_N: bool, the portion holds at least one pair.
+    token_NR: row of each pair's token in x_MD.
+    count_NE: pairs of each expert.
+  """
 
   any_N: jax.Array
   token_NR: jax.Array
@@ -261,7 +297,7 @@ class _Pairs(NamedTuple):
 def _experts(config: model_config.ModelConfig, count_E: jax.Array,
              x_RD: jax.Array, weight_R: jax.Array, kernels: Arrays
             ) -> jax.Array:
-  """What experts make of rows that lie by expert, weighted, in float32."""
+  """Computes the weighted outputs of experts in float32; rows lie by expert."""
   product = kernels_lib.RAGGED[config.experts]
   up_ED2F, down_EFD = kernels
   up_R2F = product(x_RD, up_ED2F.reshape(*up_ED2F.shape[:2], -1), count_E,
@@ -274,8 +310,8 @@ def _experts(config: model_config.ModelConfig, count_E: jax.Array,
 
 def _sum(config: model_config.ModelConfig, x_MD: jax.Array,
          weight_NR: jax.Array, kernels: Arrays, pairs: _Pairs) -> jax.Array:
-  """out_MD, summed over all portions; one alone keeps what its gradient needs,
-  of several each is made again."""
+  """Sums out_MD over all portions; one alone keeps its activations for the
+  gradient, of several each is computed again."""
   if len(weight_NR) > 1:
     return _sum_portions(config, x_MD, weight_NR, kernels, pairs)
   token_R = pairs.token_NR[0]
@@ -286,8 +322,8 @@ def _sum(config: model_config.ModelConfig, x_MD: jax.Array,
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _sum_portions(config, x_MD, weight_NR, kernels, pairs):
-  """`_sum`. Its gradient is by hand, since that of `lax.cond` makes and adds
-  zeros as large as all kernels for each portion that is skipped."""
+  """Computes `_sum`. Its gradient is by hand, since that of `lax.cond` makes
+  and adds zeros as large as all kernels for each portion that is skipped."""
   def add(out_MD, portion):
     weight_R, (_, token_R, count_E) = portion
     return out_MD.at[token_R].add(

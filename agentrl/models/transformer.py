@@ -3,14 +3,14 @@
 Without a cache it attends causally within segments (packed rows); with one it
 writes the new keys and values at their positions and attends to all before.
 
-Layers differ by their weights and their `Kind`: a local one sees a window of
-tokens. That is a mask; the cache keeps all tokens for every layer.
+Layers differ by their weights and their `attention.LayerKind`: a local one sees
+a window of tokens. That is a mask; the cache keeps all tokens for every layer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,37 +27,18 @@ from agentrl.models import mesh
 from agentrl.models import moe
 
 Params = Any
-_REMAT = {  # what is kept of a layer, beside its input
+_REMAT = {  # policy: the parts of a layer that are kept beside its input
     'full': jax.checkpoint_policies.nothing_saveable,
     'attention': jax.checkpoint_policies.save_only_these_names(
         kernels.ATTENDED),
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
-_ALL = 2**31 - 1  # window of a global layer among local ones
-
-
-class Kind(NamedTuple):
-  """What a layer is told beside its weights: `window` [tokens] that it sees,
-  None for all, `rate` of its rotary embedding, its `layer` of a stacked cache.
-  """
-
-  window: jax.Array | int | None
-  rate: jax.Array
-  layer: tuple[jax.Array, ...] = ()
-
-
-def kinds(config: model_config.ModelConfig) -> list[Kind]:
-  """Those of all layers."""
-  c = config
-  rate = attention.rates(c.rope_theta, c.head_dim, c.rope_scaling)
-  if not c.window:
-    return [Kind(None, rate)] * c.num_layers
-  near = Kind(c.window, attention.rates(c.local_rope_theta, c.head_dim))
-  return [near if (i + 1) % c.global_every else Kind(_ALL, rate)
-          for i in range(c.num_layers)]
 
 
 class RMSNorm(nn.Module):
-  """x / rms(x) * scale, in float32. Source: arXiv:1910.07467 eq. 4."""
+  """The norm x / rms(x) * scale, in float32.
+
+  Source: RMSNorm, arXiv:1910.07467 eq. 4.
+  """
 
   config: model_config.ModelConfig
 
@@ -74,7 +55,7 @@ class RMSNorm(nn.Module):
 def _dense(config: model_config.ModelConfig, features: int | tuple[int, ...],
            name: str | None, *, depth: float = 1.0, bias: bool = False
            ) -> lora.Dense:
-  """A matrix; `depth` shrinks what writes to the residual."""
+  """Makes a matrix product; `depth` shrinks those that add to the residual."""
   init = nn.initializers.variance_scaling(1.0 / depth, 'fan_in', 'normal')
   return lora.Dense(
       features, use_bias=bias, name=name, dtype=config.dtype,
@@ -88,10 +69,21 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               seen: jax.Array, kind: Kind,
+               seen: jax.Array, kind: attention.LayerKind,
                cache: tuple[jax.Array, jax.Array] | None
               ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
-    """`seen` is mask_BTS; segments_BT for a kernel that needs no mask."""
+    """Attends, and writes the cache.
+
+    Args:
+      x_BTD: normed states.
+      positions_BT: positions [tokens] in their sequences.
+      seen: mask_BTS, or segments_BT for a kernel that needs no mask.
+      kind: see `attention.LayerKind`.
+      cache: keys and values of this layer, or stacked; None: no cache.
+
+    Returns:
+      out_BTD, and the new cache.
+    """
     c = self.config
     heads = (c.num_heads + 2 * c.num_kv_heads, c.head_dim)
     qkv_BTMH = _dense(c, heads, 'qkv', bias=c.qkv_bias)(x_BTD)
@@ -121,7 +113,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-  """SwiGLU or GeGLU. Source: arXiv:2002.05202 eq. 6."""
+  """A gated MLP, SwiGLU or GeGLU. Source: arXiv:2002.05202 eq. 6."""
 
   config: model_config.ModelConfig
 
@@ -141,9 +133,9 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(self, carry: tuple[jax.Array, Any], positions_BT: jax.Array,
-               seen: jax.Array, kind: Kind
+               seen: jax.Array, kind: attention.LayerKind
                ) -> tuple[tuple[jax.Array, Any], None]:
-    """`carry` is x_BTD and the cache, of this layer or stacked."""
+    """Runs the layer; `carry` is x_BTD and the cache, its own or stacked."""
     c = self.config
     x_BTD, cache = carry
     norm = lambda name, x_BTD: RMSNorm(c, name=name)(x_BTD)
@@ -176,7 +168,8 @@ class Transformer(nn.Module):
       self.smear = _dense(c, c.d_model, None)
     layer = Layer
     if c.remat != 'none':
-      # Else XLA merges what is made again with what was; in a scan it cannot.
+      # Else XLA merges the second computation with the first; in a scan it
+      # cannot.
       layer = nn.remat(Layer, policy=_REMAT[c.remat],
                        prevent_cse=not c.scan_layers)
     if c.scan_layers:
@@ -190,19 +183,20 @@ class Transformer(nn.Module):
 
   def __call__(self, ids_BT: jax.Array, positions_BT: jax.Array,
                segments_BT: jax.Array | None = None,
-               cache: cache_lib.Cache | None = None
-              ) -> tuple[jax.Array, cache_lib.Cache | None]:
-    """Hidden states.
+               cache: cache_lib.KvCache | None = None
+              ) -> tuple[jax.Array, cache_lib.KvCache | None]:
+    """Computes hidden states.
 
     Args:
       ids_BT: token ids.
-      positions_BT: place of each token in its sequence. With a cache, a
-        negative one marks a pad.
-      segments_BT: which sequence of a packed row; 0 is empty. None: one each.
-      cache: see the module.
+      positions_BT: position [tokens] in its sequence. With a cache, a negative
+        one marks a pad.
+      segments_BT: number of the sequence in a packed row, from 1; 0 is empty.
+        None: each row is one sequence.
+      cache: keys and values of earlier tokens; None: there is no cache.
 
     Returns:
-      hidden_BTD after the final norm, and the new cache.
+      hidden_BTD after the final norm, and the new cache (None without one).
     """
     if cache is not None:
       cache = cache._replace(ids_BS=cache_lib.write_ids(
@@ -220,7 +214,7 @@ class Transformer(nn.Module):
     return self.final_norm(x_BTD), cache
 
   def _embed(self, ids_BT: jax.Array, positions_BT: jax.Array,
-             cache: cache_lib.Cache | None) -> jax.Array:
+             cache: cache_lib.KvCache | None) -> jax.Array:
     x_BTD = self._look_up(ids_BT)
     carried_BTD = 0.0
     for back in range(self.config.smear, 0, -1):  # S (e1 + S (e2 + ...))
@@ -237,12 +231,12 @@ class Transformer(nn.Module):
   def _look_up(self, ids_BT: jax.Array) -> jax.Array:
     c = self.config
     x_BTD = mesh.by_words(self.embed)[ids_BT].astype(c.dtype)
-    # The factor is rounded to the type as well, as where weights came from.
+    # The factor is rounded to the type, as it was when the weights were made.
     scale = c.d_model**0.5 if c.scale_embeddings else 1.0
     return x_BTD * jnp.asarray(scale, c.dtype)
 
   def _run(self, x_BTD, positions_BT, seen, cache):
-    layers = kinds(self.config)
+    layers = attention.layer_kinds(self.config)
     if self.config.scan_layers:
       kind = jax.tree.map(lambda *each: jnp.stack(each), *layers)
       kind = kind._replace(layer=(jnp.arange(len(layers)),))
@@ -261,19 +255,39 @@ class Transformer(nn.Module):
     return x_BTD, cache
 
   def logits(self, hidden: jax.Array) -> jax.Array:
-    """float32 logits [..., V] of hidden states [..., D]."""
+    """Computes float32 logits [..., V] of hidden states [..., D]."""
     return project(hidden,
                    self.embed if self.config.tie_embeddings else self.head)
 
 
 def project(hidden: jax.Array, head_VD: jax.Array) -> jax.Array:
-  """float32 logits [..., V] of hidden states [..., D]."""
+  """Computes logits.
+
+  Source: tied embeddings, arXiv:1608.05859.
+
+  Args:
+    hidden: hidden states [..., D] after the final norm.
+    head_VD: matrix of the output head.
+
+  Returns:
+    float32 logits [..., V].
+  """
   return jnp.einsum('...D,VD->...V', hidden, head_VD.astype(hidden.dtype),
                     preferred_element_type=jnp.float32)
 
 
 def head(config: model_config.ModelConfig, params: Params) -> jax.Array:
-  """The matrix head_VD that makes logits."""
+  """Returns the matrix of the output head.
+
+  Source: tied embeddings, arXiv:1608.05859.
+
+  Args:
+    config: shape of the model.
+    params: parameters of the model.
+
+  Returns:
+    head_VD; the embedding if they are tied.
+  """
   return params['embed' if config.tie_embeddings else 'head']
 
 
@@ -287,7 +301,18 @@ def _segment_mask(ids_BT: jax.Array,
 
 
 def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
-  """Fresh parameters; a pure function, so `jax.eval_shape` gives the shapes."""
+  """Draws fresh parameters; pure, so `jax.eval_shape` gives the shapes.
+
+  Source: matrices that add to the residual are smaller in deep models, GPT-2
+  (Radford et al. 2019) section 2.3.
+
+  Args:
+    config: shape of the model.
+    key: random key.
+
+  Returns:
+    The tree of parameters, in `config.param_dtype`.
+  """
   one = jnp.zeros((1, 1), jnp.int32)
   plain = dataclasses.replace(config, attention='xla')  # one token, any device
   params = Transformer(plain).init(key, one, one)['params']
@@ -297,8 +322,20 @@ def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
 
 
 def hidden(config: model_config.ModelConfig, params: Params, *args: Any,
-           **kwargs: Any) -> tuple[jax.Array, cache_lib.Cache | None]:
-  """`Transformer.__call__` as a pure function."""
+           **kwargs: Any) -> tuple[jax.Array, cache_lib.KvCache | None]:
+  """Calls `Transformer.__call__` as a pure function.
+
+  Source: Llama, arXiv:2302.13971 section 2.2.
+
+  Args:
+    config: shape of the model.
+    params: parameters of the model.
+    *args: arguments of `Transformer.__call__`.
+    **kwargs: more of them.
+
+  Returns:
+    hidden_BTD, and the new cache.
+  """
   return Transformer(config).apply({'params': params}, *args, **kwargs)
 
 
@@ -306,7 +343,18 @@ def hidden_and_routing(
     config: model_config.ModelConfig, params: Params, ids_BT: jax.Array,
     positions_BT: jax.Array, segments_BT: jax.Array
 ) -> tuple[jax.Array, moe.Routing | None]:
-  """hidden_BTD of packed rows, and what routers did, if the model has any."""
+  """Computes hidden states of packed rows, and the counts of the routers.
+
+  Args:
+    config: shape of the model.
+    params: parameters of the model.
+    ids_BT: token ids.
+    positions_BT: positions [tokens] in their sequences.
+    segments_BT: number of the sequence in its row, from 1; 0 is empty.
+
+  Returns:
+    hidden_BTD, and the counts; None for a model without experts.
+  """
   (hidden_BTD, _), sown = Transformer(config).apply(
       {'params': params}, ids_BT, positions_BT, segments_BT,
       mutable=[moe.COLLECTION])
@@ -317,6 +365,15 @@ def hidden_and_routing(
 
 def logits(config: model_config.ModelConfig, params: Params,
            hidden_: jax.Array) -> jax.Array:
-  """`Transformer.logits` as a pure function."""
+  """Calls `Transformer.logits` as a pure function.
+
+  Args:
+    config: shape of the model.
+    params: parameters of the model.
+    hidden_: hidden states [..., D] after the final norm.
+
+  Returns:
+    float32 logits [..., V].
+  """
   return Transformer(config).apply({'params': params}, hidden_,
                                    method=Transformer.logits)

@@ -1,7 +1,7 @@
-"""Published weights in and out: safetensors, and GGUF in.
+"""Reads published weights from safetensors and GGUF, writes safetensors.
 
 Tensors are read one by one, each put onto its devices before the next: a host
-holds one parameter at a time, whatever the size of the model.
+holds one parameter at a time, for any size of the model.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from agentrl import resolve
 from agentrl.models import config as model_config
 from agentrl.models import families
 from agentrl.models import gguf_names
+from agentrl.models import layouts
 
-TYPES = ('F64', 'F32', 'F16', 'BF16')  # of safetensors
+TYPES = ('F64', 'F32', 'F16', 'BF16')  # types of safetensors that are read
 GGUF_TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
-_SHARD_BYTES = 4 << 30  # of a file written
+_SHARD_BYTES = 4 << 30  # most bytes of a file that is written
 _NO_WEIGHTS = re.compile(r'rotary_emb\.inv_freq$')  # in old files; computed
-_HEAD = {  # where that is all that is wrong; a GGUF file never has it
+# Remedies where the output head is the only fault; a GGUF file never has it.
+_HEAD = {
     ('missing', 'lm_head.weight'): 'set tie_word_embeddings to true in '
     'config.json if the output head is the embedding.',
     ('unused', 'lm_head.weight'): 'set tie_word_embeddings to false in '
@@ -37,13 +39,13 @@ _INDEX = 'model.safetensors.index.json'
 
 
 class Tensors(Protocol):
-  """A published model: what config.json says, and tensors by their names.
+  """A published model: the fields of config.json, and tensors by their names.
 
   Attributes:
-    fields: of config.json.
-    where: what says them, for errors.
-    shapes: of the tensors.
-    mend: what to do about tensors that are missing, unused, of another shape.
+    fields: fields of config.json.
+    where: name of their source, for errors.
+    shapes: shapes of the tensors by name.
+    mend: remedy for tensors that are missing, unused, of another shape.
   """
 
   fields: Mapping[str, Any]
@@ -52,12 +54,20 @@ class Tensors(Protocol):
   mend: Mapping[str, str]
 
   def get(self, name: str) -> np.ndarray:
-    """One tensor, read now."""
+    """Reads one tensor."""
 
 
 def read_config(source: str | os.PathLike, **changes: Any
                 ) -> model_config.ModelConfig:
-  """The shape of published weights; see `read`."""
+  """Reads the shape of published weights.
+
+  Args:
+    source: see `read`.
+    **changes: fields of ModelConfig, see `families.from_hf`.
+
+  Raises:
+    ValueError: as `read`.
+  """
   tensors = _open(source)
   return families.from_hf(tensors.fields, tensors.where, **changes)
 
@@ -70,37 +80,37 @@ def read(source: str | os.PathLike,
   Args:
     source: a folder with config.json and safetensors, in one file or with an
       index; or a GGUF file.
-    shardings: from the tree of shapes to one of shardings, as
+    shardings: maps the tree of shapes to one of shardings, as
       `functools.partial(sharding.shardings, mesh=mesh)`; None: all on one
       device.
     **changes: fields of ModelConfig, as `param_dtype`; see `families.from_hf`.
 
   Returns:
-    (config, params).
+    (config, params), params in `config.param_dtype`.
 
   Raises:
-    ValueError: the source cannot be read, is of no known family, or does not
-      hold just the tensors of its config. Nothing large was allocated.
+    ValueError: the source cannot be read, is of no known family, or its
+      tensors are not exactly those of its config. Nothing large was allocated.
   """
   tensors = _open(source)
   config = families.from_hf(tensors.fields, tensors.where, **changes)
-  pieces = families.pieces(config)
-  _check(tensors, pieces, source)
-  like = families.shapes(config)
-  sizes = {path: x.shape for path, x in families.flat(like).items()}
+  slices = layouts.param_slices(config)
+  _check(tensors, slices, source)
+  like = layouts.shapes(config)
+  sizes = {path: x.shape for path, x in layouts.flat(like).items()}
   places = dict.fromkeys(sizes)
   if shardings is not None:
-    places = families.flat(shardings(like))
+    places = layouts.flat(shardings(like))
   leaves = {}
-  for piece in pieces:
-    parts = [tensors.get(name) for name in piece.theirs]
-    array = piece.layout.join(config, parts).astype(config.param_dtype)
-    place = places[piece.path]
-    if not piece.at:
-      leaves[piece.path] = _put(array, place)
+  for part in slices:
+    theirs = [tensors.get(name) for name in part.theirs]
+    array = part.layout.join(config, theirs).astype(config.param_dtype)
+    place = places[part.path]
+    if not part.at:
+      leaves[part.path] = _put(array, place)
     else:
-      leaves[piece.path] = _put_at(
-          leaves.get(piece.path), array, piece.at, sizes[piece.path], place)
+      leaves[part.path] = _put_at(
+          leaves.get(part.path), array, part.at, sizes[part.path], place)
   return config, jax.tree.unflatten(
       jax.tree.structure(like), [leaves[path] for path in sizes])
 
@@ -114,7 +124,7 @@ def _put(array: np.ndarray, place: jax.sharding.Sharding | None) -> jax.Array:
 def _put_at(stack: jax.Array | None, array: np.ndarray, at: tuple[int, ...],
             shape: tuple[int, ...], place: jax.sharding.NamedSharding | None
             ) -> jax.Array:
-  """A stack with one more layer or expert, in the memory of the old one."""
+  """Writes a layer or an expert into a stack, in the stack's memory."""
   if stack is None:
     stack = jax.jit(lambda: jnp.zeros(shape, array.dtype),
                     out_shardings=place)()
@@ -132,22 +142,22 @@ def _setter(place: jax.sharding.NamedSharding | None) -> Callable[..., Any]:
   return jax.jit(put, donate_argnums=0, out_shardings=place)
 
 
-def _check(tensors: Tensors, pieces: list[families.Piece],
+def _check(tensors: Tensors, slices: list[layouts.ParamSlice],
            source: str | os.PathLike) -> None:
-  """Raises ValueError with every tensor that is not as it should be."""
+  """Raises ValueError with all tensors that do not fit the config."""
   shapes = tensors.shapes
-  want = {name: shape for piece in pieces
-          for name, shape in piece.theirs.items()}
+  want = {name: shape for part in slices
+          for name, shape in part.theirs.items()}
   missing = sorted(want.keys() - shapes.keys())
   unused = sorted(name for name in shapes.keys() - want.keys()
                   if not _NO_WEIGHTS.search(name))
   off = [f'{name} has {shapes[name]}, needs {want[name]}'
          for name in sorted(want.keys() & shapes.keys())
          if shapes[name] != want[name]]
-  found = {'missing': missing, 'unused': unused, 'of another shape': off}
-  words = [f'{len(names)} {what} ({"; ".join(names)}): '
-           + _HEAD.get((what, *names), tensors.mend[what])
-           for what, names in found.items() if names]
+  faults = {'missing': missing, 'unused': unused, 'of another shape': off}
+  words = [f'{len(names)} {fault} ({"; ".join(names)}): '
+           + _HEAD.get((fault, *names), tensors.mend[fault])
+           for fault, names in faults.items() if names]
   if words:
     raise ValueError(f'The tensors of {source} are not those of its config: '
                      + ' '.join(words))
@@ -165,7 +175,7 @@ def _open(source: str | os.PathLike) -> Tensors:
 
 def _check_types(path: pathlib.Path, types: Mapping[str, str],
                  known: Sequence[str]) -> None:
-  """Raises ValueError with every tensor whose type is not known."""
+  """Raises ValueError with every tensor of a type that is not read."""
   if unknown := sorted(f'{name} ({kind})' for name, kind in types.items()
                        if kind not in known):
     raise ValueError(f'{path} has tensors of types that are not read: '
@@ -201,7 +211,7 @@ class _Folder:
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The files of a model, by its index where it has one."""
+  """Lists the files of a model, by its index where it has one."""
   if not (folder / _INDEX).exists():
     paths = [folder / 'model.safetensors']
   else:
@@ -227,7 +237,7 @@ def _safetensors(path: pathlib.Path) -> Any:
 
 
 class _Gguf:
-  """A GGUF file, under the names of safetensors."""
+  """The tensors of a GGUF file, under the names of safetensors."""
 
   mend = {
       'missing': 'get the file again, or one that holds the whole model.',
@@ -251,7 +261,7 @@ class _Gguf:
     tensors = {gguf_names.name_of(x.name, kind): x for x in reader.tensors}
     freqs = tensors.pop('rope_freqs.weight', None)
     self._dequantize = gguf.dequantize
-    self._places = {}  # of each name: tensor, and index in it
+    self._places = {}  # name: (tensor, index in it)
     for name, x in tensors.items():
       experts = [(i,) for i in range(x.shape[-1])] if '*' in name else [()]
       self._places |= {name.replace('*', ''.join(map(str, at))): (x, at)
@@ -272,7 +282,8 @@ class _Gguf:
 
 
 def _gguf_reader(gguf: Any, path: pathlib.Path) -> Any:
-  """The package's reader, which maps the file; what is wrong has a name."""
+  """Opens a file by the package's reader, which maps it; errors name the
+  tensor."""
   class Reader(gguf.GGUFReader):
 
     def _build_tensors(self, start: int, fields: list[Any]) -> None:
@@ -304,21 +315,21 @@ def write(folder: str | os.PathLike, config: model_config.ModelConfig,
   """Writes safetensors and config.json, as `transformers` loads them.
 
   Args:
-    folder: a new one; it appears when it is whole.
-    config: of the model.
-    params: of the model.
-    fields: more for config.json, as `eos_token_id`.
+    folder: a new folder; it appears when it is whole.
+    config: shape of the model.
+    params: parameters of the model.
+    fields: further fields of config.json, as `eos_token_id`.
     shard_bytes: most bytes of one file, unless one parameter alone has more.
 
   Raises:
-    ValueError: the folder exists, or no library knows such a model.
+    ValueError: the folder exists, or no published family has this shape.
   """
   folder = pathlib.Path(folder)
   if folder.exists():
     raise ValueError(f'{folder} exists: delete it, or choose another.')
   about = {**families.to_hf(config), **(fields or {})}
-  leaves = families.flat(params)
-  groups = list(_groups(families.pieces(config), leaves, shard_bytes))
+  leaves = layouts.flat(params)
+  groups = list(_groups(layouts.param_slices(config), leaves, shard_bytes))
   temporary = folder.with_name(folder.name + '.tmp')
   shutil.rmtree(temporary, ignore_errors=True)
   temporary.mkdir(parents=True)
@@ -336,30 +347,30 @@ def write(folder: str | os.PathLike, config: model_config.ModelConfig,
   temporary.rename(folder)
 
 
-def _groups(pieces: list[families.Piece], leaves: Mapping[str, jax.Array],
-            most: int) -> Iterator[list[families.Piece]]:
-  """The pieces of each file."""
+def _groups(slices: list[layouts.ParamSlice], leaves: Mapping[str, jax.Array],
+            most: int) -> Iterator[list[layouts.ParamSlice]]:
+  """Yields the slices of each file."""
   group, total = [], 0
-  for piece in pieces:
-    size = int(np.prod(piece.shape)) * leaves[piece.path].dtype.itemsize
+  for part in slices:
+    size = int(np.prod(part.shape)) * leaves[part.path].dtype.itemsize
     if group and total + size > most:
       yield group
       group, total = [], 0
-    group.append(piece)
+    group.append(part)
     total += size
   yield group
 
 
 def _write_file(path: pathlib.Path, config: model_config.ModelConfig,
-                pieces: list[families.Piece],
+                slices: list[layouts.ParamSlice],
                 leaves: Mapping[str, jax.Array]) -> list[str]:
-  """Writes the tensors of some pieces; returns their names."""
+  """Writes the tensors of some slices; returns their names."""
   save_file = resolve.extra('safetensors.numpy', 'hf').save_file
   tensors = {}
-  for piece in pieces:
-    leaf = leaves[piece.path]
-    array = np.asarray(leaf[piece.at])
-    for name, x in zip(piece.theirs, piece.layout.split(config, array)):
+  for part in slices:
+    leaf = leaves[part.path]
+    array = np.asarray(leaf[part.at])
+    for name, x in zip(part.theirs, part.layout.split(config, array)):
       tensors[name] = np.ascontiguousarray(x)
   save_file(tensors, path, metadata={'format': 'pt'})
   return list(tensors)

@@ -1,4 +1,4 @@
-"""What the report shows of a data stage: funnel, certificates, evolution."""
+"""Reads figures of a data stage: funnel, certificates, evolution."""
 
 from __future__ import annotations
 
@@ -7,38 +7,86 @@ import difflib
 import itertools
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.report import plots
 
-# In the order in which a sample passes them, see eigendata/workers.py.
+# In the order in which a sample passes them, see eigendata/write/workers.py.
 WORKERS = ('RandomPool', 'UserIntent', 'TaskValidation', 'ValidationFunction',
            'Certificate', 'DialogSynthesis', 'TrajectoryValidation',
            'Duplicates')
 MOST_LINES = 150  # of a diff
-FIRST = 100  # certified tasks, of which one is shown
+FIRST = 100  # certified tasks that the shown one is chosen from
+
+
+class FunnelRow(NamedTuple):
+  """A worker, the samples that pass it, and rejected samples by reason."""
+
+  worker: str
+  left: int
+  lost: list[tuple[str, int]]
+
+
+class PromptHistory(NamedTuple):
+  """Revisions of the prompt of one role.
+
+  Attributes:
+    role: name of the role.
+    diff: see `_diff`, of the first and the last text; [] if none was kept.
+    revisions: records of its rounds, each with its `diff`.
+  """
+
+  role: str
+  diff: list[tuple[str, str]]
+  revisions: list[dict[str, Any]]
+
+
+class StreamHistory(NamedTuple):
+  """Evolution of one stream.
+
+  Attributes:
+    name: name of the stream.
+    first: acceptance of its first audit.
+    last: acceptance of its last audit.
+    rounds: number of rounds.
+    kept: number of revisions that were kept.
+    tried: number of revisions that were tried.
+    prompts: history of each role.
+    notes: (round, reason) of rounds without a revision.
+  """
+
+  name: str
+  first: float
+  last: float
+  rounds: int
+  kept: int
+  tried: int
+  prompts: list[PromptHistory]
+  notes: list[tuple[int, str]]
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
-  """All that is shown of a stage; {} if it has not finished.
+  """Reads the figures of a stage; {} if it has not finished.
 
   Returns:
-    splits: the figures of each; sample: a task with its certificate, one that
-    was mended if there is any, or None; cost: see `eigendata.statistics.cost`,
-    None if nobody counted; plans: split -> see `eigendata.planner.overlaps`;
-    evolution: see `evolution`, {} without rounds.
+    splits: figures of each split; sample: a task with its certificate, a
+    repaired one if there is any, or None; cost: see
+    `eigendata.scale.statistics.cost`, None if it was not counted; plans: split
+    -> see `eigendata.plan.planner.overlaps`; evolution: see `evolution`, {}
+    without rounds.
   """
   if not (folder / 'stats.json').exists():
     return {}
-  tasks = map(types.task_from_json, itertools.chain.from_iterable(
-      _lines(folder / f'tasks_{split}.jsonl') for split in ('train', 'test')))
+  tasks = (jsons.from_json(types.Task, line) for split in ('train', 'test')
+           for line in _lines(folder / f'tasks_{split}.jsonl'))
   certified = list(itertools.islice((t for t in tasks if t.certificate), FIRST))
   manifest = folder / 'manifest.json'
   facts = files.read_json(manifest) if manifest.exists() else {}
-  return {'splits': {split: found for split, found in files.read_json(
-              folder / 'stats.json').items() if found['tried']},
+  return {'splits': {split: figures for split, figures in files.read_json(
+              folder / 'stats.json').items() if figures['tried']},
           'sample': max(certified, default=None,
                         key=lambda t: 'repaired' in t.meta),
           'cost': facts.get('cost'), 'plans': facts.get('plans', {}),
@@ -50,26 +98,22 @@ def _lines(path: pathlib.Path) -> Iterator[Any]:
     yield from map(json.loads, path.read_text().splitlines())
 
 
-def funnel(split: Mapping[str, Any]
-           ) -> list[tuple[str, int, list[tuple[str, int]]]]:
-  """(worker, samples that pass it, [(reason, samples that it rejects)]).
-
-  Only workers that rejected something; all samples come first.
-  """
+def funnel(split: Mapping[str, Any]) -> list[FunnelRow]:
+  """Returns a row for all samples, then one for each worker that rejects."""
   lost: dict[str, list[tuple[str, int]]] = {}
   for name, count in split['rejected'].items():
     worker, _, reason = name.partition(': ')
     lost.setdefault(worker, []).append((reason, count))
   left = split['tried']
-  rows = [('Samples', left, [])]
-  for worker in sorted(lost, key=_place):
+  rows = [FunnelRow('Samples', left, [])]
+  for worker in sorted(lost, key=_order):
     left -= sum(count for _, count in lost[worker])
-    rows.append((worker, left, lost[worker]))
+    rows.append(FunnelRow(worker, left, lost[worker]))
   return rows
 
 
 def nothing_kept(split: Mapping[str, Any]) -> str:
-  """Where most samples of a split were lost that kept none; else ''."""
+  """Says where most samples of a split without tasks were lost; else ''."""
   if split['kept']:
     return ''
   lost = {worker: sum(count for _, count in reasons)
@@ -80,7 +124,7 @@ def nothing_kept(split: Mapping[str, Any]) -> str:
 
 
 def headline(splits: Mapping[str, Mapping[str, Any]]) -> str:
-  """How many tasks there are, and how many of them without a certificate."""
+  """Says how many tasks there are, and how many lack a certificate."""
   kept, tried = (sum(s[k] for s in splits.values()) for k in ('kept', 'tried'))
   bare = sum(s['kept'] for s in splits.values() if not s['mutants']['total'])
   if kept and bare == kept:
@@ -89,19 +133,19 @@ def headline(splits: Mapping[str, Mapping[str, Any]]) -> str:
           + f', and {bare} without certificates' * bool(bare))
 
 
-def _place(worker: str) -> int:
+def _order(worker: str) -> int:
   return WORKERS.index(worker) if worker in WORKERS else len(WORKERS)
 
 
 def evolution(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """How the streams evolved; see `eigendata.evolve` for a round's record.
+  """Returns how the streams evolved.
+
+  Args:
+    rounds: records of `eigendata.evolve`.
 
   Returns:
-    plots: (title, plot) by round, each a mean over streams of which those that
-    have ended keep their last value; streams: (name, first audit, last audit,
-    rounds, revisions kept, revisions tried, prompts, notes): `prompts` are
-    (role, diff of the first and the last text, revisions with their diffs),
-    `notes` (round, why it had no revision).
+    plots: (title, plot) by round, each a mean over streams; those that have
+    ended keep their last value; streams: a `StreamHistory` each.
   """
   if not rounds:
     return {}
@@ -109,42 +153,44 @@ def evolution(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   for record in rounds:
     streams.setdefault(record['stream'], []).append(record)
   rows = []
-  for name, found in streams.items():
-    tried = [r for r in found if 'after' in r]
+  for name, own in streams.items():
+    tried = [r for r in own if 'after' in r]
     kept = [r for r in tried if r['accepted']]
-    last = kept[-1]['after'] if kept else found[-1]['audit']
-    rows.append((name, found[0]['audit']['acceptance'], last['acceptance'],
-                 len(found), len(kept), len(tried), list(_prompts(tried)),
-                 [(r['round'], r['note']) for r in found if 'note' in r]))
+    last = kept[-1]['after'] if kept else own[-1]['audit']
+    rows.append(StreamHistory(
+        name, own[0]['audit']['acceptance'], last['acceptance'], len(own),
+        len(kept), len(tried), list(_prompts(tried)),
+        [(r['round'], r['note']) for r in own if 'note' in r]))
   return {'plots': list(_curves(list(streams.values()))), 'streams': rows}
 
 
-def _prompts(tried: Sequence[Mapping[str, Any]]
-             ) -> Iterator[tuple[str, list[Any], list[dict[str, Any]]]]:
-  """Of each role: what became of its prompt, and every revision."""
+def _prompts(tried: Sequence[Mapping[str, Any]]) -> Iterator[PromptHistory]:
+  """Yields the history of each role's prompt."""
   for role in dict.fromkeys(r['role'] for r in tried):
     own = [r for r in tried if r['role'] == role]
     last = [r['text'] for r in own if r['accepted']]
-    yield (role, _diff(own[0]['before'], last[-1]) if last else [],
-           [{**r, 'diff': _diff(r['before'], r['text'])} for r in own])
+    yield PromptHistory(
+        role, _diff(own[0]['before'], last[-1]) if last else [],
+        [{**r, 'diff': _diff(r['before'], r['text'])} for r in own])
 
 
 def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
             ) -> Iterator[tuple[str, Any]]:
+  """Yields (title, plot) of each figure by round."""
   most = max(map(len, streams))
   def mean(value: Any) -> tuple[Sequence[int], list[float]]:
     means = []
     for i in range(most):
-      found = [value(s[min(i, len(s) - 1)]) for s in streams]
-      found = [x for x in found if x is not None]
-      means.append(sum(found) / len(found) if found else float('nan'))
+      values = [value(s[min(i, len(s) - 1)]) for s in streams]
+      known = [x for x in values if x is not None]
+      means.append(sum(known) / len(known) if known else float('nan'))
     return range(most), means
-  # Where nothing has a price, tokens are what counts.
+  # Tokens where nothing has a price.
   unit = 'dollars' if any(
       r['spent']['dollars'] for s in streams for r in s) else 'tokens'
   def depth(record: Mapping[str, Any]) -> float | None:
-    found = [n for n in record['audit']['mutants'] if n is not None]
-    return sum(found) / len(found) if found else None
+    counts = [n for n in record['audit']['mutants'] if n is not None]
+    return sum(counts) / len(counts) if counts else None
   for title, series, percent in (
       ('Samples kept', {
           'audit': mean(lambda r: r['audit']['acceptance']),
@@ -163,7 +209,7 @@ def _curves(streams: Sequence[Sequence[Mapping[str, Any]]]
 
 
 def _diff(before: str, after: str) -> list[tuple[str, str]]:
-  """(sign, line) of what was changed and the lines around it."""
+  """Returns (sign, line) of changed lines and of those around them."""
   lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(),
                                     n=2, lineterm=''))[3:]
   rest = len(lines) - MOST_LINES

@@ -1,4 +1,4 @@
-"""The report: one HTML file that tells what a chain of stages came to."""
+"""Writes the report: one HTML file about the results of a chain of stages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jinja2
 import markupsafe
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import metrics
 from agentrl import types
 from agentrl.eval import results
@@ -26,7 +27,7 @@ from agentrl.tokenizer import vocab as vocab_lib
 CURVES = {
     'user_sft': 'User model, SFT', 'agent_sft': 'Agent, SFT',
     'grpo': 'Agent, GRPO'}
-# Title -> (metric -> legend, values are shares). What a stage lacks is skipped.
+# Title -> (metric -> legend, values are shares). Missing metrics are skipped.
 PANELS: dict[str, tuple[dict[str, str], bool]] = {
     'Mean reward': ({'train/reward_mean': 'reward'}, True),
     'Groups without a signal': ({
@@ -51,11 +52,14 @@ PANELS: dict[str, tuple[dict[str, str], bool]] = {
 
 
 def write(workdir: str | os.PathLike) -> pathlib.Path:
-  """Writes `report.html` and `summary.json` into a workdir; returns the former.
+  """Writes `report.html` and `summary.json` into a workdir.
 
   Args:
-    workdir: with the folders of the stages, `summary.STAGES`; those that have
-      not finished are shown as missing.
+    workdir: holds the folders of the stages, `summary.STAGES`; unfinished ones
+      are shown as missing.
+
+  Returns:
+    path of the report.
 
   Raises:
     ValueError: no stage has finished, or a file of one is broken.
@@ -71,9 +75,9 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
-  """The report of a workdir as text."""
-  found = summary_lib.evaluations(workdir)
-  runs = [(text.LABELS[name], values) for name, values in found.items()]
+  """Renders the report of a workdir."""
+  evaluations = summary_lib.evaluations(workdir)
+  runs = [(text.LABELS[name], figures) for name, figures in evaluations.items()]
   tasks = _tasks(workdir)
   return template('report.html.j2').render(
       name=workdir.resolve().name, summary=summary, runs=runs,
@@ -91,7 +95,7 @@ def render(workdir: pathlib.Path, summary: Mapping[str, Any]) -> str:
 
 
 def template(name: str) -> jinja2.Template:
-  """A template of this folder, with what all of them use."""
+  """Loads a template of this folder, with the functions that templates use."""
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
       autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -117,11 +121,11 @@ def write_data(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def _tasks(workdir: pathlib.Path) -> dict[str, types.Task]:
-  """The held-out tasks by name."""
+  """Reads the held-out tasks by name."""
   path = workdir / 'data' / 'tasks_test.jsonl'
   if not path.exists():
     return {}
-  tasks = (types.task_from_json(json.loads(line))
+  tasks = (jsons.from_json(types.Task, json.loads(line))
            for line in path.read_text().splitlines())
   return {results.task_name(task.domain, task.id): task for task in tasks}
 
@@ -141,15 +145,15 @@ def _cases(workdir: pathlib.Path,
 
 
 def _piece(folder: pathlib.Path) -> viewer.Piece:
-  """Text of a token id; the id itself where no vocabulary lies."""
+  """Returns a function from id to text; without vocabulary, to the id."""
   path = folder / 'vocab.model'
   return vocab_lib.load(path).piece if path.exists() else '[{}]'.format
 
 
 def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:
-  """(title, plot) of each panel that the stage has metrics of."""
+  """Returns (title, plot) of each panel for which the stage has metrics."""
   rows = metrics.read(folder)
-  found = []
+  panels = []
   for title, (names, percent_) in PANELS.items():
     series = {}
     for name, legend in names.items():
@@ -158,8 +162,8 @@ def _curves(folder: pathlib.Path) -> list[tuple[str, markupsafe.Markup]]:
       if pairs and (len(names) == 1 or any(value for _, value in pairs)):
         series[legend] = tuple(zip(*pairs))
     if series:
-      found.append((title, plots.curves(title, series, percent=percent_)))
-  return found
+      panels.append((title, plots.curves(title, series, percent=percent_)))
+  return panels
 
 
 def outcome_class(outcome: types.Outcome) -> str:

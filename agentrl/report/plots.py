@@ -1,7 +1,7 @@
-"""Plots as inline SVG that takes fonts and colours from the page around it.
+"""Draws plots as inline SVG with the fonts and colours of the page.
 
-Each plot is small, so that it is as readable on a phone as on a desk: the page
-puts as many side by side as there is room for.
+Plots are small, to be readable on a phone and a desk: the page puts as many
+side by side as fit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-# Colours that stand for a variable of the page, which knows of dark and light.
+# Placeholders for CSS variables of the page, which has a dark and a light mode.
 INK, SOFT, GRID = '#010101', '#020202', '#030303'
 BEFORE, AFTER, FLOOR = '#040404', '#050505', '#060606'
 _VARIABLES = {INK: 'ink', SOFT: 'soft', GRID: 'grid', BEFORE: 'before',
@@ -34,12 +34,12 @@ _STYLE = {
     'legend.frameon': False, 'legend.labelcolor': SOFT,
     'legend.fontsize': 11, 'lines.solid_capstyle': 'round',
 }
-_SMOOTH = 30  # from so many points on a line is drawn with its running mean
+_SMOOTH = 30  # points from which on a line is drawn with its running mean
 
 
 @contextlib.contextmanager
 def _canvas(width: int, height: int) -> Iterator[Any]:
-  """(figure, axes) of so many points; a point is a pixel of the page."""
+  """Yields (figure, axes) of a size in points; one is a pixel of the page."""
   with matplotlib.rc_context(_STYLE):
     figure = matplotlib.figure.Figure(
         figsize=(width / 72, height / 72), layout='constrained')
@@ -50,7 +50,7 @@ def _canvas(width: int, height: int) -> Iterator[Any]:
 
 
 def _svg(figure: matplotlib.figure.Figure, label: str) -> markupsafe.Markup:
-  """The figure for the inside of a page; `label`: for those who cannot see."""
+  """Returns the figure as inline SVG; `label` is read by screen readers."""
   with matplotlib.rc_context(_STYLE):
     file = io.StringIO()
     figure.savefig(file, format='svg', metadata={'Date': None})
@@ -80,13 +80,13 @@ def _percent(axis: matplotlib.axis.Axis) -> None:
 def curves(title: str, series: Mapping[str, tuple[Sequence[int],
                                                    Sequence[float]]], *,
            percent: bool = False, over: str = 'step') -> markupsafe.Markup:
-  """Lines over steps.
+  """Draws lines over steps.
 
   Args:
-    title: for those who cannot see; the page shows its own.
+    title: read by screen readers; the page shows its own.
     series: legend -> (steps, values); at most three.
     percent: values are shares.
-    over: what the other axis counts.
+    over: label of the other axis.
   """
   with _canvas(340, 190) as (figure, axes):
     for color, (name, (steps, values)) in zip((AFTER, FLOOR, BEFORE),
@@ -113,16 +113,19 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[int],
 
 
 def _spans(series: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> bool:
-  """True if the values span so much that most of them would look like 0."""
+  """Returns whether most values would look like 0 on a linear axis."""
   values = np.concatenate([values for _, values in series.values()])
   values = values[np.isfinite(values)]
   return values.size > 0 and 0 < 20 * values.min() < values.max()
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-  """Mean over a Gaussian window, a fiftieth of the line wide; gaps stay out.
+  """Returns the mean over a Gaussian window, a fiftieth of the line wide.
 
-  Short lines stay as they are.
+  NaN values are left out; short lines are returned as they are.
+
+  Args:
+    values: float64 [T].
   """
   if len(values) < _SMOOTH:
     return values
@@ -138,27 +141,27 @@ Run = tuple[str, Mapping[str, Any]]  # label, metrics.json
 
 
 def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
-  """pass^1 .. pass^K as bars with intervals, and the best floor.
+  """Draws pass^1 ... pass^K as bars with intervals, and the best floor.
 
   Args:
-    runs: one or two, the earlier first, on the same tasks.
+    runs: one or two runs on the same tasks, the earlier first.
   """
-  found = runs[-1][1]
-  ks = np.arange(1, found['num_trials'] + 1)
+  latest = runs[-1][1]
+  ks = np.arange(1, latest['num_trials'] + 1)
   with _canvas(470, 320) as (figure, axes):
     width = 0.8 / len(runs)
     for i, (color, (label, metrics)) in enumerate(
         zip((BEFORE, AFTER)[-len(runs):], runs)):
       value, error = _bars(metrics, ks)
-      place = ks + (i - (len(runs) - 1) / 2) * width
-      axes.bar(place, value, width * 0.92, color=color, label=label)
-      axes.errorbar(place, value, error, fmt='none', color=INK, ecolor=INK,
+      x_K = ks + (i - (len(runs) - 1) / 2) * width
+      axes.bar(x_K, value, width * 0.92, color=color, label=label)
+      axes.errorbar(x_K, value, error, fmt='none', color=INK, ecolor=INK,
                     elinewidth=1.2, capsize=3)
-      for x, y, up in zip(place, value, error[1]):
+      for x, y, up in zip(x_K, value, error[1]):
         if np.isfinite(y):
           axes.text(x, y + up + 0.015, f'{100 * y:.0f}', ha='center',
                     fontsize=10)
-    name, floor = max(found['floors'].items(), key=lambda pair: pair[1])
+    name, floor = max(latest['floors'].items(), key=lambda pair: pair[1])
     axes.axhline(floor, color=FLOOR, linewidth=1.5, linestyle=(0, (4, 3)),
                  label=f'best floor ({name})')
     axes.set_xticks(ks, [f'pass^{k}' for k in ks])
@@ -170,7 +173,11 @@ def reliability(runs: Sequence[Run]) -> markupsafe.Markup:
 
 def _bars(metrics: Mapping[str, Any], ks: Sequence[int]
           ) -> tuple[np.ndarray, np.ndarray]:
-  """(values, distances to the ends of their intervals); NaN: no number."""
+  """Returns values and distances to the ends of their intervals.
+
+  Returns:
+    value_K, error_2K; NaN where there is no number.
+  """
   nan = float('nan')
   value = np.array([_or(metrics[f'pass^{k}'], nan) for k in ks])
   ends = np.array([_or(metrics[f'pass^{k}_interval'], [nan, nan]) for k in ks])
@@ -182,10 +189,10 @@ def _or(value: Any, other: Any) -> Any:
 
 
 def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
-  """pass^1 of each group of tasks with intervals; the best floor of the group.
+  """Draws pass^1 of each group of tasks with intervals, and its best floor.
 
   Args:
-    runs: as for `reliability`.
+    runs: see `reliability`.
   """
   by = runs[-1][1]['by']
   rows, y = [], []
@@ -196,9 +203,9 @@ def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
   with _canvas(440, int(80 + 26 * -y.min())) as (figure, axes):
     for i, (color, (label, metrics)) in enumerate(
         zip((BEFORE, AFTER)[-len(runs):], runs)):
-      found = [_bars(metrics['by'][group][value], [1]) for group, value in rows]
-      x = np.concatenate([value for value, _ in found])
-      error = np.concatenate([error for _, error in found], axis=1)
+      bars = [_bars(metrics['by'][group][value], [1]) for group, value in rows]
+      x = np.concatenate([value for value, _ in bars])
+      error = np.concatenate([error for _, error in bars], axis=1)
       shift = 0.14 * (len(runs) - 1) * (1 - 2 * i)
       axes.errorbar(x, y + shift, xerr=error, fmt='o', color=color,
                     markersize=6, elinewidth=2, capsize=0, label=label)
@@ -217,7 +224,7 @@ def breakdown(runs: Sequence[Run]) -> markupsafe.Markup:
 
 
 def _legend(axes: matplotlib.axes.Axes) -> None:
-  """Below the axes, runs first."""
+  """Draws the legend below the axes, runs first."""
   pairs = sorted(zip(*axes.get_legend_handles_labels()),
                  key=lambda pair: 'floor' in pair[1])
   axes.figure.legend(*zip(*pairs), loc='outside lower center', ncols=3)

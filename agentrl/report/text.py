@@ -1,4 +1,4 @@
-"""What came out, in words and figures for people."""
+"""Words results and figures for people."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def dollars(value: float) -> str:
 
 
 def price(cost: Mapping[str, Any]) -> str:
-  """Of a task that was kept, in tokens and, where these have one, dollars."""
+  """Words the price of a kept task: tokens and, if they have one, dollars."""
   paid = cost['dollars_per_task']
   return (f'{cost["tokens_per_task"]:,} tokens'
           + (f', {dollars(paid)}' if paid else ''))
 
 
-def counts(found: Mapping[str, int]) -> str:
-  return ', '.join(f'{name}: {count}' for name, count in found.items())
+def counts(figures: Mapping[str, int]) -> str:
+  return ', '.join(f'{name}: {count}' for name, count in figures.items())
 
 
 def spread(lengths: Sequence[int]) -> str:
@@ -55,7 +55,7 @@ def words(name: str) -> str:
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-  """The result in one sentence."""
+  """Words the result in one sentence."""
   runs = [(label, percent(summary[name]['pass^1']))
           for name, label in LABELS.items() if summary[name]]
   if not runs:
@@ -75,7 +75,7 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
-  """What one must know to believe the headline."""
+  """Yields sentences that a reader needs to judge the headline."""
   if summary['delta'] is not None:
     low, high = summary['delta_interval']
     yield (f'The 95 % interval of the paired difference is {points(low)} to '
@@ -94,24 +94,25 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
            'user model was at fault.')
 
 
-def table(found: Mapping[str, Any]) -> str:
-  """The summary for a terminal, 80 columns wide."""
-  runs = {label: found[name] for name, label in LABELS.items() if found[name]}
+def table(summary: Mapping[str, Any]) -> str:
+  """Formats the summary for a terminal, 80 columns wide."""
+  runs = {label: summary[name] for name, label in LABELS.items()
+          if summary[name]}
   if not runs:
     return 'Nothing has been evaluated yet.'
   rows = [['', *runs]]
-  for k in range(1, found['num_trials'] + 1):
+  for k in range(1, summary['num_trials'] + 1):
     rows.append([f'pass^{k}', *(
         f'{percent(run[f"pass^{k}"])} ({interval(run[f"pass^{k}_interval"])})'
         for run in runs.values())])
   rows.append(['user faults', *(percent(run['user_fault_rate'])
                                 for run in runs.values())])
-  if found['delta'] is not None:
-    low, high = map(points, found['delta_interval'])
+  if summary['delta'] is not None:
+    low, high = map(points, summary['delta_interval'])
     rows[0].append('difference')
-    rows[1].append(f'{points(found["delta"])} ({low} to {high})')
+    rows[1].append(f'{points(summary["delta"])} ({low} to {high})')
   rows += [[FLOORS[name], percent(value)]
-           for name, value in found['floors'].items()]
+           for name, value in summary['floors'].items()]
   return '\n'.join(
       (f'{row[0]:14}' + ''.join(f'{cell:22}' for cell in row[1:])).rstrip()
       for row in rows)

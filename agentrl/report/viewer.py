@@ -1,4 +1,4 @@
-"""Dialogues for people: which ones to show, turn by turn, token by token."""
+"""Chooses dialogues to show, and splits them into turns and tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ A, O = types.Author, types.Outcome
 Piece = Callable[[int], str]
 Episodes = Mapping[str, Sequence[types.Episode]]  # by name of the task
 
-PROMPT = 300  # so many tokens of a prompt are shown
+PROMPT = 300  # tokens of a prompt that are shown
 SPEAKERS = {'assistant': 'Agent', 'user': 'User'}
 _FED = {A.TEMPLATE: 'template', A.SYSTEM: 'system', A.TOOL: 'tool',
         A.OTHER: 'other'}
@@ -23,10 +23,13 @@ _FED = {A.TEMPLATE: 'template', A.SYSTEM: 'system', A.TOOL: 'tool',
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Token:
-  """One token: its text, who wrote it, and how sure they were.
+  """One token.
 
-  `author` is `agent` or `user` where a model sampled it, else what it was fed
-  as; `doubt` is 1 - probability in fifths, for the shade, 0 where it was fed.
+  Attributes:
+    text: its text.
+    author: `agent` or `user` where a model sampled it, else its source.
+    logp: log-probability [nats].
+    doubt: 1 - probability in fifths, for the shade; 0 where it was fed.
   """
 
   text: str
@@ -36,11 +39,20 @@ class Token:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Turn:
-  """One message as it is shown; a tool result is a turn of its own."""
+class ShownTurn:
+  """One message as it is shown; a tool result is a turn of its own.
 
-  speaker: str  # Agent, User, Tool
-  side: types.Side  # whose turn, or whose call it answers
+  Attributes:
+    speaker: Agent, User or Tool.
+    side: side that speaks, or that made the call.
+    text: text of the message.
+    calls: its tool calls, as text.
+    error: the call was refused.
+    tokens: its tokens; () without a trace.
+  """
+
+  speaker: str
+  side: types.Side
   text: str
   calls: tuple[str, ...]
   error: bool
@@ -48,16 +60,26 @@ class Turn:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
-  """An episode of one run, and how the run fared on the task."""
+class ShownEpisode:
+  """An episode of one run, and the run's results on the task.
+
+  Attributes:
+    run: label of the run.
+    episode: the episode.
+    passed: number of trials of the task that passed.
+    trials: number of trials of the task.
+    prompt: beginning of the agent's prompt.
+    prompt_length: length of the whole prompt [tokens].
+    turns: all turns of the episode.
+  """
 
   run: str
   episode: types.Episode
   passed: int
   trials: int
-  prompt: tuple[Token, ...]  # the agent's, its beginning
+  prompt: tuple[Token, ...]
   prompt_length: int
-  turns: tuple[Turn, ...]
+  turns: tuple[ShownTurn, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,24 +88,24 @@ class Case:
 
   rule: str
   task: types.Task
-  shown: tuple[Shown, ...]
+  shown: tuple[ShownEpisode, ...]
 
 
-def turns(episode: types.Episode, piece: Piece) -> tuple[Turn, ...]:
-  """The dialogue turn by turn.
+def turns(episode: types.Episode, piece: Piece) -> tuple[ShownTurn, ...]:
+  """Splits a dialogue into turns.
 
   Args:
     episode: with or without traces.
-    piece: text of a token id.
+    piece: returns the text of a token id.
   """
-  found = []
+  shown = []
   for i, message in enumerate(episode.messages):
     side = message.requestor if message.role == 'tool' else message.role
-    found.append(Turn(
+    shown.append(ShownTurn(
         SPEAKERS.get(message.role, 'Tool'), side, message.content or '',
         tuple(map(_call, message.tool_calls)), message.error,
         tokens(episode, side, i, piece)))
-  return tuple(found)
+  return tuple(shown)
 
 
 def _call(call: types.ToolCall) -> str:
@@ -94,14 +116,14 @@ def _call(call: types.ToolCall) -> str:
 
 def tokens(episode: types.Episode, side: types.Side, index: int,
            piece: Piece) -> tuple[Token, ...]:
-  """Tokens of one message in the trace of the side whose it is.
+  """Returns the tokens of one message, from the trace of its side if possible.
 
   Args:
-    episode: one side's trace is enough: what the other side said stands in
-      it, but not what the other side was told.
-    side: whose message it is.
-    index: of the message; -1 is the system prompt.
-    piece: text of a token id.
+    episode: one side's trace is enough: it holds the messages of the other
+      side, but not the prompt and tool results of the other side.
+    side: side of the message.
+    index: index of the message; -1 is the system prompt.
+    piece: returns the text of a token id.
   """
   own = {'assistant': 'agent', 'user': 'user'}[side]
   for name in (own, 'agent', 'user') if index >= 0 else (own,):
@@ -113,7 +135,7 @@ def tokens(episode: types.Episode, side: types.Side, index: int,
 
 
 def _rows(trace: types.Trace, index: int) -> np.ndarray:
-  """Where a message stands: as it was said, if the history holds less of it."""
+  """Returns the indices of a message; as sampled, if the history holds less."""
   at_T = trace.turn_T == index
   if trace.rewound_T is not None and (said_T := at_T & trace.rewound_T).any():
     at_T = said_T
@@ -130,54 +152,61 @@ def _token(trace: types.Trace, t: int, side: str, piece: Piece) -> Token:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Rule:
-  """Which task to show, and which of its trials.
+class CaseRule:
+  """Chooses a task to show, and its trials.
 
-  `score` is given the task, its share of successes in the first and in the
-  last run, and its share of faults of the user in the last; the task with the
-  highest above 0 is shown.
+  Attributes:
+    name: title of the case.
+    score: function of the task, its share of successes in the first and in the
+      last run, and its share of user faults in the last; the task with the
+      highest score above 0 is shown.
+    first: says for an outcome if such a trial of the first run is shown.
+    last: the same for the last run.
   """
 
   name: str
   score: Callable[[types.Task, float, float, float], float]
-  first: Callable[[types.Outcome], bool]  # the trial to show of that run
+  first: Callable[[types.Outcome], bool]
   last: Callable[[types.Outcome], bool]
 
 
 _PASSED, _FAILED = (lambda o: o == O.SUCCESS), (lambda o: o != O.SUCCESS)
 _FAULTY = lambda o: o == O.USER_FAULT
-RULES = (
-    Rule('Learned', lambda task, a, b, faults: b - a, _FAILED, _PASSED),
-    Rule('Unlearned', lambda task, a, b, faults: a - b, _PASSED, _FAILED),
-    Rule('Not solved', lambda task, a, b, faults: b == 0, _FAILED, _FAILED),
-    Rule('User at fault', lambda task, a, b, faults: faults, _FAULTY, _FAULTY),
-    Rule('Refusal, transfer or fallback',
-         lambda task, a, b, faults: b * (task.kind != 'do'), _PASSED, _PASSED),
-    Rule('Solved', lambda task, a, b, faults: b == 1, _PASSED, _PASSED),
+CASE_RULES = (
+    CaseRule('Learned', lambda task, a, b, faults: b - a, _FAILED, _PASSED),
+    CaseRule('Unlearned', lambda task, a, b, faults: a - b, _PASSED, _FAILED),
+    CaseRule('Not solved', lambda task, a, b, faults: b == 0, _FAILED, _FAILED),
+    CaseRule('User at fault', lambda task, a, b, faults: faults, _FAULTY,
+             _FAULTY),
+    CaseRule('Refusal, transfer or fallback',
+             lambda task, a, b, faults: b * (task.kind != 'do'), _PASSED,
+             _PASSED),
+    CaseRule('Solved', lambda task, a, b, faults: b == 1, _PASSED, _PASSED),
 )
 
 
 def choose(tasks: Mapping[str, types.Task], runs: Mapping[str, Episodes], *,
            piece: Piece, count: int = 6) -> list[Case]:
-  """A few tasks to read, by rules and not by hand.
+  """Chooses a few tasks to read, by rules and not by hand.
 
   Args:
-    tasks: by name.
-    runs: one or two runs by label, the earlier first, on these tasks.
-    piece: text of a token id.
-    count: at most so many.
+    tasks: tasks by name.
+    runs: one or two runs on these tasks by label, the earlier first.
+    piece: returns the text of a token id.
+    count: most tasks.
 
   Returns:
-    the best task by each of `RULES`, then the second best; ties go by name.
+    the best task by each of `CASE_RULES`, then the second best; ties go by
+    name.
   """
   first, last = list(runs.values())[0], list(runs.values())[-1]
   facts = {name: (_share(first[name], _PASSED), _share(last[name], _PASSED),
                   _share(last[name], _FAULTY))
            for name in sorted(tasks) if name in first and name in last}
   cases = []
-  for rule in RULES * 2:
-    scores = {name: rule.score(tasks[name], *found)
-              for name, found in facts.items()}
+  for rule in CASE_RULES * 2:
+    scores = {name: rule.score(tasks[name], *shares)
+              for name, shares in facts.items()}
     best = max(scores, key=scores.get, default=None)
     if best is not None and scores[best] > 0 and len(cases) < count:
       del facts[best]
@@ -194,10 +223,11 @@ def _share(episodes: Sequence[types.Episode],
 
 
 def _show(label: str, episodes: Sequence[types.Episode],
-          wanted: Callable[[types.Outcome], bool], piece: Piece) -> Shown:
-  """The first trial that is wanted, or simply the first."""
+          wanted: Callable[[types.Outcome], bool], piece: Piece
+          ) -> ShownEpisode:
+  """Returns the first trial of a wanted outcome, or else the first."""
   episode = next((e for e in episodes if wanted(e.outcome)), episodes[0])
   prompt = tokens(episode, 'assistant', -1, piece)
-  return Shown(label, episode, sum(_PASSED(e.outcome) for e in episodes),
-               len(episodes), prompt[:PROMPT], len(prompt),
-               turns(episode, piece))
+  return ShownEpisode(
+      label, episode, sum(_PASSED(e.outcome) for e in episodes), len(episodes),
+      prompt[:PROMPT], len(prompt), turns(episode, piece))

@@ -1,15 +1,15 @@
 """Group-relative advantages of whole trajectories.
 
 A new one is a function `(reward_PG, valid_PG) -> adv_PG`, named in the config
-by import path. P tasks, G samples of each; what `envs.outcomes` keeps out of
-the baseline is not valid, and gets advantage 0.
+by import path. P tasks, G samples of each; episodes that `envs.outcomes` keeps
+out of the baseline are not valid, and get advantage 0.
 """
 
 import numpy as np
 
 
 def group_normalized(reward_PG: np.ndarray, valid_PG: np.ndarray) -> np.ndarray:
-  """(R - mean) / (std + 1e-6) within each task's group, population std.
+  """Returns (R - mean) / (std + 1e-6) within each group, population std.
 
   Source: GRPO, arXiv:2402.03300 section 4.1.2; over trajectories of dialogues:
   arXiv:2601.22607.
@@ -30,7 +30,7 @@ def group_normalized(reward_PG: np.ndarray, valid_PG: np.ndarray) -> np.ndarray:
 
 
 def group_mean(reward_PG: np.ndarray, valid_PG: np.ndarray) -> np.ndarray:
-  """R - mean, not divided by the spread: Dr. GRPO, arXiv:2503.20783 eq. 3."""
+  """Returns R - mean, without division: Dr. GRPO, arXiv:2503.20783 eq. 3."""
   return _centered(reward_PG, valid_PG)[0].astype(np.float32)
 
 

@@ -20,13 +20,33 @@ Play = Callable[[Sequence[types.Task], Sequence[int]], Episodes]
 REFILLS = 2  # how often lost episodes of a wave are played anew
 
 
+@dataclasses.dataclass(frozen=True)
+class Waves:
+  """How many dialogues are played for a batch.
+
+  Attributes:
+    tasks: least number of groups of a full batch; further ones that pass in the
+      last wave are kept too.
+    group: episodes of a task.
+    wave: tasks played at once; once some groups are kept, at most two for each
+      missing one.
+    max_waves: most waves to play.
+  """
+
+  tasks: int
+  group: int
+  wave: int
+  max_waves: int
+
+
 @dataclasses.dataclass
 class Batch:
-  """The groups of a step, and what was seen on the way.
+  """The groups to train on, and everything that was played for them.
 
   Attributes:
     groups: P lists of G episodes; P may be 0.
-    reward_PG, valid_PG: reward of each episode, and whether it counts.
+    reward_PG: reward of each episode of the groups.
+    valid_PG: bool, episodes that enter the baseline.
     played: every episode, kept or not, for the metrics.
     dead: number of dropped groups by kind.
     shortage: why fewer groups than wanted were found; '' if enough were.
@@ -41,9 +61,8 @@ class Batch:
 
 
 def collect(play: Play, tasks: Sequence[types.Task], key: jax.Array, *,
-            num_tasks: int, group: int, wave: int, max_waves: int,
-            why_dead: filters.Filter, rules: Rules) -> Batch:
-  """Plays waves of tasks until `num_tasks` groups pass the filter.
+            waves: Waves, why_dead: filters.Filter, rules: Rules) -> Batch:
+  """Plays waves of tasks until enough groups pass the filter.
 
   Episodes that are lost to infrastructure are played anew, with other seeds,
   before a group is looked at.
@@ -52,19 +71,14 @@ def collect(play: Play, tasks: Sequence[types.Task], key: jax.Array, *,
     play: plays tasks with seeds, one episode each, in order.
     tasks: tasks to draw from, uniformly, without repeats within a wave.
     key: key of this step; the draw and the seeds are functions of it alone.
-    num_tasks: groups of a full batch, at least: what a wave brings beyond
-      them is kept too.
-    group: episodes of a task.
-    wave: tasks played at once; at most two for each that is missing, once
-      some are kept.
-    max_waves: most waves; the batch is then as large as it has become.
+    waves: see `Waves`; after the last one the batch is as large as it is.
     why_dead: see `rl/filters.py`.
     rules: where episodes of each outcome count.
   """
-  kept, played, dead = [], [], collections.Counter()
-  for i in range(max_waves):
-    missing = num_tasks - len(kept)
-    size = min(wave, 2 * missing) if kept else wave
+  group, kept, played, dead = waves.group, [], [], collections.Counter()
+  for i in range(waves.max_waves):
+    missing = waves.tasks - len(kept)
+    size = min(waves.wave, 2 * missing) if kept else waves.wave
     episodes = _wave(play, tasks, jax.random.fold_in(key, i), size, group,
                      rules=rules, played=played)
     reward_PG, valid_PG = _grid(episodes, group, rules)
@@ -73,12 +87,12 @@ def collect(play: Play, tasks: Sequence[types.Task], key: jax.Array, *,
         dead[str(kind)] += 1
       else:
         kept.append(episodes[p * group:(p + 1) * group])
-    if len(kept) >= num_tasks:
+    if len(kept) >= waves.tasks:
       break
   episodes = [episode for group_ in kept for episode in group_]
   batch = Batch(kept, *_grid(episodes, group, rules), played, dead)
-  if len(kept) < num_tasks:
-    batch.shortage = _shortage(batch, num_tasks, max_waves, wave)
+  if len(kept) < waves.tasks:
+    batch.shortage = _shortage(batch, waves)
   return batch
 
 
@@ -100,7 +114,8 @@ def _wave(play: Play, tasks: Sequence[types.Task], key: jax.Array, size: int,
   return episodes
 
 
-def _shortage(batch: Batch, num_tasks: int, max_waves: int, wave: int) -> str:
+def _shortage(batch: Batch, waves: Waves) -> str:
+  """Describes why a batch has fewer groups than wanted, and how to mend it."""
   mean = np.mean([e.reward for e in batch.played])
   kind = max(batch.dead, key=batch.dead.get, default='')
   advice = {
@@ -111,9 +126,10 @@ def _shortage(batch: Batch, num_tasks: int, max_waves: int, wave: int) -> str:
       filters.TOO_FEW: 'Most episodes do not count: look at the faults of '
                        'tools and infrastructure in metrics.jsonl.',
   }.get(kind, '')
-  return (f'Only {len(batch.groups)} of {num_tasks} groups were worth training '
-          f'on after {max_waves} waves of up to {wave} tasks; dropped: '
-          f'{dict(batch.dead)}. Mean reward {mean:.3f}. {advice}')
+  return (f'Only {len(batch.groups)} of {waves.tasks} groups were worth '
+          f'training on after {waves.max_waves} waves of up to {waves.wave} '
+          f'tasks; dropped: {dict(batch.dead)}. Mean reward {mean:.3f}. '
+          f'{advice}')
 
 
 def _draw(tasks: Sequence[types.Task], key: jax.Array, wave: int,

@@ -1,4 +1,4 @@
-"""Dynamic filtering: which groups can teach anything.
+"""Dynamic filtering: selects the groups to train on.
 
 A filter is a function `(reward_PG, valid_PG) -> kind_P` of strings, named in
 the config by import path: '' keeps a group, anything else names why it is

@@ -21,21 +21,21 @@ from agentrl.models import moe
 def clipped_surrogate(
     logp_BT: jax.Array, logp_old_BT: jax.Array, adv_BT: jax.Array, *,
     clip_low: float, clip_high: float) -> tuple[jax.Array, jax.Array]:
-  """Clipped policy-gradient loss of each token.
+  """Returns the clipped policy-gradient loss of each token.
 
   Source: PPO, arXiv:1707.06347 eq. 7; two-sided clip: DAPO, arXiv:2503.14476.
 
   Args:
     logp_BT: log-probability [nats] of the sampled token, current params.
     logp_old_BT: same, from the params that sampled it; constant.
-    adv_BT: advantage of the episode that the token belongs to, of whatever
-      unit `rl/advantages.py` gives it.
+    adv_BT: advantage of the episode that the token belongs to, in the unit of
+      `rl/advantages.py`.
     clip_low: the ratio counts only down to 1 - clip_low.
     clip_high: and only up to 1 + clip_high.
 
   Returns:
     loss_BT, also at prompt and tool tokens: reduce it under the target mask;
-    clipped_BT: bool, where the clip has cut the gradient.
+    clipped_BT: bool, True where the clip cuts the gradient.
 
   Raises:
     ValueError: shapes disagree (raised while tracing).
@@ -51,28 +51,28 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
                model: model_config.ModelConfig, temperature: float,
                loss: Callable[..., Any], loss_kw: Mapping[str, float]
               ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Token mean of `loss` over all agent tokens of the batch.
+  """Returns the token mean of `loss` over the agent tokens of a batch.
 
   Args:
-    params: of the policy.
-    batch: as `rollout.trajectory.to_batch` makes it, and `total`, the number
-      of target tokens of the *whole* batch: a part of a batch gives its part
-      of the mean, so that accumulated gradients are those of one batch.
-    model: of the policy.
-    temperature: that it was sampled at. What is trained is the policy that
-      was sampled, softmax(logits / temperature).
+    params: parameters of the policy.
+    batch: output of `rollout.trajectory.to_batch`, and `total`, the number of
+      target tokens of the *whole* batch: a part of a batch returns its part of
+      the mean, so that summed gradients are those of the whole.
+    model: shape of the policy.
+    temperature: temperature of the samples. The trained policy is the sampled
+      one, softmax(logits / temperature).
     loss: see the module.
-    loss_kw: its keyword arguments.
+    loss_kw: keyword arguments of `loss`.
 
   Returns:
-    the loss, and metrics of the targets: parts of means over the whole batch,
-    but for what is named `*_max`.
+    The loss, and metrics of the targets: parts of means over the whole batch,
+    except `*_max`.
   """
   target_BT = batch['target_BT']
   logp_BT, entropy_BT, routing = logprobs.token_logps(
       model, params, batch['ids_BT'], batch['positions_BT'],
       batch['segments_BT'], target_BT, temperature=temperature)
-  # Off target both are set equal: no overflow of a ratio that nobody reads.
+  # Off target both are set equal, so that an unused ratio cannot overflow.
   old_BT = jnp.where(target_BT, batch['logp_old_BT'], logp_BT)
   loss_BT, clipped_BT = loss(logp_BT, old_BT, batch['adv_BT'], **loss_kw)
   delta_BT = logp_BT - old_BT
@@ -87,7 +87,7 @@ def batch_loss(params: Any, batch: Mapping[str, jax.Array], *,
       'ratio_mean': mean(jnp.exp(delta_BT)),
       'clip_share': mean(clipped_BT.astype(jnp.float32)),
       'kl_old_nats': mean(jnp.expm1(delta_BT) - delta_BT),
-      # How far trainer and sampler are apart; before any update, by rounding.
+      # Gap between trainer and sampler; before any update, by rounding.
       'logp_gap_mean': mean(jnp.abs(delta_BT)),
       'logp_gap_max': jnp.abs(delta_BT).max(), **router,
   }

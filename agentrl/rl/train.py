@@ -135,9 +135,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   play_all = functools.partial(
       _play, env, agent=agent, user=user, limits=config.limits,
       reroll_faults=config.user_faults == 'reroll')
-  buckets = row_buckets(
+  waves = collect.Waves(
       tasks=config.tasks, group=config.group, wave=config.wave,
-      micro_rows=config.micro_rows, max_steps=config.limits.max_steps)
+      max_waves=config.max_waves)
+  buckets = row_buckets(waves, config.micro_rows, config.limits.max_steps)
 
   writer = metrics.Writer(run.folder, done)
   root_key, starved = jax.random.key(config.seed), 0
@@ -148,9 +149,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     agent.load(partition.merge(state.params, frozen))
     try:
       batch = collect.collect(
-          play_all, tasks, jax.random.fold_in(root_key, step),
-          num_tasks=config.tasks, group=config.group, wave=config.wave,
-          max_waves=config.max_waves, why_dead=why_dead, rules=rules)
+          play_all, tasks, jax.random.fold_in(root_key, step), waves=waves,
+          why_dead=why_dead, rules=rules)
     finally:
       agent.rest(forget=True)  # frees memory for the update
       user.rest()
@@ -251,15 +251,20 @@ def _play(env: env_lib.Env, tasks: Sequence[types.Task], seeds: Sequence[int],
                      progress=bar.update)
 
 
-def row_buckets(*, tasks: int, group: int, wave: int, micro_rows: int,
-                max_steps: int) -> tuple[int, ...]:
+def row_buckets(waves: collect.Waves, micro_rows: int, max_steps: int
+               ) -> tuple[int, ...]:
   """Returns the numbers of rows that a batch may have; empty rows cost nothing.
 
   The first number holds a sequence for each dialogue of the largest batch, the
   last one for each step of each dialogue, the most that `history_thinking` can
   lead to.
+
+  Args:
+    waves: size of a batch.
+    micro_rows: every number is a multiple of it.
+    max_steps: most steps of a dialogue.
   """
-  most = (tasks - 1 + wave) * group
+  most = (waves.tasks - 1 + waves.wave) * waves.group
   rows = -(-most // micro_rows) * micro_rows
   return tuple(rows << k for k in range(max_steps.bit_length() + 1))
 

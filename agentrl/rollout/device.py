@@ -40,7 +40,7 @@ class EngineSpec:
   burst: int
   stop_id: int
   pad_id: int
-  shardings: cache_lib.Cache | None = None
+  shardings: cache_lib.KvCache | None = None
 
 
 class SlotRows(NamedTuple):
@@ -59,7 +59,7 @@ class SlotRows(NamedTuple):
   count_B: Any
 
 
-def cache_shardings(cache: cache_lib.Cache, params: Any) -> cache_lib.Cache:
+def cache_shardings(cache: cache_lib.KvCache, params: Any) -> cache_lib.KvCache:
   """Returns the shardings of a cache: heads over `tensor`, as the parameters.
 
   Args:
@@ -79,15 +79,15 @@ def cache_shardings(cache: cache_lib.Cache, params: Any) -> cache_lib.Cache:
   return jax.tree.map(of_leaf, cache)
 
 
-def _put(cache: cache_lib.Cache, part: cache_lib.Cache, slot_B: jax.Array,
-         positions_BT: jax.Array, spec: EngineSpec) -> cache_lib.Cache:
+def _put(cache: cache_lib.KvCache, part: cache_lib.KvCache, slot_B: jax.Array,
+         positions_BT: jax.Array, spec: EngineSpec) -> cache_lib.KvCache:
   return jax.lax.with_sharding_constraint(
       cache_lib.put(cache, part, slot_B, positions_BT), spec.shardings)
 
 
 def _hidden(spec: EngineSpec, params: Any, ids_BT: jax.Array,
-            positions_BT: jax.Array, cache: cache_lib.Cache
-           ) -> tuple[jax.Array, cache_lib.Cache]:
+            positions_BT: jax.Array, cache: cache_lib.KvCache
+           ) -> tuple[jax.Array, cache_lib.KvCache]:
   mesh = getattr(jax.tree.leaves(spec.shardings)[0], 'mesh', None)
   with sharding.on(mesh):
     return transformer.hidden(spec.model, params, ids_BT, positions_BT,
@@ -163,9 +163,9 @@ def _count_up_to(sums_BN: jax.Array, target_B: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def prefill(params: Any, cache: cache_lib.Cache, rows: SlotRows,
+def prefill(params: Any, cache: cache_lib.KvCache, rows: SlotRows,
             ids_BT: jax.Array, *, spec: EngineSpec, span: int
-           ) -> cache_lib.Cache:
+           ) -> cache_lib.KvCache:
   """Appends the first `count_B` ids of each row to its slot.
 
   Args:
@@ -188,9 +188,9 @@ def prefill(params: Any, cache: cache_lib.Cache, rows: SlotRows,
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def decode(params: Any, cache: cache_lib.Cache, rows: SlotRows,
+def decode(params: Any, cache: cache_lib.KvCache, rows: SlotRows,
            last_B: jax.Array, temperature: jax.Array, *, spec: EngineSpec,
-           span: int) -> tuple[cache_lib.Cache, jax.Array, jax.Array]:
+           span: int) -> tuple[cache_lib.KvCache, jax.Array, jax.Array]:
   """Samples up to `spec.burst` ids in each row; ends early if all have ended.
 
   Args:
@@ -240,8 +240,8 @@ def decode(params: Any, cache: cache_lib.Cache, rows: SlotRows,
 
 @functools.partial(jax.jit, static_argnames=('spec', 'span'),
                    donate_argnames='cache')
-def copy(cache: cache_lib.Cache, from_B: jax.Array, to_B: jax.Array, *,
-         spec: EngineSpec, span: int) -> cache_lib.Cache:
+def copy(cache: cache_lib.KvCache, from_B: jax.Array, to_B: jax.Array, *,
+         spec: EngineSpec, span: int) -> cache_lib.KvCache:
   """Copies the first `span` positions of slots `from_B` to slots `to_B`."""
   return jax.lax.with_sharding_constraint(
       cache_lib.copy(cache, from_B, to_B, span), spec.shardings)

@@ -103,7 +103,7 @@ class Engine:
     self._wake()
     self._cache = jax.device_put(self._cache, self._spec.shardings)
 
-  def _take(self, params: Any) -> Callable[[], cache_lib.Cache]:
+  def _take(self, params: Any) -> Callable[[], cache_lib.KvCache]:
     """Takes weights, or their shapes; returns a maker of empty caches."""
     empty = functools.partial(cache_lib.empty, self._spec.model, self._slots,
                               self._length)

@@ -20,6 +20,7 @@ from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import pool
 from agentrl.stage import bundles
 from agentrl.tokenizer import formats
+from agentrl.tokenizer import vocab as vocab_lib
 
 # Errors of a policy whose service is away. Anything else it raises is a bug and
 # stops the run.
@@ -127,7 +128,7 @@ class ModelPolicy:
   """Speaks by a model. Its traces are the ids that were fed and sampled."""
 
   def __init__(self, engine: engine_lib.Engine | pool.Pool,
-               vocab: formats.Vocab, dtype: str = 'float32', *,
+               vocab: vocab_lib.AnyVocab, dtype: str = 'float32', *,
                history_thinking: formats.Keeps = 'keep'):
     """Makes a policy without weights: `load` them.
 

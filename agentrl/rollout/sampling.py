@@ -12,13 +12,13 @@ class Sampling:
   """Arguments of `policy.from_bundle`.
 
   Attributes:
-    slots: dialogues at a time.
+    slots: number of dialogues at a time.
     length: most tokens of a dialogue, fed and sampled.
     max_new: most tokens of a turn.
-    width: most rows of a step.
+    width: most rows of a call on the device.
     chunks: numbers of new tokens that are read at once.
-    burst: tokens between two looks of the host.
-    temperature: temperature of the sampling; 0 is greedy.
+    burst: tokens of each dialogue that are sampled without the host.
+    temperature: divides the logits; 0 is greedy.
     history_thinking: see `formats.Keeps`.
   """
 
@@ -32,5 +32,5 @@ class Sampling:
   history_thinking: formats.Keeps
 
 
-# Fields that change how fast dialogues are sampled, but not what is sampled.
+# Fields that change the speed of sampling, but not the samples.
 SPEED = ('slots', 'width', 'chunks', 'burst')

@@ -15,16 +15,16 @@ from agentrl.models import moe
 def next_token(params: Any, batch: Mapping[str, jax.Array], *,
                model: model_config.ModelConfig
               ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Mean negative log-likelihood [nats/token] of the target's tokens.
+  """Returns the mean negative log-likelihood [nats/token] of target tokens.
 
   Args:
-    params: of the model.
+    params: parameters of the model.
     batch: packed rows `ids_BT positions_BT segments_BT target_BT`, and
       `total`, the number of target tokens of the whole batch.
-    model: its shape.
+    model: shape of the model.
 
   Returns:
-    the loss and its metrics.
+    The loss and its metrics.
   """
   logp_BT, entropy_BT, routing = logprobs.token_logps(
       model, params, batch['ids_BT'], batch['positions_BT'],

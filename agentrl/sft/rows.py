@@ -14,10 +14,11 @@ from agentrl.envs import dialogue
 from agentrl.envs import load as env_load
 from agentrl.stage import inputs
 from agentrl.tokenizer import formats
+from agentrl.tokenizer import vocab as vocab_lib
 
 
-def packed(data: inputs.Input, vocab: formats.Vocab, env: env_load.ManyEnvs, *,
-           side: types.Side, length: int,
+def packed(data: inputs.Input, vocab: vocab_lib.AnyVocab,
+           env: env_load.ManyEnvs, *, side: types.Side, length: int,
            history_thinking: formats.Keeps) -> dict[str, np.ndarray]:
   """Tokenises the dialogues as one side sees them and packs them into rows.
 
@@ -56,12 +57,12 @@ class Turns(NamedTuple):
 
   Attributes:
     messages: the messages, as the model has them.
-    first: index of the first message that has not been in an earlier sequence;
-      only messages from here on are targets.
+    first_target: index of the first message that has not been in an earlier
+      sequence; only messages from here on are targets.
   """
 
   messages: list[types.Message]
-  first: int
+  first_target: int
 
 
 def sequences(view: Sequence[types.Message], keeps: formats.Keeps
@@ -79,21 +80,22 @@ def sequences(view: Sequence[types.Message], keeps: formats.Keeps
   for n, message in enumerate(view):
     if message.role != 'assistant':
       continue
-    past, first = parts[-1]
+    past, first_target = parts[-1]
     now = [*formats.history(view[:n], keeps), message]
     if now[:len(past)] == past:
-      parts[-1] = Turns(now, first)
+      parts[-1] = Turns(now, first_target)
     else:
       parts.append(Turns(now, n))
   parts[-1].messages.extend(view[len(parts[-1].messages):])
   return parts
 
 
-def _item(vocab: formats.Vocab, messages: Sequence[types.Message],
-          first: int) -> dict[str, np.ndarray]:
+def _item(vocab: vocab_lib.AnyVocab, messages: Sequence[types.Message],
+          first_target: int) -> dict[str, np.ndarray]:
   ids, authors = formats.render_all(vocab, messages)
   target_T = np.array(authors) == types.Author.SELF
   if dialogue.GREETING in messages[:2]:
-    first = max(first, 2)
-  target_T[:len(formats.render_all(vocab, messages[:first])[0])] = False
+    first_target = max(first_target, 2)
+  context, _ = formats.render_all(vocab, messages[:first_target])
+  target_T[:len(context)] = False
   return {'ids': np.array(ids, np.int32), 'target': target_T}

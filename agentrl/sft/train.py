@@ -29,6 +29,7 @@ from agentrl.stage import fields
 from agentrl.stage import inputs as inputs_lib
 from agentrl.stage import runs
 from agentrl.tokenizer import formats
+from agentrl.tokenizer import vocab as vocab_lib
 from agentrl.train import loop
 from agentrl.train import optimizer
 from agentrl.train import tuning
@@ -155,7 +156,7 @@ class _Model(NamedTuple):
   """
 
   model: model_config.ModelConfig
-  vocab: formats.Vocab
+  vocab: vocab_lib.AnyVocab
   start: bundles.Description | None
 
 

@@ -62,8 +62,8 @@ def read(cls: type[T], config: Mapping[str, Any], *, name: str = 'config',
   Args:
     cls: dataclass that declares them.
     config: ConfigDict or nested dict.
-    name: what errors call it.
-    where: what errors say would not read an unknown field.
+    name: name of the config in errors.
+    where: name of its owner in errors about unknown fields.
 
   Raises:
     ValueError: a field is unknown, missing or of another type.
@@ -88,7 +88,7 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any],
   Args:
     function: takes the section as keyword arguments.
     values: the section.
-    name: what errors call it.
+    name: name of the section in errors.
     positional: how many of its first arguments the caller gives.
   """
   parameters = list(inspect.signature(function).parameters.values())

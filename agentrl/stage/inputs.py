@@ -1,7 +1,7 @@
 """Inputs of a stage: folders of finished stages, or published weights.
 
-A stage resolves each of its inputs once, when it starts; whatever reads the
-input afterwards is given the `Input`, which holds the manifest.
+A stage resolves each of its inputs once, when it starts; functions that read
+the input afterwards are given the `Input`, which holds its manifest.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Input:
 
   @property
   def label(self) -> str:
-    """Returns what errors call the input, as `config.user='runs/user'`."""
+    """Returns the input's name in errors, as `config.user='runs/user'`."""
     return f'{label(self.field)}={self.source!r}'
 
 
 def label(field: str) -> str:
-  """Returns what errors call a config field or a flag (`--source`)."""
+  """Returns the name of a config field or flag (`--source`) in errors."""
   return field if field.startswith('--') else f'config.{field}'
 
 
@@ -111,7 +111,7 @@ def check_format(facts: Mapping[str, Any], name: str) -> None:
 
   Args:
     facts: its content.
-    name: what the error calls the folder.
+    name: name of the folder in the error.
   """
   if facts.get('format') != FORMAT:
     raise ValueError(f'{name} was made by an older version of agentrl: run '

@@ -27,10 +27,16 @@ def render(vocab: vocab_lib.Vocab, message: types.Message, *,
            after: types.Message | None = None,
            tools: Sequence[Mapping[str, Any]] = ()
           ) -> tuple[list[int], list[int]]:
-  """(ids, authors) of one complete message, end mark included.
+  """Renders one complete message, end mark included.
 
-  Tools are plain text below the message's own; what it comes `after` does not
-  matter here, and such a model does not think.
+  Args:
+    vocab: vocabulary of the model.
+    message: message in the view of the model's side; its thinking is left out.
+    after: no effect: every message renders by itself.
+    tools: OpenAI schemas, written as text below the message's own.
+
+  Returns:
+    (ids, authors).
   """
   del after
   header = getattr(vocab, message.role)
@@ -48,13 +54,13 @@ def render(vocab: vocab_lib.Vocab, message: types.Message, *,
 def opener(vocab: vocab_lib.Vocab,
            after: types.Message | None = None, *,
            quiet: bool = False) -> list[int]:
-  """What is fed before a side's own turn is sampled."""
-  del after, quiet  # such a model does not think
+  """Returns the ids that are fed before a side's own turn is sampled."""
+  del after, quiet  # the model does not think
   return [vocab.assistant]
 
 
 def parse(vocab: vocab_lib.Vocab, ids: Sequence[int]) -> types.Message:
-  """The message that sampled ids say; an empty one if they are ill-formed.
+  """Parses sampled ids into a message; an empty one if they are ill-formed.
 
   Ill-formed: cut off before the end mark, or markup where none may stand.
   """
@@ -93,14 +99,14 @@ def _split(ids: list[int], mark: int) -> list[list[int]]:
 
 
 def write_value(value: Any) -> str:
-  """An argument as text: a string bare unless it would read as JSON."""
+  """Writes an argument as text: a string bare unless it would read as JSON."""
   if isinstance(value, str) and read_value(value) == value:
     return value
   return json.dumps(value, ensure_ascii=False)
 
 
 def read_value(text: str) -> Any:
-  """Inverse of `write_value`: JSON if it is JSON, else the text itself."""
+  """Reads an argument: JSON if it is JSON, else the text itself."""
   try:
     return json.loads(text)
   except (ValueError, RecursionError):

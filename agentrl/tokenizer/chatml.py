@@ -8,17 +8,17 @@ r"""Messages <-> ids in ChatML with tools, for published models.
     <|im_start|>user (\n<tool_response>\n text \n</tool_response>)+ <|im_end|>\n
 
 This is the markup of Qwen3's template, and without tools that of SmolLM2's;
-the ids are those of the whole dialogue tokenised as one string, but that text
-cannot forge the markup, and that a side's own turn is tokenised apart from
-what is fed before it, as it is when it is sampled.
+the ids are those of the whole dialogue tokenised as one string, with two
+exceptions: text cannot forge the markup, and a side's own turn is tokenised
+apart from the ids fed before it, as it is when it is sampled.
 
 The ids of a longer dialogue begin with the ids of the shorter one: the break
 after a turn, and the end of a turn of tool results, which more results could
-lengthen, are written by what comes `after`.
+lengthen, are written by the message after it.
 
 Where a vocabulary has no ids for the marks within a turn, they are ordinary
-text, and what looks like them in a message is cut so that its ids are others.
-Only a side's own words are then read by their text, as all servers do.
+text, and text of a message that looks like them is cut so that its ids are
+others. Only a side's own words are then read by their text, as all servers do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _AUTHOR = {'system': A.SYSTEM, 'user': A.OTHER, 'tool': A.TOOL,
            'assistant': A.SELF}
 _OWN = (hf.CALL, hf.CALL_END, hf.THINK, hf.THINK_END)
 _NO_THOUGHT = f'{hf.THINK}\n\n{hf.THINK_END}\n\n'
-# Word for word what the models were trained with.
+# Word for word as in training of the models.
 _TOOLS_ABOVE = (
     '# Tools\n\nYou may call one or more functions to assist with the user '
     'query.\n\nYou are provided with function signatures within '
@@ -49,28 +49,31 @@ _TOOLS_BELOW = (
     f'<args-json-object>}}\n{hf.CALL_END}')
 
 
-class Piece(NamedTuple):
-  """Text of one author. Only where it is `markup` can it give marks."""
+class TextRun(NamedTuple):
+  """A run of text by one author; only in `markup` do marks become their ids."""
 
   text: str
   author: types.Author
   markup: bool = False
 
 
-def render(vocab: hf.Vocab, message: types.Message, *,
+def render(vocab: hf.BpeVocab, message: types.Message, *,
            after: types.Message | None = None,
            tools: Sequence[Mapping[str, Any]] = ()
            ) -> tuple[list[int], list[int]]:
-  """(ids, authors) of one message.
+  """Renders one message.
 
   Args:
-    vocab: of the model.
-    message: in the view of the side whose model it is. Its thinking stands
+    vocab: vocabulary of the model.
+    message: message in the view of the model's side. Its thinking stands
       before its words; '' is the empty block that `opener` writes to keep a
       model from thinking.
     after: the message before it; None if it is the first.
-    tools: OpenAI schemas, put into a system message. Its content None is for
-      a dialogue without system prompt of its own.
+    tools: OpenAI schemas, put into a system message; its content may be None,
+      where a dialogue has tools and no system prompt.
+
+  Returns:
+    (ids, authors).
 
   Raises:
     ValueError: tools or thinking in a message of another role, or a vocabulary
@@ -80,7 +83,7 @@ def render(vocab: hf.Vocab, message: types.Message, *,
   if message.role == 'assistant':
     head = opener(vocab, after, quiet=message.thinking == '')
     ids, authors = _encode(vocab, [*own(vocab, message),
-                                   Piece(hf.END, A.SELF, True)])
+                                   TextRun(hf.END, A.SELF, True)])
     return head + ids, [A.TEMPLATE] * len(head) + authors
   if message.thinking is not None:
     raise ValueError(f'A message of role {message.role!r} has no thinking.')
@@ -88,10 +91,10 @@ def render(vocab: hf.Vocab, message: types.Message, *,
     return _encode(vocab, _result(message, after))
   author = _AUTHOR[message.role]
   return _encode(vocab, [
-      Piece(f'{_gap(after)}{hf.START}{message.role}\n', A.TEMPLATE, True),
-      Piece(message.content or '', author),
+      TextRun(f'{_gap(after)}{hf.START}{message.role}\n', A.TEMPLATE, True),
+      TextRun(message.content or '', author),
       *tools_block(message, tools),
-      Piece(hf.END, author, True)])
+      TextRun(hf.END, author, True)])
 
 
 def check_tools(message: types.Message,
@@ -103,12 +106,12 @@ def check_tools(message: types.Message,
                      'message: put them there.')
 
 
-def opener(vocab: hf.Vocab, after: types.Message | None = None, *,
+def opener(vocab: hf.BpeVocab, after: types.Message | None = None, *,
            quiet: bool = False) -> list[int]:
-  """What is fed before a side's own turn is sampled.
+  """Renders the ids that are fed before a side's own turn is sampled.
 
   Args:
-    vocab: of the model.
+    vocab: vocabulary of the model.
     after: the message before the turn; None if it is the first.
     quiet: writes an empty block of thinking, so that the model writes none.
 
@@ -116,114 +119,119 @@ def opener(vocab: hf.Vocab, after: types.Message | None = None, *,
     ValueError: a vocabulary without ChatML.
   """
   text = f'{_gap(after)}{hf.START}assistant\n' + (_NO_THOUGHT if quiet else '')
-  return _encode(vocab, [Piece(text, A.TEMPLATE, True)])[0]
+  return _encode(vocab, [TextRun(text, A.TEMPLATE, True)])[0]
 
 
 def _gap(after: types.Message | None, joins: bool = False) -> str:
-  """What the message before has left open."""
+  """Returns the text that ends the message before."""
   if after is None or joins:
     return ''
   return f'{hf.END}\n' if after.role == 'tool' else '\n'
 
 
 def _result(message: types.Message,
-            after: types.Message | None) -> list[Piece]:
+            after: types.Message | None) -> list[TextRun]:
   joins = after is not None and after.role == 'tool'
   head = '' if joins else f'{hf.START}user'
   return [
-      Piece(f'{_gap(after, joins)}{head}\n{hf.RESULT}\n', A.TEMPLATE, True),
-      Piece(message.content or '', A.TOOL),
-      Piece(f'\n{hf.RESULT_END}', A.TEMPLATE, True)]
+      TextRun(f'{_gap(after, joins)}{head}\n{hf.RESULT}\n', A.TEMPLATE, True),
+      TextRun(message.content or '', A.TOOL),
+      TextRun(f'\n{hf.RESULT_END}', A.TEMPLATE, True)]
 
 
 def tools_block(message: types.Message,
-                tools: Sequence[Mapping[str, Any]]) -> list[Piece]:
-  """What stands below the text of a system message, if there are tools."""
+                tools: Sequence[Mapping[str, Any]]) -> list[TextRun]:
+  """Describes tools below the text of a system message; []: there are none."""
   if not tools:
     return []
   gap = '' if message.content is None else '\n\n'
   schemas = ''.join(f'\n{_json(tool)}' for tool in tools)
-  return [Piece(gap + _TOOLS_ABOVE, A.SYSTEM, True),
-          Piece(schemas, A.SYSTEM), Piece(_TOOLS_BELOW, A.SYSTEM, True)]
+  return [TextRun(gap + _TOOLS_ABOVE, A.SYSTEM, True),
+          TextRun(schemas, A.SYSTEM), TextRun(_TOOLS_BELOW, A.SYSTEM, True)]
 
 
-def own(vocab: hf.Vocab, message: types.Message) -> Iterator[Piece]:
-  """All that a side says in its turn, but for the mark that ends it."""
+def own(vocab: hf.BpeVocab, message: types.Message) -> Iterator[TextRun]:
+  """Yields a side's own turn, without the mark that ends it."""
   content = message.content or ''
   if message.thinking is not None:
     content = content.lstrip('\n')
   if message.thinking:
-    yield Piece(f'{hf.THINK}\n', A.SELF, True)
-    yield Piece(message.thinking.strip('\n'), A.SELF)
-    yield Piece(f'\n{hf.THINK_END}\n\n', A.SELF, True)
-  yield Piece(content, A.SELF)
+    yield TextRun(f'{hf.THINK}\n', A.SELF, True)
+    yield TextRun(message.thinking.strip('\n'), A.SELF)
+    yield TextRun(f'\n{hf.THINK_END}\n\n', A.SELF, True)
+  yield TextRun(content, A.SELF)
   for n, call in enumerate(message.tool_calls):
     gap = '\n' if n or content else ''
-    yield Piece(f'{gap}{hf.CALL}\n{{"name": ', A.SELF, True)
-    yield Piece(_harmless(vocab, _json(call.name)), A.SELF)
-    yield Piece(', "arguments": ', A.SELF, True)
-    yield Piece(_harmless(vocab, _json(dict(call.arguments))), A.SELF)
-    yield Piece(f'}}\n{hf.CALL_END}', A.SELF, True)
+    yield TextRun(f'{gap}{hf.CALL}\n{{"name": ', A.SELF, True)
+    yield TextRun(_harmless(vocab, _json(call.name)), A.SELF)
+    yield TextRun(', "arguments": ', A.SELF, True)
+    yield TextRun(_harmless(vocab, _json(dict(call.arguments))), A.SELF)
+    yield TextRun(f'}}\n{hf.CALL_END}', A.SELF, True)
 
 
 def _json(value: Any) -> str:
   return json.dumps(value, ensure_ascii=False)
 
 
-def _harmless(vocab: hf.Vocab, text: str) -> str:
-  """JSON of the same value that holds no mark which is read by its text."""
+def _harmless(vocab: hf.BpeVocab, text: str) -> str:
+  """Escapes marks in JSON that would be read by their text."""
   for mark in _textual(vocab, _OWN):
     text = text.replace(mark, '\\u003c' + mark[1:])
   return text
 
 
-def _textual(vocab: hf.Vocab, marks: Sequence[str]) -> list[str]:
-  """Those marks that the vocabulary has no ids for."""
+def _textual(vocab: hf.BpeVocab, marks: Sequence[str]) -> list[str]:
+  """Returns the marks that the vocabulary has no ids for."""
   return [mark for mark in marks if mark not in vocab.marks]
 
 
-def _encode(vocab: hf.Vocab,
-            pieces: Sequence[Piece]) -> tuple[list[int], list[int]]:
+def _encode(vocab: hf.BpeVocab,
+            runs: Sequence[TextRun]) -> tuple[list[int], list[int]]:
   if hf.START not in vocab.marks or hf.END not in vocab.marks:
     raise ValueError(f'The vocabulary has no {hf.START} and {hf.END}: its '
                      'model was not made for ChatML.')
-  return encode(vocab, pieces)
+  return encode(vocab, runs)
 
 
-def encode(vocab: hf.Vocab,
-           pieces: Sequence[Piece]) -> tuple[list[int], list[int]]:
-  """(ids, authors); text between two marks is tokenised as one string."""
+def encode(vocab: hf.PublishedVocab,
+           runs: Sequence[TextRun]) -> tuple[list[int], list[int]]:
+  """Encodes runs of text; text between two marks is tokenised as one string.
+
+  Returns:
+    (ids, authors).
+  """
   cut, mark = _cut(vocab), _mark(vocab)
-  ids, authors, run = [], [], []
-  def end_run():
-    more, parts = vocab.encode_parts([piece.text for piece in run])
+  ids, authors, joined = [], [], []
+  def end_string():
+    more, parts = vocab.encode_parts([run.text for run in joined])
     ids.extend(more)
-    authors.extend(run[part].author for part in parts)
-    run.clear()
-  for piece in pieces:
-    texts = mark.split(piece.text) if piece.markup else cut.split(piece.text)
+    authors.extend(joined[part].author for part in parts)
+    joined.clear()
+  for run in runs:
+    texts = mark.split(run.text) if run.markup else cut.split(run.text)
     for n, text in enumerate(texts):
-      if piece.markup and n % 2:  # a mark, between texts
-        end_run()
+      if run.markup and n % 2:  # a mark, between texts
+        end_string()
         ids.append(vocab.marks[text])
-        authors.append(piece.author)
+        authors.append(run.author)
         continue
-      if n and not piece.markup:
-        end_run()
-      run.append(Piece(text, piece.author))
-  end_run()
+      if n and not run.markup:
+        end_string()
+      joined.append(TextRun(text, run.author))
+  end_string()
   return ids, authors
 
 
 @functools.lru_cache(maxsize=8)
-def _mark(vocab: hf.Vocab) -> re.Pattern[str]:
-  """What has an id of its own in text of ours."""
+def _mark(vocab: hf.BpeVocab) -> re.Pattern[str]:
+  """Compiles the pattern of all marks that have an id of their own."""
   return re.compile('(' + '|'.join(map(re.escape, vocab.marks)) + ')')
 
 
 @functools.lru_cache(maxsize=8)
-def _cut(vocab: hf.Vocab) -> re.Pattern[str]:
-  """Where text that looks like a mark is cut, so that its ids are others.
+def _cut(vocab: hf.BpeVocab) -> re.Pattern[str]:
+  """Compiles the pattern that cuts text which looks like a mark, so that its
+  ids are others.
 
   Raises:
     ValueError: each of its characters is an id of its own.
@@ -240,12 +248,11 @@ def _cut(vocab: hf.Vocab) -> re.Pattern[str]:
   return re.compile('|'.join(places) or r'(?!)')
 
 
-def parse(vocab: hf.Vocab, ids: Sequence[int]) -> types.Message:
-  """The message that sampled ids say; an empty one if they are ill-formed.
+def parse(vocab: hf.BpeVocab, ids: Sequence[int]) -> types.Message:
+  """Parses sampled ids into a message; an empty one if they are ill-formed.
 
-  Ill-formed, which gives an empty message: cut off before the end mark, markup
-  where none may stand, calls that are not JSON of a name and arguments, words
-  after a call.
+  Ill-formed: cut off before the end mark, markup where none may stand, calls
+  that are not JSON of a name and arguments, words after a call.
   """
   nothing = types.Message('assistant')
   ids = [int(i) for i in ids]
@@ -257,8 +264,8 @@ def parse(vocab: hf.Vocab, ids: Sequence[int]) -> types.Message:
     return nothing
 
 
-def _parts(vocab: hf.Vocab, ids: list[int]) -> list[str]:
-  """text, mark, text, mark, .., text."""
+def _parts(vocab: hf.BpeVocab, ids: list[int]) -> list[str]:
+  """Splits ids into text, mark, text, mark, .., text."""
   marks = {vocab.marks[mark]: mark for mark in _OWN if mark in vocab.marks}
   parts, start = [], 0
   for n, i in enumerate(ids):
@@ -296,7 +303,7 @@ def _turn(parts: list[str]) -> types.Message:
 
 
 def _calls(text: str) -> list[types.ToolCall]:
-  """The calls of one block: one, or a list of them as SmolLM2 writes it."""
+  """Reads the calls of one block: one, or a list of them as SmolLM2 writes."""
   value = json.loads(text)
   items = value if isinstance(value, list) else [value]
   if not items:

@@ -1,9 +1,9 @@
-"""Vocabularies of published models: a tokenizer.json, or what a GGUF file has.
+"""Vocabularies of published models, from a tokenizer.json or a GGUF file.
 
 Same interface as `vocab.Vocab`. A published vocabulary mixes its markup with
-text: its own tokenizer reads `<|im_end|>` in what a user types as the end of
-the turn. So two things are kept apart here: `encode` knows no markup at all,
-and `marks` names the ids that only a renderer may write.
+text: its own tokenizer reads `<|im_end|>` in a user's text as the end of the
+turn. So two things are kept apart here: `encode` knows no markup at all, and
+`marks` names the ids that only a renderer may write.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ENDS = (END, '<|eot_id|>', spm.END)
 _PADS = ('<|endoftext|>', '<|finetune_right_pad_id|>', '<|end_of_text|>',
          '<pad>')
 
-# How text is cut before merging, by the name that GGUF files give it. These
-# are part of each model: Qwen2/2.5/3, Llama 3 (digits in threes).
+# Regex that cuts text into words before merging: that of Qwen2/2.5/3 and, with
+# digits in threes, of Llama 3.
 _WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s|"
           r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+')
 _SENTENCEPIECE = 'llama'  # the kind of such a vocabulary in GGUF files
@@ -47,7 +47,7 @@ def _cut_by(regex: str) -> dict[str, Any]:
           'pretokenizers': [split, {**_BYTES, 'use_regex': False}]}
 
 
-_PRE = {
+_PRE = {  # parts of a tokenizer.json, by the name that GGUF files give them
     'smollm': dict(pre_tokenizer={'type': 'Sequence', 'pretokenizers': [
         {'type': 'Digits', 'individual_digits': True},
         {**_BYTES, 'use_regex': True}]}),
@@ -58,24 +58,24 @@ _PRE = {
 }
 
 
-class Vocab:
+class BpeVocab:
   """A byte-level or SentencePiece-like BPE in the format of tokenizer.json.
 
   Attributes:
-    proto: the tokenizer.json.
+    proto: bytes of the tokenizer.json.
     marks: id of each piece of markup, by its text.
     end: id that ends a turn.
     pad: id that is never fed as content nor sampled.
     size: number of ids, markup included; the embedding may have more rows.
-    digest: hash of `proto`; what was made with one vocabulary is refused by
-      another.
+    digest: hash of `proto`; models and data made with another vocabulary are
+      refused.
   """
 
   def __init__(self, proto: bytes):
     """Reads a tokenizer.json.
 
     Raises:
-      ValueError: not one, not a BPE, or one without markup for turns.
+      ValueError: not a tokenizer.json, not a BPE, or no markup for turns.
     """
     self.proto = proto
     try:
@@ -88,37 +88,45 @@ class Vocab:
           f'not read): {type(e).__name__} {e}.') from e
     self.marks: Mapping[str, int] = {
         t['content']: t['id'] for t in added if _is_mark(t)}
-    self.end = self._first(_ENDS, 'that ends a turn')
-    self.pad = self._first(_PADS, 'to pad with')
+    self.end = self._first_mark(_ENDS, 'that ends a turn')
+    self.pad = self._first_mark(_PADS, 'to pad with')
     self.size = max(ids.values()) + 1
     self.digest = hashlib.sha256(proto).hexdigest()[:16]
     self._mark_of = {i: mark for mark, i in self.marks.items()}
     self._bare = _bare(spec, ids, self.marks)
 
-  def _first(self, names: Sequence[str], what: str) -> int:
+  def _first_mark(self, names: Sequence[str], purpose: str) -> int:
     for name in names:
       if name in self.marks:
         return self.marks[name]
-    raise ValueError(f'The vocabulary has no token {what}, which is one of '
+    raise ValueError(f'The vocabulary has no token {purpose}, which is one of '
                      f'{", ".join(names)}: is it of a chat model?')
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text; never one of the markup. A byte that the vocabulary lacks
-    (SmolLM2: some control characters, planes above 3) leaves none."""
+    """Encodes a text into ids, never those of the markup. A byte that the
+    vocabulary lacks (SmolLM2: some control characters, planes above 3) gives
+    none."""
     return self._bare.encode(text, add_special_tokens=False).ids
 
   def encode_parts(self, parts: Sequence[str]) -> tuple[list[int], list[int]]:
-    """(ids, parts) of texts tokenised as one: an id may span two of them, and
-    is said to be of that in which it ends."""
-    found = self._bare.encode(''.join(parts), add_special_tokens=False)
+    """Encodes texts as one, and tells the text that each id belongs to.
+
+    Args:
+      parts: texts.
+
+    Returns:
+      (ids, index of a text for each id). An id that spans several texts
+      belongs to the one in which it ends.
+    """
+    encoding = self._bare.encode(''.join(parts), add_special_tokens=False)
     part_of = [n for n, part in enumerate(parts) for _ in part]
-    return found.ids, [part_of[end - 1] for _, end in found.offsets]
+    return encoding.ids, [part_of[end - 1] for _, end in encoding.offsets]
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Text of content ids.
+    """Decodes content ids into a text.
 
     Raises:
-      ValueError: markup is among them, or what is no id at all.
+      ValueError: one of them is markup, or no id at all.
     """
     ids = [int(i) for i in ids]
     if bad := sorted({i for i in ids if i in self._mark_of
@@ -127,7 +135,7 @@ class Vocab:
     return self._bare.decode(ids, skip_special_tokens=False)
 
   def piece(self, i: int) -> str:
-    """One id for people: markup by name, a leading space as a space."""
+    """Shows one id: markup by name, a leading space as a space."""
     i = int(i)
     token = self._mark_of.get(i) or self._bare.id_to_token(i)
     if token is None:
@@ -144,8 +152,8 @@ class Vocab:
 
 
 def _is_mark(token: Mapping[str, Any]) -> bool:
-  """Whether an added token is markup, not just a piece of text of its own
-  (Gemma has such for runs of white space)."""
+  """Tells whether an added token is markup, and not just a piece of text of
+  its own (Gemma has such for runs of white space)."""
   content = token['content']
   return (token['special'] or content in INNER
           or re.fullmatch(r'<\|.*\|>', content) is not None
@@ -154,7 +162,7 @@ def _is_mark(token: Mapping[str, Any]) -> bool:
 
 def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
           marks: Mapping[str, int]) -> Any:
-  """The tokenizer of plain text: it has never heard of the markup."""
+  """Makes the tokenizer of plain text, which knows no markup."""
   model = spec['model']
   kept = {token: i for token, i in ids.items()
           if token not in marks or token == model.get('unk_token')}
@@ -168,12 +176,18 @@ def _bare(spec: Mapping[str, Any], ids: Mapping[str, int],
     raise ValueError(f'Not a tokenizer.json that can be used: {e}') from e
 
 
-def read(path: str | os.PathLike) -> Vocab | spm.Vocab:
-  """The vocabulary of a tokenizer.json, a tokenizer.model, a GGUF file, or a
-  folder with one of them.
+PublishedVocab = BpeVocab | spm.GemmaVocab
+
+
+def read(path: str | os.PathLike) -> PublishedVocab:
+  """Reads the vocabulary of a published model.
+
+  Args:
+    path: a tokenizer.json, a tokenizer.model, a GGUF file, or a folder with
+      one of them.
 
   Raises:
-    ValueError: none there, or it cannot be read.
+    ValueError: there is none, or it cannot be read.
   """
   path = pathlib.Path(path)
   if path.is_dir():
@@ -186,16 +200,19 @@ def read(path: str | os.PathLike) -> Vocab | spm.Vocab:
                      'of them.')
   if path.suffix == '.gguf':
     return from_gguf(path)
-  kind = spm.Vocab if path.suffix == '.model' else Vocab
+  kind = spm.GemmaVocab if path.suffix == '.model' else BpeVocab
   return kind(path.read_bytes())
 
 
-def from_gguf(path: str | os.PathLike) -> Vocab | spm.Vocab:
-  """The vocabulary inside a GGUF file.
+def from_gguf(path: str | os.PathLike) -> PublishedVocab:
+  """Reads the vocabulary inside a GGUF file.
+
+  Args:
+    path: a GGUF file.
 
   Raises:
     ValueError: not a GGUF file, no vocabulary in it, or one of a kind that is
-      not known here.
+      not read.
   """
   gguf = resolve.extra('gguf', 'hf')
   try:
@@ -219,14 +236,14 @@ def from_gguf(path: str | os.PathLike) -> Vocab | spm.Vocab:
         f'{path} has a vocabulary of kind {kind!r}, cut by {pre!r}; read are '
         f'those of kind {_SENTENCEPIECE}, and of kind gpt2 cut by '
         f'{", ".join(_PRE)}. Use the model\'s tokenizer.json.')
-  return Vocab(json.dumps(
+  return BpeVocab(json.dumps(
       _spec(tokens, [gguf.TokenType(t).name for t in token_types], merges,
             pre), ensure_ascii=False).encode())
 
 
 def _spec(tokens: Sequence[str], kinds: Sequence[str],
           merges: Sequence[str], pre: str) -> dict[str, Any]:
-  """A tokenizer.json of the parts of a GGUF vocabulary."""
+  """Makes a tokenizer.json of the parts of a GGUF vocabulary."""
   parts = {'normalizer': None, 'ignore_merges': False, **_PRE[pre]}
   used = [(i, token, kind) for i, (token, kind) in
           enumerate(zip(tokens, kinds, strict=True)) if kind != 'UNUSED']

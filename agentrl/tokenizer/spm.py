@@ -1,7 +1,7 @@
-"""Vocabularies of published models as SentencePiece has them: Gemma's.
+"""Gemma's vocabularies, in SentencePiece's format.
 
-Same interface as `hf.Vocab`. Gemma's markup are pieces that text may give, so
-its own tokenizer reads `<end_of_turn>` in what a user types as the end of the
+Same interface as `hf.BpeVocab`. Gemma's markup are pieces that text may give,
+so its own tokenizer reads `<end_of_turn>` in a user's text as the end of the
 turn. Here such pieces are made control symbols, to which no text encodes.
 """
 
@@ -25,17 +25,17 @@ MARK = re.compile(r'<((start|end)_of_\w+|bos|eos|pad|mask|unused\d+)>')
 _Kind = pb.ModelProto.SentencePiece.Type
 
 
-class Vocab:
+class GemmaVocab:
   """A SentencePiece model with the markup of Gemma.
 
   Attributes:
-    proto: the tokenizer.model.
+    proto: bytes of the tokenizer.model.
     marks: id of each piece of markup, by its text.
     end: id that ends a turn.
     pad: id that is never fed as content nor sampled.
     size: number of ids, markup included; the embedding may have more rows.
-    digest: hash of `proto`; what was made with one vocabulary is refused by
-      another.
+    digest: hash of `proto`; models and data made with another vocabulary are
+      refused.
   """
 
   def __init__(self, proto: bytes):
@@ -67,24 +67,31 @@ class Vocab:
     self._markup = set(marks.values())
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text; never one of the markup."""
+    """Encodes a text into ids, never those of the markup."""
     return self._sp.EncodeAsIds(text)
 
   def encode_parts(self, parts: Sequence[str]) -> tuple[list[int], list[int]]:
-    """(ids, parts) of texts tokenised as one: an id may span two of them, and
-    is said to be of that in which it ends."""
+    """Encodes texts as one, and tells the text that each id belongs to.
+
+    Args:
+      parts: texts.
+
+    Returns:
+      (ids, index of a text for each id). An id that spans several texts
+      belongs to the one in which it ends.
+    """
     part_of = [n for n, part in enumerate(parts) for _ in part.encode()]
-    found = pb_text.SentencePieceText.FromString(
+    pieces = pb_text.SentencePieceText.FromString(
         self._sp.Encode(''.join(parts), out_type='serialized_proto')).pieces
-    # Of the bytes of a character only the last is said to cover it.
-    return ([piece.id for piece in found],
-            [part_of[max(piece.begin, piece.end - 1)] for piece in found])
+    # Of the pieces of one character only the last has its bytes.
+    return ([piece.id for piece in pieces],
+            [part_of[max(piece.begin, piece.end - 1)] for piece in pieces])
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Text of content ids.
+    """Decodes content ids into a text.
 
     Raises:
-      ValueError: markup is among them, or what is no id at all.
+      ValueError: one of them is markup, or no id at all.
     """
     ids = [int(i) for i in ids]
     if bad := sorted({i for i in ids
@@ -93,7 +100,7 @@ class Vocab:
     return self._sp.DecodeIds(ids)
 
   def piece(self, i: int) -> str:
-    """One id for people: markup by name, a leading space as a space."""
+    """Shows one id: markup by name, a leading space as a space."""
     i = int(i)
     if not 0 <= i < self.size:
       return f'<|{i}|>'  # a spare row of the embedding
@@ -113,17 +120,17 @@ def _is_mark(piece: pb.ModelProto.SentencePiece) -> bool:
 
 
 def of_parts(tokens: Sequence[str], scores: Sequence[float],
-             kinds: Sequence[int], *, add_prefix: bool) -> Vocab:
-  """The vocabulary that a GGUF file spells out.
+             kinds: Sequence[int], *, add_prefix: bool) -> GemmaVocab:
+  """Makes a vocabulary of the parts that a GGUF file lists.
 
   Args:
-    tokens: pieces.
-    scores: of the pieces; which pair is merged first.
-    kinds: of the pieces, in SentencePiece's numbers.
-    add_prefix: text gets a space in front.
+    tokens: texts of the pieces.
+    scores: score of each piece; the pair with the highest is merged first.
+    kinds: type of each piece, in SentencePiece's numbers.
+    add_prefix: a space is put in front of a text.
 
   Raises:
-    ValueError: see `Vocab`.
+    ValueError: see `GemmaVocab`.
   """
   model = pb.ModelProto()
   for token, score, kind in zip(tokens, scores, kinds, strict=True):
@@ -133,4 +140,4 @@ def of_parts(tokens: Sequence[str], scores: Sequence[float],
   model.normalizer_spec.name = 'identity'
   model.normalizer_spec.add_dummy_prefix = add_prefix
   model.normalizer_spec.remove_extra_whitespaces = False
-  return Vocab(model.SerializeToString())
+  return GemmaVocab(model.SerializeToString())

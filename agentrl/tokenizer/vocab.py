@@ -15,7 +15,7 @@ from agentrl.tokenizer import hf
 from agentrl.tokenizer import spm
 
 # In this order right after pad and unk. SentencePiece never gives a control
-# symbol for text: a user who types the markup gets ordinary pieces.
+# symbol for text: markup in a user's text becomes ordinary pieces.
 MARKUP = ('<|end|>', '<|system|>', '<|user|>', '<|assistant|>', '<|tool|>',
           '<|call|>', '<|arg|>', '<|val|>')
 # Whole pieces, because dialogues end by them; plain text all the same.
@@ -30,8 +30,8 @@ class Vocab:
     end, system, user, assistant, tool, call, arg, val: ids of the markup.
     marks: these ids by their texts.
     size: number of ids.
-    digest: hash of the model; what was made with one vocabulary is refused
-      by another.
+    digest: hash of the model; models and data made with another vocabulary
+      are refused.
   """
 
   pad = 0
@@ -60,11 +60,11 @@ class Vocab:
     self._markup = {*self.marks.values(), self.pad}
 
   def encode(self, text: str) -> list[int]:
-    """Ids of a text; never one of the markup."""
+    """Encodes a text into ids, never those of the markup."""
     return self._sp.EncodeAsIds(text)
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Text of content ids.
+    """Decodes content ids into a text.
 
     Raises:
       ValueError: a control id is among them.
@@ -75,7 +75,7 @@ class Vocab:
     return self._sp.DecodeIds(ids)
 
   def piece(self, i: int) -> str:
-    """One id for people: markup by name, a leading space as a space."""
+    """Shows one id: markup by name, a leading space as a space."""
     return self._sp.IdToPiece(int(i)).replace('\u2581', ' ')
 
   def is_markup(self, i: int) -> bool:
@@ -85,11 +85,14 @@ class Vocab:
     files.write_bytes(path, self.proto)
 
 
-AnyVocab = Vocab | hf.Vocab | spm.Vocab
+AnyVocab = Vocab | hf.BpeVocab | spm.GemmaVocab
 
 
 def load(path: str | os.PathLike) -> AnyVocab:
-  """The vocabulary of a file: one of ours, a tokenizer.json, or Gemma's.
+  """Reads a vocabulary: one of ours, a tokenizer.json, or Gemma's.
+
+  Args:
+    path: a file.
 
   Raises:
     ValueError: no such file, or not a vocabulary.
@@ -100,8 +103,8 @@ def load(path: str | os.PathLike) -> AnyVocab:
                      'or point config.tokenizer at its folder.')
   proto = path.read_bytes()
   if proto.startswith(b'{'):
-    return hf.Vocab(proto)
-  return spm.Vocab(proto) if spm.START.encode() in proto else Vocab(proto)
+    return hf.BpeVocab(proto)
+  return spm.GemmaVocab(proto) if spm.START.encode() in proto else Vocab(proto)
 
 
 def train(texts: Iterable[str], size: int) -> Vocab:
@@ -109,6 +112,13 @@ def train(texts: Iterable[str], size: int) -> Vocab:
 
   Bytes are the fallback, so every text can be written and read back exactly;
   nothing is normalised away.
+
+  Source: byte-pair encoding, arXiv:1508.07909, by SentencePiece,
+  arXiv:1808.06226.
+
+  Args:
+    texts: texts to learn from.
+    size: most ids, markup and bytes included.
   """
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.Train(

@@ -27,8 +27,8 @@ def make(total_steps: int, *, name: str, peak_lr: float, norm_lr: float,
          ) -> optax.GradientTransformation:
   """Makes an optimiser with gradient clipping, warm-up and a schedule.
 
-  It computes in float32 and keeps float32 moments, whatever the dtype of the
-  parameters.
+  It computes in float32 and keeps float32 moments, for parameters of any
+  dtype.
 
   Args:
     total_steps: updates of the whole run; a `cosine` reaches 0 there.
@@ -61,16 +61,8 @@ def make(total_steps: int, *, name: str, peak_lr: float, norm_lr: float,
   masks = _MASKS & inspect.signature(fn).parameters.keys()
   tx = resolve.call(fn, {'learning_rate': rate, **own,
                          **dict.fromkeys(masks, is_matrix)})
-
-  def norms(params: Any) -> Any:
-    mask = is_norm(params)
-    if norm_lr != 1 and not any(jax.tree.leaves(mask)):
-      raise ValueError(f'optimizer.norm_lr={norm_lr} would have no effect: no '
-                       'norm is trained (adapters are of matrices alone). Set '
-                       'it to 1.0.')
-    return mask
   tx = optax.chain(optax.clip_by_global_norm(clip_norm), tx,
-                   optax.masked(optax.scale(norm_lr), norms))
+                   _scale_norms(norm_lr))
   return _with_master(tx) if master else _in_float32(tx)
 
 
@@ -88,6 +80,18 @@ def _rate(peak_lr: float, warmup_steps: int, total_steps: int, schedule: str
   # Joined by hand: optax's own warm-up of 0 steps would stay at 0 for ever.
   rise = optax.linear_schedule(0.0, peak_lr, max(1, warmup_steps))
   return optax.join_schedules([rise, after], [warmup_steps])
+
+
+def _scale_norms(norm_lr: float) -> optax.GradientTransformation:
+  """Multiplies the updates of the scales of norms."""
+  def norms(params: Any) -> Any:
+    mask = is_norm(params)
+    if norm_lr != 1 and not any(jax.tree.leaves(mask)):
+      raise ValueError(f'optimizer.norm_lr={norm_lr} would have no effect: no '
+                       'norm is trained (adapters are of matrices alone). Set '
+                       'it to 1.0.')
+    return mask
+  return optax.masked(optax.scale(norm_lr), norms)
 
 
 def muon(learning_rate: optax.Schedule, b1: float, b2: float,

@@ -52,7 +52,7 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
   is that of one part; the rows of each part are sharded over the devices. Parts
   after the last target are skipped: a batch may be padded to a fixed number of
   rows at no cost, and one compiled update serves batches of every size.
-  Gradients are summed in float32, whatever the dtype of the parameters.
+  Gradients are summed in float32, for parameters of any dtype.
 
   Args:
     loss_fn: returns the loss and metrics of a part, which are summed over the
@@ -79,15 +79,13 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation,
           has_aux=True)(state.params)
       return loss_and_metrics, optax.tree.cast(grads, jnp.float32)
 
-    def body(i, carry):
-      return _merge(carry, grad_fn(part(i)))
-
     if filled_M.size == 1:  # spares the memory of a sum of gradients
       (loss, metrics), grads = grad_fn(part(0))
     else:
       shape = jax.eval_shape(grad_fn, part(0))
       zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
-      (loss, metrics), grads = jax.lax.fori_loop(0, count, body, zeros)
+      (loss, metrics), grads = jax.lax.fori_loop(
+          0, count, lambda i, carry: _merge(carry, grad_fn(part(i))), zeros)
     deltas, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, deltas)
     metrics = {**metrics, 'loss': loss, 'grad_norm': optax.tree.norm(grads),

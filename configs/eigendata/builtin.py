@@ -24,9 +24,9 @@ def get_config() -> ml_collections.ConfigDict:
   c.demands_test = (0.0, 0.6, 0.4)
   c.other_share = 0.5  # tasks with a refusal, a fallback or a transfer
   c.max_tries = 4  # samples for each one that is wanted
-  c.if_short = 'error'  # tries used up; `keep` ends with what there is
-  c.drop_flagged = False  # what looks like personal data: only reported
-  c.feedback = ''  # an evaluation, whose failures weigh more
+  c.if_short = 'error'  # if tries are used up; `keep` ends with fewer tasks
+  c.drop_flagged = False  # apparent personal data is only reported
+  c.feedback = ''  # folder of an evaluation; its failures are drawn more
   c.plan_pairs = 64  # synthesis and evaluation plans of `train`, at most
   c.validate = True  # false keeps all that can be played: for ablations
   # Rounds in which each plan's prompts are revised; 0 for none.
@@ -35,16 +35,16 @@ def get_config() -> ml_collections.ConfigDict:
   # its first, or the first kept nothing.
   c.monitor = dict(window=40, floor=0.5)
   c.shard_size = 100  # tasks; a stage that goes on makes whole shards
-  # Who makes shards: `processes`, `threads` (an LLM from elsewhere) or `beam`.
+  # Makes shards by `processes`, `threads` (for a remote LLM) or `beam`.
   c.runner = 'agentrl.eigendata.scale.runners:processes'
   c.runner_kw = {}  # beam: `options`
   c.workers = 2
   c.llm = 'agentrl.llm.stand_in.procedural:Procedural'
   c.llm_kw = dict(mistakes=dict(
       intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02,
-      engineer=0.0), heeds=False)
-  # Worker -> what of llm_kw differs for it; with `llm`, a path: all of it.
-  # `Student` plays the tasks of audits (see `evolve`): without it nobody does.
+      engineer=0.0), obeys_prompts=False)
+  # Worker -> fields of llm_kw that differ for it; with an import path `llm`,
+  # all of them. `Student` plays the tasks of audits (see `evolve`), if given.
   c.llm_roles = {}
   # See agentrl/llm/build.py. Without a number there is no cap.
   c.llm_account = dict(

@@ -18,7 +18,7 @@ domain's own prompt: which share of them it solves is how hard a round's are.
 --config.llm_roles.Student.length=8192.
 
 Stopped by Ctrl-C, an error or a server that is gone, a run goes on when it is
-started again in its folder; what had been answered is in `llm_account.cache`.
+started again in its folder; earlier answers are in `llm_account.cache`.
 Its budget is that of all starts together, and may be raised for the next; when
 it is used up after some tasks were made, the run is over, and goes on in a new
 folder from the cache, for nothing.
@@ -60,7 +60,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                      'weights=<folder>.')
   if arg.weights:
     c.llm_roles.Student = evolving.student(arg.weights, length=4096)
-  # What your provider takes, in dollars a million tokens (read, written, read
+  # Prices of your provider in dollars a million tokens (read, written, read
   # from its cache): prices=(('a-model', 1.0, 4.0, 0.1),). With it, dollars=5.0
   # is a hard stop.
   c.llm_account.cache = 'runs/llm_cache'

@@ -4,9 +4,9 @@
     --config.dialogues=corpus/tau2_sft_train.jsonl \
     --config.tasks=corpus/tau2_rl_train.jsonl --workdir=runs/published/data
 
-Either file may be left out. What is dropped, and why: manifest.json. Tasks
-with databases of their own need --config.env.databases=<workdir>/databases
-wherever they are played.
+Either file may be left out. The manifest counts the dropped rows by reason.
+Tasks with databases of their own need
+--config.env.databases=<workdir>/databases in every stage that plays them.
 """
 
 import ml_collections
@@ -14,13 +14,13 @@ import ml_collections
 
 def get_config() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
-  c.seed = 0  # of nothing yet; every data stage has one
+  c.seed = 0  # unused; every data stage has one
   c.domains = ('tau2:airline', 'tau2:retail', 'tau2:telecom')
   c.env = dict(prompt='full')
   c.dialogues = ''  # JSON lines of one-turn rows
   c.tasks = ''  # JSON lines of tasks
-  c.judged_on = 'test'  # nothing about tasks of this split gets in, or `base`
-  c.drop_failures = True  # by the notes of the corpus' makers
-  c.thinking = True  # False: for models whose vocabulary has no place for it
-  c.drop_flagged = False  # what looks like personal data: only reported
+  c.judged_on = 'test'  # split whose tasks are kept out; or `base`
+  c.drop_failures = True  # dialogues that the corpus marks as failed
+  c.thinking = True  # False for vocabularies without marks for thinking
+  c.drop_flagged = False  # apparent personal data is only reported
   return c

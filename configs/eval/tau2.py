@@ -1,4 +1,4 @@
-"""pass^k on a split of tau2-bench, or what a script earns there:
+"""pass^k of models or scripts on a split of tau2-bench:
 
   python scripts/evaluate.py --workdir=runs/noop \
     --config=configs/eval/tau2.py:domain=airline,split=base,agent=noop
@@ -7,7 +7,7 @@
 full; `agent` noop, refuse, transfer or gold needs no model, and `model` takes
 --config.agent=<folder> --config.user=<folder>. The benchmark's papers of 2025
 are grading v0.2.1, its present leaderboard v1.0.1; the data that are installed
-must be of the same version (README). Figures: LOG.md.
+must be of the same version (docs/tau2.md). Figures: LOG.md.
 """
 
 import ml_collections
@@ -24,7 +24,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = (f'tau2:{arg.domain}',)
-  # agentrl.llm.openai.judge:Judge decides the criteria of v1.0.1 in words.
+  # agentrl.llm.openai.assertions:AssertionJudge decides the criteria of v1.0.1
+  # that are in words.
   c.env = dict(prompt='full', grading=arg.grading, judge='',
                judge_kw=dict(model=''), databases='')
   c.data = ''  # the benchmark's own tasks

@@ -4,7 +4,7 @@ by the 30B model. Otherwise as `qwen3_30b_tau2`.
   python scripts/plan.py --config=configs/grpo/qwen3_235b_tau2.py \
     --topology=v5p:8x8x16
 
-Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
+Figures: docs/scaling.md. No script joins several hosts yet.
 """
 
 import ml_collections

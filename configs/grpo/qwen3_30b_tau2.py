@@ -3,12 +3,12 @@
   python scripts/train_grpo.py --config=configs/grpo/qwen3_30b_tau2.py \
     --workdir=runs/qwen3_30b/grpo
 
-What it needs of TPUs, without one:
+Its needs, computed without a TPU:
 
   python scripts/plan.py --config=configs/grpo/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
+Figures: docs/scaling.md. No script joins several hosts yet.
 """
 
 import ml_collections

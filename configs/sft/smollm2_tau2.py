@@ -6,7 +6,7 @@
 
 `domain` telecom, airline or retail; `side` user or assistant; `:tiny` is a
 smoke test on a CPU. For one accelerator of 80 GB. The model has 8,192 tokens
-of context, so the agent's prompt lacks what would not fit: telecom and airline
+of context, so the agent's prompt is shortened to fit: telecom and airline
 show their tools but not their policy (telecom's prompt with it has 7,918
 tokens; its dialogues without have at most 3,773), retail shows neither, for
 its longest dialogues have 8.7k tokens besides. The user's prompt is whole in

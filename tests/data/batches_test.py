@@ -17,8 +17,8 @@ def take(data, count):
 
 
 def test_each_epoch_has_every_row_once_in_another_order():
-  found = take(stream(), 6)
-  first, second = sum(found[:3], []), sum(found[3:], [])
+  taken = take(stream(), 6)
+  first, second = sum(taken[:3], []), sum(taken[3:], [])
   assert sorted(first) == sorted(second) == list(range(12))
   assert first != second and first != take(stream(1), 3)
 

@@ -7,6 +7,7 @@ import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
@@ -15,7 +16,7 @@ from agentrl.stage import runs
 
 CALL = types.ToolCall('echo', {'text': 'Grüße', 'n': [1, None]}, id='1.0')
 DIALOGUES = [
-    (testing.echo_task(word, meta={'gold': []}), (
+    (testing.echo_task(word, gold=types.GoldRun((), ())), (
         types.Message('user', f'Say {word}.', requestor='user'),
         types.Message('assistant', tool_calls=(CALL,)),
         types.Message('tool', word, id='1.0', error=True)))
@@ -26,7 +27,7 @@ def stage(folder, dialogues=DIALOGUES):
   """A finished data stage of the dialogues."""
   run = runs.start(folder, 'data', ml_collections.ConfigDict({'seed': 0}))
   files.write_lines(run.folder / 'tasks_train.jsonl',
-                      (types.dumps(t) for t, _ in dialogues))
+                      (jsons.dumps(t) for t, _ in dialogues))
   digest, shards = episodes.write(
       run.folder, (episodes.record(t, m, {'n': 1}) for t, m in dialogues))
   run.finish({'episodes': digest}, files=shards)
@@ -86,8 +87,8 @@ def test_a_folder_of_another_kind_is_an_error(tmp_path):
 def test_a_task_whose_gold_fails_is_named():
   env = testing.EchoEnv()
   def task(word, said):
-    gold = types.to_json([types.Message('assistant', said)])
-    return dataclasses.replace(testing.echo_task(word), meta={'gold': gold})
+    gold = types.GoldRun((types.Message('assistant', said),), ())
+    return dataclasses.replace(testing.echo_task(word), gold=gold)
   episodes.verify(env, [task('maple', 'maple'), testing.echo_task('x')])
   with pytest.raises(ValueError, match=r"say-otter fails \(\['the word is"):
     episodes.verify(env, [task('maple', 'maple'), task('otter', 'maple')])

@@ -13,8 +13,8 @@ import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import testing
-from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import evolve
 from agentrl.eigendata import run
@@ -35,11 +35,11 @@ def corpus(config, monkeypatch, tmp_path, capfd):
   monkeypatch.setenv('NO_PROXY', '127.0.0.1')
   monkeypatch.setattr('agentrl.llm.openai.chat.BACKOFF_S', (0.001, 0.01))
   def make(name, fault=lambda body: '', **fields):
-    settings = json.loads(config(**{**dict(
+    settings = config(**{**dict(
         domains=['orders'], num_train=8, num_test=2, workers=4, shard_size=2,
         runner='agentrl.eigendata.scale.runners:threads',
         llm='agentrl.llm.openai.chat:OpenAIChat',
-        llm_kw=dict(model='a-model', limits=LIMITS)), **fields}))
+        llm_kw=dict(model='a-model', limits=LIMITS)), **fields})
     behind = testing.answer_by(procedural.Procedural(MISTAKES))
     with testing.ChatServer(behind, fault) as server:
       monkeypatch.setenv('OPENAI_BASE_URL', server.url)
@@ -102,7 +102,7 @@ def test_the_budget_ends_a_run_in_good_order_and_the_cache_goes_on(
   hits = sum(s.get('hits', 0) for s in whole['cost']['stages'].values())
   # Some of what was cut off was asked for a sample that came to nothing.
   assert 0.5 * paid['calls'] < hits <= paid['calls']
-  texts = lambda f: {types.dumps(dataclasses.replace(t, id=''))
+  texts = lambda f: {jsons.dumps(dataclasses.replace(t, id=''))
                      for t in episodes.tasks(f, 'train')}
   assert texts(folder) < texts(again)
   assert whole['cost']['dollars_per_task'] > 20e-6

@@ -1,7 +1,6 @@
 """The data stage: its folder, its figures, and what it refuses."""
 
 import importlib
-import json
 import pathlib
 import shutil
 
@@ -21,7 +20,7 @@ MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
 @pytest.fixture
 def settings(config):
   return lambda **kw: ml_collections.ConfigDict(
-      json.loads(config(mistakes=MISTAKES, **kw)))
+      config(mistakes=MISTAKES, **kw))
 
 
 def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
@@ -50,7 +49,8 @@ def test_splits_share_no_entity_and_no_combination(settings, tmp_path):
   train, test = (episodes.tasks(tmp_path, s) for s in ('train', 'test'))
   sets = lambda tasks: {tuple(sorted(t.families)) for t in tasks}
   assert not sets(train) & sets(test)
-  words = lambda tasks: {w for t in tasks for w in t.meta['about'] if '-' in w}
+  words = lambda tasks: {w for t in tasks for d in t.demands
+                         for w in d.about if '-' in w}
   assert not words(train) & words(test)
 
 
@@ -60,7 +60,7 @@ def test_databases_of_kept_tasks_and_no_others_are_kept(settings, tmp_path):
   left.write_text('{}')
   run.synthesize(settings(databases=9), tmp_path)
   tasks = [t for s in ('train', 'test') for t in episodes.tasks(tmp_path, s)]
-  found = {t.meta['database'] for t in tasks}
+  found = {t.database for t in tasks}
   snapshots = {p.name for p in (tmp_path / 'databases').iterdir()}
   assert snapshots == {f'{name}.json' for name in found}
   env = env_load.load('lamp_shop', {
@@ -69,7 +69,7 @@ def test_databases_of_kept_tasks_and_no_others_are_kept(settings, tmp_path):
              for e in files.read_json(tmp_path / f'tau2_tasks_{s}.json')}
   for task in tasks:
     path = tmp_path / entries[task.id]['db_path']
-    assert path.stem == task.meta['database'] == files.file_digest(path)
+    assert path.stem == task.database == files.file_digest(path)
     assert env.start(task).state._base == env.tables(**task.initial_state)
     assert entries[task.id]['agentrl']['checker'] == task.checker
 
@@ -127,12 +127,12 @@ def test_a_key_is_not_written_down(settings, tmp_path):
 
 
 def test_the_script_takes_the_configs(monkeypatch):
-  """It refuses fields that it sees nobody read."""
+  """It refuses fields that are not declared."""
   monkeypatch.syspath_prepend(ROOT / 'scripts')
   common = importlib.import_module('common')
   for name in ('builtin', 'evolving', 'openai', 'smollm2'):
     config = importlib.import_module(f'configs.eigendata.{name}').get_config()
-    common.check_fields(run.synthesize, config)
+    common.check_fields(run.synthesize, config, 'config')
 
 
 def test_no_test_tasks_may_be_asked_for(settings, tmp_path):

@@ -39,7 +39,7 @@ def package():
       if not importlib.util.find_spec(root):
         for name in names:
           patch.setitem(sys.modules, root + name, _Stub(root + name))
-    found = {name.rpartition('.')[2]: importlib.import_module(f'tau2.{name}')
+    parts = {name.rpartition('.')[2]: importlib.import_module(f'tau2.{name}')
              for name in ('agent.llm_agent', 'data_model.message',
                           'data_model.simulation',
                           'evaluator.evaluator', 'orchestrator.orchestrator',
@@ -47,13 +47,13 @@ def package():
     # The random id of a bill would make each replay differ: see the test of
     # that oddity.
     patch.setattr(uuid, 'uuid4', lambda: uuid.UUID(int=7))
-    yield pytypes.SimpleNamespace(**found)
+    yield pytypes.SimpleNamespace(**parts)
 
 
 def clone(value):
   """A deep copy of a database; pydantic's own takes a third of a second.
 
-  Not that of `envs/tau2_state.py`, which is what the oracle is to check.
+  Not that of `envs/tau2/state.py`, which the oracle is to check.
   """
   kind = type(value)
   if kind in (str, int, float, bool, type(None)):
@@ -223,16 +223,16 @@ def gold_moves():
   with the facts in words."""
   def moves(task):
     told = '; '.join(['Hello.', *task.criteria.communicate_info])
-    found, side = [types.Message('assistant', 'Hi.'),
-                   types.Message('assistant', told),
-                   types.Message('assistant', 'Yes.')], 'assistant'
+    messages = [types.Message('assistant', text)
+                for text in ('Hi.', told, 'Yes.')]
+    side = 'assistant'
     for i, a in enumerate(task.criteria.actions):
       if a.requestor != side:
-        found.append(types.Message('assistant', 'Go on.'))
+        messages.append(types.Message('assistant', 'Go on.'))
         side = a.requestor
       call = types.ToolCall(a.name, a.arguments, f'{i}', side)
-      found.append(types.Message('assistant', None, (call,)))
+      messages.append(types.Message('assistant', None, (call,)))
     if side == 'assistant':
-      found.append(types.Message('assistant', 'Bye.'))
-    return [*found, types.Message('assistant', '###STOP###')]
+      messages.append(types.Message('assistant', 'Bye.'))
+    return [*messages, types.Message('assistant', '###STOP###')]
   return moves

@@ -8,8 +8,9 @@ from agentrl.envs import load as env_load
 
 ENV = env_load.load('orders', {'prompt': 'brief'})
 TASK = types.Task('t', 'orders', 'You are Ada Roth. Cancel order tinyKoala.',
-                  meta={'about': ['tinyKoala'],
-                        'answers': [('credit', 'return_order')]})
+                  demands=(types.TaskDemand(
+                      'undo', 'Cancel it.', about=('tinyKoala',),
+                      answers=(('credit', 'return_order'),)),))
 
 
 def user(text):

@@ -109,7 +109,7 @@ def assert_same_in_threads(env, tasks, limits, count):
     gym = gym_lib.Gym(env, tasks, user, limits=limits)
     return [run(gym, agent, task)[-1]['episode'] for task in tasks]
   with futures.ThreadPoolExecutor(4) as pool:
-    assert all(found == alone for found in pool.map(work, range(count)))
+    assert all(played == alone for played in pool.map(work, range(count)))
 
 
 def test_threads_share_an_environment(orders):
@@ -321,11 +321,11 @@ def test_the_benchmark_ends_as_it_does_in_play():
   assert_same_in_threads(env, tasks, limits, 2)
 
 
-def test_the_loop_of_the_readme_runs(capsys):
+def test_the_loop_of_the_documents_runs(capsys):
   pytest.importorskip('tau2.domains.telecom',
                       reason='needs tau2-bench: pip install -e .[tau2]')
-  readme = (pathlib.Path(__file__).parents[2] / 'README.md').read_text()
-  loop, = re.findall(r'```python\n(.*?gym\.Gym.*?)```', readme, re.S)
+  page = pathlib.Path(__file__).parents[2] / 'docs/training.md'
+  loop, = re.findall(r'```python\n(.*?gym\.Gym.*?)```', page.read_text(), re.S)
   said = iter(['My phone is dead.', 'Bye. ###STOP###'])
   exec(loop, {  # pylint: disable=exec-used
       'user': lambda task, seen: types.Message('user', next(said)),

@@ -13,7 +13,7 @@ TASK = testing.echo_task()
 
 
 def beat(by, *say, call='', **arguments):
-  return {'by': by, 'say': say, 'call': call, 'arguments': arguments}
+  return types.Beat(by, say, call, arguments)
 
 
 SCRIPT = [beat('user', 'Say it.', 'Say maple.'),

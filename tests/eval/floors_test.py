@@ -10,8 +10,8 @@ LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
 
 
 def test_floors_and_ceiling(desk, tasks):
-  found = floors.measure(desk, tasks, limits=LIMITS)
-  assert found == {
+  rewards = floors.measure(desk, tasks, limits=LIMITS)
+  assert rewards == {
       'noop': [0, 0, 0, 1, 0],
       'refuse': [0, 0, 0, 1, 1],
       'transfer': [0, 0, 1, 0, 0],  # by the better of the two reasons

@@ -26,8 +26,8 @@ def test_worked_example():
 
 @given(COUNTS, st.integers(1, 9))
 def test_too_few_trials_are_no_number(counts, k):
-  found = passk.pass_hat_k(np.array(counts[:1]), np.array(counts[1:]), k)
-  assert np.isnan(found[0]) == (counts[1] < k)
+  value_P = passk.pass_hat_k(np.array(counts[:1]), np.array(counts[1:]), k)
+  assert np.isnan(value_P[0]) == (counts[1] < k)
 
 
 @given(COUNTS)

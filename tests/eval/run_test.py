@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from agentrl import files
-from agentrl import types
+from agentrl import jsons
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run
@@ -40,7 +40,7 @@ def config(desk, tasks, tmp_path):
   """Of a scripted evaluation on a data folder with the five tasks."""
   data = tmp_path / 'data'
   lines = data / 'tasks_test.jsonl'
-  files.write_lines(lines, map(types.dumps, tasks))
+  files.write_lines(lines, map(jsons.dumps, tasks))
   files.write_json(data / 'manifest.json', {
       'format': inputs.FORMAT, 'stage': 'data',
       'made': {lines.name: files.file_digest(lines)}})
@@ -54,11 +54,11 @@ def test_an_evaluation_is_written_whole_and_not_repeated(
     config, tasks, tmp_path):
   folder = tmp_path / 'eval'
   run.evaluate(config, str(folder))
-  found = files.read_json(folder / 'metrics.json')
-  assert found['pass^2'] == 1 and found['gold'] == 1
-  assert found['measurement'] and found['versions']['python']
+  figures = files.read_json(folder / 'metrics.json')
+  assert figures['pass^2'] == 1 and figures['gold'] == 1
+  assert figures['measurement'] and figures['versions']['python']
   episodes = list(results.read_transcripts(folder))
-  assert [name for name, _ in episodes[::2]] == list(found['tasks'])
+  assert [name for name, _ in episodes[::2]] == list(figures['tasks'])
   assert [e.trial for _, e in episodes] == [0, 1] * len(tasks)
   before = (folder / 'manifest.json').stat().st_mtime_ns
   run.evaluate(config, str(folder))
@@ -66,12 +66,12 @@ def test_an_evaluation_is_written_whole_and_not_repeated(
 
 
 def test_scripts_measure_as_their_floors_say(config, tmp_path):
-  found = {}
+  figures = {}
   for script in ('noop', 'refuse'):
     config.agent = f'agentrl.eval.floors:{script}'
     run.evaluate(config, str(tmp_path / script))
-    found[script] = files.read_json(tmp_path / script / 'metrics.json')
-  for script, values in found.items():
+    figures[script] = files.read_json(tmp_path / script / 'metrics.json')
+  for script, values in figures.items():
     assert values['pass^1'] == values['floors'][script]
   with pytest.raises(ValueError, match='different: user'):
     results.compare(tmp_path / 'noop', tmp_path / 'refuse')

@@ -24,12 +24,12 @@ class Scripted:
 
 
 def text(words, **kw):
-  return llm.Reply(types.Message('assistant', words),
+  return llm.Answer(types.Message('assistant', words),
                    usage=llm.Usage(10, 1, 1), **kw)
 
 
 def call(name, **arguments):
-  return llm.Reply(types.Message('assistant', tool_calls=(
+  return llm.Answer(types.Message('assistant', tool_calls=(
       types.ToolCall(name, arguments),)))
 
 
@@ -93,4 +93,4 @@ def test_what_could_not_be_read_is_mended_too():
 def test_refusals_and_cut_answers_are_not_tried_again(end, kind, reason):
   with pytest.raises(kind) as e:
     ask(text('{"n": 3}', end=end))
-  assert e.value.usage == llm.Usage(10, 1, 1) and e.value.reason == reason
+  assert e.value.usage == llm.Usage(10, 1, 1) and e.value.kind == reason

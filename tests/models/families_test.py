@@ -10,6 +10,7 @@ import pytest
 from agentrl.models import cache as cache_lib
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.models import layouts
 from agentrl.models import moe
 from agentrl.models import transformer
 from agentrl.models import weights
@@ -200,9 +201,9 @@ def test_gradients_are_theirs(case, tmp_path):
   batch = dict(ids_BT=ids, positions_BT=at, segments_BT=np.ones_like(at),
                target_BT=at > 0, total=LENGTH - 1)
   loss = lambda params: likelihood.next_token(params, batch, model=config)[0]
-  grads = families.flat(jax.jit(jax.grad(loss))(params))
+  grads = layouts.flat(jax.jit(jax.grad(loss))(params))
   compared = set()
-  for piece in families.pieces(config):
+  for piece in layouts.param_slices(config):
     grad = np.asarray(grads[piece.path][piece.at])
     parts = piece.layout.split(config, grad)
     for name, ours in zip(piece.theirs, parts):

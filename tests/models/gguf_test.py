@@ -10,8 +10,8 @@ import pytest
 
 from agentrl.models import attention
 from agentrl.models import config as model_config
-from agentrl.models import families
 from agentrl.models import gguf_names
+from agentrl.models import layouts
 from agentrl.models import transformer
 from agentrl.models import weights
 
@@ -88,7 +88,7 @@ def write_gguf(path, config, kind, arch='llama'):
     writer.add_rope_scaling_factor(config.rope_scaling.factor)
   rng = np.random.default_rng(0)
   stacks = {}
-  for piece in families.pieces(config):
+  for piece in layouts.param_slices(config):
     for name, shape in piece.theirs.items():
       data, value, of = quantised(
           rng.normal(size=shape).astype(np.float32), kind, rng)
@@ -120,8 +120,8 @@ def test_gguf_of_each_type(tmp_path, kind, arch):
   want = write_gguf(tmp_path / 'x.gguf', shape, kind, arch)
   config, params = weights.read(tmp_path / 'x.gguf')
   assert config == shape
-  leaves = families.flat(params)
-  for piece in families.pieces(config):
+  leaves = layouts.flat(params)
+  for piece in layouts.param_slices(config):
     parts = piece.layout.split(config, np.asarray(leaves[piece.path][piece.at]))
     for name, x in zip(piece.theirs, parts):
       assert np.isfinite(x).all() and np.ptp(x) > 0

@@ -22,7 +22,8 @@ def params():
 
 
 def adapters(rank=3, targets='kernel$'):
-  return jax.jit(lambda: lora.init(params(), jax.random.key(1), rank=rank,
+  tree = params()  # not within the jit, where its cache would keep tracers
+  return jax.jit(lambda: lora.init(tree, jax.random.key(1), rank=rank,
                                    targets=targets))()
 
 

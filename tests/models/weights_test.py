@@ -15,6 +15,7 @@ import pytest
 from agentrl import sharding
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.models import layouts
 from agentrl.models import weights
 
 pytest.importorskip('safetensors')
@@ -30,7 +31,7 @@ def params_of(config):
   rng = np.random.default_rng(0)
   return jax.tree.map(
       lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype),
-      families.shapes(config))
+      layouts.shapes(config))
 
 
 def assert_equal(a, b):
@@ -160,7 +161,7 @@ def test_parameters_lie_where_they_were_asked_to(tmp_path):
     config, params = weights.read(
         tmp_path / 'x', functools.partial(sharding.shardings, mesh=mesh),
         scan_layers=scan)
-    want = sharding.shardings(families.shapes(config), mesh)
+    want = sharding.shardings(layouts.shapes(config), mesh)
     jax.tree.map(lambda x, place: x.sharding == place or pytest.fail(str(x)),
                  params, want)
     _, plain = weights.read(tmp_path / 'x', scan_layers=scan)
@@ -173,7 +174,7 @@ def test_biases_are_split_by_heads_and_norms_of_heads_are_not():
   for scan, path, more in ((False, 'layers_0', ()), (True, 'layers', (None,))):
     config = dataclasses.replace(CONFIG, vocab_size=32, qkv_bias=True,
                                  qk_norm=True, scan_layers=scan)
-    found = families.flat(sharding.shardings(families.shapes(config), mesh))
+    found = layouts.flat(sharding.shardings(layouts.shapes(config), mesh))
     attention = f'{path}/attention'
     assert found[f'{attention}/qkv/bias'].spec == P(*more, 'tensor', None)
     assert found[f'{attention}/q_norm/scale'].is_fully_replicated

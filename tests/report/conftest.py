@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import metrics
 from agentrl import types
 from agentrl.envs import checkers
@@ -46,8 +47,8 @@ SPLIT = {
 
 def read_dialogues(path: pathlib.Path) -> list[Dialogue]:
   records = map(json.loads, path.read_text().splitlines())
-  return [(types.task_from_json(r['task']),
-           tuple(map(types.message_from_json, r['messages'])))
+  return [(jsons.from_json(types.Task, r['task']),
+           jsons.all_from_json(types.Message, r['messages']))
           for r in records]
 
 
@@ -136,7 +137,7 @@ def make_chain(folder: pathlib.Path, dialogues: Sequence[Dialogue],
       + [t.scenario for t, _ in dialogues], 700)
   _manifest(folder / 'tokenizer', size=vocab.size)
   files.write_lines(folder / 'data' / 'tasks_test.jsonl',
-                      (types.dumps(task) for task, _ in dialogues))
+                      (jsons.dumps(task) for task, _ in dialogues))
   files.write_json(folder / 'data' / 'stats.json',
                      stats or {'train': SPLIT, 'test': SPLIT})
   _manifest(folder / 'data')

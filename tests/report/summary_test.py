@@ -10,40 +10,41 @@ from agentrl.report import text
 
 
 def test_a_whole_chain(chain):
-  found = summary.write(chain)
-  assert found == files.read_json(chain / 'summary.json')
-  assert set(found['seconds']) == set(summary.STAGES)
-  assert found['seconds']['grpo'] == 61.5 and found['peak_memory_gib'] == 2.75
+  figures = summary.write(chain)
+  assert figures == files.read_json(chain / 'summary.json')
+  assert set(figures['seconds']) == set(summary.STAGES)
+  assert figures['seconds']['grpo'] == 61.5
+  assert figures['peak_memory_gib'] == 2.75
   for name in ('sft', 'grpo'):
     for k in range(1, 5):
-      low, high = found[name][f'pass^{k}_interval']
-      assert low <= found[name][f'pass^{k}'] <= high
-  assert found['delta'] == pytest.approx(
-      found['grpo']['pass^1'] - found['sft']['pass^1'])
-  low, high = found['delta_interval']
-  assert low <= found['delta'] <= high
-  assert set(found['floors']) == {'noop', 'refuse', 'transfer'}
-  assert found['user_fault_rate'] == found['grpo']['user_fault_rate']
-  assert found['measurement'] and found['seed'] == 0 and found['versions']
+      low, high = figures[name][f'pass^{k}_interval']
+      assert low <= figures[name][f'pass^{k}'] <= high
+  assert figures['delta'] == pytest.approx(
+      figures['grpo']['pass^1'] - figures['sft']['pass^1'])
+  low, high = figures['delta_interval']
+  assert low <= figures['delta'] <= high
+  assert set(figures['floors']) == {'noop', 'refuse', 'transfer'}
+  assert figures['user_fault_rate'] == figures['grpo']['user_fault_rate']
+  assert figures['measurement'] and figures['seed'] == 0 and figures['versions']
 
 
 def test_what_is_missing_is_none_and_says_why(chain):
   shutil.rmtree(chain / 'eval_grpo')
-  found = summary.summarize(chain)
-  assert found['grpo'] is None and found['delta'] is None
-  assert found['delta_problem'] == 'eval_grpo not finished.'
-  assert found['seconds']['eval_grpo'] is None
-  assert found['sft']['pass^1'] is not None and found['floors']
+  figures = summary.summarize(chain)
+  assert figures['grpo'] is None and figures['delta'] is None
+  assert figures['delta_problem'] == 'eval_grpo not finished.'
+  assert figures['seconds']['eval_grpo'] is None
+  assert figures['sft']['pass^1'] is not None and figures['floors']
 
 
 def test_other_measurements_have_no_difference(chain):
   path = chain / 'eval_grpo' / 'metrics.json'
   files.write_json(path, files.read_json(path) | {
       'measurement': 'x', 'measurement_parts': {'user': 'v'}})
-  found = summary.summarize(chain)
-  assert found['delta'] is None
-  assert 'different: user' in found['delta_problem']
-  assert 'different: user' in ' '.join(text.sentences(found))
+  figures = summary.summarize(chain)
+  assert figures['delta'] is None
+  assert 'different: user' in figures['delta_problem']
+  assert 'different: user' in ' '.join(text.sentences(figures))
 
 
 def _made_up(sft=0.4, grpo=0.55, low=0.05, high=0.25):

@@ -38,8 +38,8 @@ def test_a_turn_is_shown_as_it_was_said_not_as_history_keeps_it():
                  (1, A.TEMPLATE, 0, 0), (3, A.TEMPLATE, 0, 0))
   trace = dataclasses.replace(trace, rewound_T=np.array([1, 1, 1, 0, 0], bool))
   episode = dataclasses.replace(episode, agent=trace)
-  found = viewer.tokens(episode, 'assistant', 0, PIECES.__getitem__)
-  assert [t.text for t in found] == ['<|assistant|>', ' Hi', ' Yes']
+  shown = viewer.tokens(episode, 'assistant', 0, PIECES.__getitem__)
+  assert [t.text for t in shown] == ['<|assistant|>', ' Hi', ' Yes']
 
 
 def test_turns_show_words_calls_results_and_authors():

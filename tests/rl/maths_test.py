@@ -42,9 +42,9 @@ def test_every_advantage_keeps_the_contract(fn):
   adv = fn(reward, valid)
   assert adv.shape == reward.shape and adv.dtype == np.float32
   np.testing.assert_allclose(adv.sum(1), 0, atol=1e-5)
-  assert not adv[~valid].any()  # what does not count is not moved
+  assert not adv[~valid].any()  # invalid episodes get no advantage
   moved = fn(np.where(valid, reward, 7.0), valid)
-  np.testing.assert_array_equal(adv, moved)  # and moves nobody
+  np.testing.assert_array_equal(adv, moved)  # and move no other
   assert np.isfinite(fn(np.ones((2, 3)), np.zeros((2, 3), bool))).all()
   with pytest.raises(ValueError, match='one shape'):
     fn(reward, valid[:, :3])
@@ -100,21 +100,21 @@ def test_batch_loss_is_a_token_mean_over_targets_alone():
       model, params, *(batch[k] for k in ('ids_BT', 'positions_BT',
                                           'segments_BT', 'target_BT')),
       temperature=0.5)
-  junk = np.where(batch['target_BT'], logp, 1e9)  # off target nobody reads it
+  junk = np.where(batch['target_BT'], logp, 1e9)  # off target it is unused
   kw = dict(model=model, loss=losses.clipped_surrogate, temperature=0.5,
             loss_kw=dict(clip_low=0.2, clip_high=0.2))
-  loss, found = losses.batch_loss(params, {**batch, 'logp_old_BT': junk}, **kw)
+  loss, values = losses.batch_loss(params, {**batch, 'logp_old_BT': junk}, **kw)
   want = -batch['adv_BT'][batch['target_BT']].sum() / 4
   np.testing.assert_allclose(loss, want, rtol=1e-5)
-  assert found['ratio_mean'] == pytest.approx(1)
-  assert found['logp_gap_max'] == 0 and found['clip_share'] == 0
+  assert values['ratio_mean'] == pytest.approx(1)
+  assert values['logp_gap_max'] == 0 and values['clip_share'] == 0
 
 
 TASKS = [types.Task(str(i), 'd', '') for i in range(10)]
 
 
 def player(reward_of):
-  """Episodes whose reward is a function of (task, seed)."""
+  """Returns a player whose rewards are a function of (task, seed)."""
   def play(tasks, seeds):
     return [types.Episode(
         t.id, 0, (), 'user_stop', types.Outcome.SUCCESS if (
@@ -123,10 +123,10 @@ def player(reward_of):
   return play
 
 
-def run(play, **kw):
-  return collect.collect(play, TASKS, jax.random.key(0), **{**dict(
-      num_tasks=4, group=4, wave=3, max_waves=20,
-      why_dead=filters.mixed, rules=outcomes.RULES), **kw})
+def run(play, **sizes):
+  waves = collect.Waves(**dict(tasks=4, group=4, wave=3, max_waves=20) | sizes)
+  return collect.collect(play, TASKS, jax.random.key(0), waves=waves,
+                         why_dead=filters.mixed, rules=outcomes.RULES)
 
 
 def test_collect_refills_until_the_batch_is_full():
@@ -139,9 +139,9 @@ def test_collect_refills_until_the_batch_is_full():
     assert [e.reward for e in group] == reward.tolist()
     assert 0 < reward.mean() < 1
   assert len(batch.played) % 4 == 0 and batch.dead['all_fail'] > 0
-  found = collect.metrics(batch, outcomes.RULES)
-  assert found['dead_all_fail_share'] > 0
-  assert found['reward_mean'] == pytest.approx(
+  values = collect.metrics(batch, outcomes.RULES)
+  assert values['dead_all_fail_share'] > 0
+  assert values['reward_mean'] == pytest.approx(
       np.mean([e.reward for e in batch.played]))
 
 
@@ -151,7 +151,7 @@ def test_a_refill_plays_two_tasks_for_each_that_is_missing():
     waves.append(len(tasks) // 4)
     turns = itertools.cycle((0, 1))
     return player(lambda task, seed: next(turns))(tasks, seeds)
-  run(play, num_tasks=4, wave=3)
+  run(play, tasks=4, wave=3)
   assert waves == [3, 2]
   assert len(run(play).groups) == 5
 

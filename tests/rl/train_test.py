@@ -1,4 +1,4 @@
-"""What the loop of GRPO holds in memory, and what it refuses at the start."""
+"""The loop of GRPO: its memory, its inputs, and errors at the start."""
 
 import collections
 import gc
@@ -13,6 +13,7 @@ pytest.importorskip('tokenizers')
 
 from agentrl import checkpoint  # noqa: E402
 from agentrl import files
+from agentrl import jsons
 from agentrl import metrics
 from agentrl import testing  # noqa: E402
 from agentrl import types  # noqa: E402
@@ -33,7 +34,7 @@ MODEL = testing.tiny_model(tie_embeddings=True, vocab_size=271)
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-  """Of a run whose agent and user are one tiny model."""
+  """Config of a run with one tiny model as agent and user."""
   empty = ml_collections.ConfigDict()
   sft = runs.start(tmp_path / 'sft', 'sft', empty)
   shapes = jax.eval_shape(
@@ -43,7 +44,7 @@ def config(tmp_path, monkeypatch):
       jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)))
   data = runs.start(tmp_path / 'data', 'data', empty)
   files.write_lines(data.folder / 'tasks_train.jsonl',
-                    [types.dumps(testing.echo_task())])
+                    [jsons.dumps(testing.echo_task())])
   data.finish()
   monkeypatch.setattr(env_load, 'load_many', lambda *args: testing.EchoEnv())
   monkeypatch.setattr(episodes, 'tasks', lambda *args: [testing.echo_task()])
@@ -79,9 +80,9 @@ def test_one_copy_of_the_weights_beside_their_moments(
     config, tmp_path, monkeypatch, manager, rank, copies):
   def play(*args, **kwargs):
     gc.collect()
-    found = {x.unsafe_buffer_pointer() for x in jax.live_arrays()
+    addresses = {x.unsafe_buffer_pointer() for x in jax.live_arrays()
              if x.shape == (MODEL.vocab_size, MODEL.d_model)}
-    raise KeyboardInterrupt(f'{len(found)} copies')
+    raise KeyboardInterrupt(f'{len(addresses)} copies')
   monkeypatch.setattr(collect, 'collect', play)
   monkeypatch.setattr(checkpoint, 'Manager', manager)
   monkeypatch.setattr(policy, 'from_bundle', lambda *args, **kwargs: Silent())
@@ -108,12 +109,12 @@ def test_what_does_not_fit_is_refused_before_weights_are_read(
     train.train(config, str(tmp_path / 'run'))
 
 
-@pytest.mark.parametrize('meta, words', [
+@pytest.mark.parametrize('gold, words', [
     (None, r'config.data=.* holds no tasks of the split .train'),
-    ({'gold': []}, 'The gold run of task say-maple fails')])
+    (types.GoldRun((), ()), 'The gold run of task say-maple fails')])
 def test_tasks_that_cannot_be_trained_on_are_refused(
-    config, tmp_path, monkeypatch, meta, words):
-  tasks = [] if meta is None else [testing.echo_task(meta=meta)]
+    config, tmp_path, monkeypatch, gold, words):
+  tasks = [] if gold is None else [testing.echo_task(gold=gold)]
   monkeypatch.setattr(episodes, 'tasks', lambda *args: tasks)
   monkeypatch.setattr(bundles, 'load', None)
   with pytest.raises(ValueError, match=words):

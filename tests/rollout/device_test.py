@@ -85,7 +85,7 @@ def test_layers_that_are_scanned_sample_what_unrolled_ones_do():
   params['layers'] = jax.tree.map(
       lambda *each: jnp.stack(each), *(plain[f'layers_{i}'] for i in range(3)))
   scanned = dataclasses.replace(model, scan_layers=True)
-  found, want = sampled(scanned, params), sampled(model, plain)
+  ours, want = sampled(scanned, params), sampled(model, plain)
   assert len(set(want[1].ravel())) > 3  # a pad, and what was drawn
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5),
-               found, want)
+               ours, want)

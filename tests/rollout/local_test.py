@@ -50,7 +50,7 @@ def test_a_chat_that_goes_on_reads_only_what_is_new(make, monkeypatch):
   copied = []
   plain = local._engine._copy
   monkeypatch.setattr(local._engine, '_copy',
-                      lambda found: (copied.extend(found), plain(found)))
+                      lambda pairs: (copied.extend(pairs), plain(pairs)))
   local.complete([*first, reply.message, M('user', 'And?')], seed=1)
   (_, _, count), = copied
   assert count >= 96  # of the first question, in blocks of 32

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from agentrl import jsons
 from agentrl import testing
 from agentrl import types
 from agentrl.envs import dialogue
@@ -161,7 +162,7 @@ def test_too_many_steps_and_errors():
 
 
 def same(a, b):
-  assert types.dumps([e.messages for e in a]) == types.dumps(
+  assert jsons.dumps([e.messages for e in a]) == jsons.dumps(
       [e.messages for e in b])
   for x, y in zip(a, b):
     np.testing.assert_array_equal(x.agent.ids_T, y.agent.ids_T)
@@ -210,7 +211,7 @@ def test_a_run_does_not_depend_on_which_side_is_slow(agent_s, user_s):
   plain = play(tasks, model(), model(1), limits=limits)
   slowed = play(tasks, Slow(model(), agent_s), Slow(model(1), user_s),
                 limits=limits)
-  assert types.dumps(slowed) == types.dumps(plain)
+  assert jsons.dumps(slowed) == jsons.dumps(plain)
 
 
 def test_misuse():

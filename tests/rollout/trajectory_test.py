@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from agentrl import jsons
 from agentrl import testing
 from agentrl import types
 from agentrl.envs import dialogue
@@ -66,7 +67,7 @@ def test_a_sequence_for_each_turn_that_was_rewound_over():
   assert first.rewound_T is None and first.sequences() == [first]
   played = types.Episode('t', 0, (), 'user_stop', types.Outcome.SUCCESS,
                          types.Score(1.0), 1, agent=trace)
-  again = types.episode_from_json(json.loads(types.dumps(played)))
+  again = jsons.from_json(types.Episode, json.loads(jsons.dumps(played)))
   np.testing.assert_array_equal(again.agent.rewound_T, trace.rewound_T)
   batch = trajectory.to_batch([played], [2.0], length=9)
   np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""A terminal shows what the model says, whose cache is kept between turns."""
+"""A terminal shows the words of a model; its cache is kept between turns."""
 
 import pathlib
 import subprocess
@@ -27,7 +27,7 @@ M = types.Message
 
 
 def talkative():
-  """Weights that say letters, by what stands before them."""
+  """Weights that say letters which depend on the letters before them."""
   params = testing.chatty_params(CONFIG)
   words = VOCAB.encode('abcdefghijklmnopqrstuvwxyz ')
   bias_V = jnp.full(CONFIG.vocab_size, -9.0).at[jnp.array(words)].set(0.0)
@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 
 def chat(weights_, *lines, **flags):
-  """What a user sees who types these lines."""
+  """Runs the script on typed lines."""
   return subprocess.run(
       [sys.executable, 'scripts/chat.py', f'--weights={weights_}',
        *(f'--{name}={value}' for name, value in flags.items())],
@@ -73,7 +73,7 @@ CUT = '(Cut off: see --max_new.)'
 
 
 def answer(ids):
-  """(what is shown, all ids): a turn without any cache."""
+  """Returns the shown text and all ids of a turn without a cache."""
   said = []
   while len(said) < MAX_NEW and VOCAB.end not in said:
     ids_T = np.zeros(LENGTH, np.int32)
@@ -110,10 +110,10 @@ def expected(system, lines):
 
 def test_turns_are_those_of_the_whole_dialogue_read_at_once(folder):
   lines = ['Hello?', 'And then?', 'ok', 'x' * 90, '/new', 'Hello?', 'é ✨']
-  found = chat(folder, *lines, '/quit', 'never', system='Be good.',
+  process = chat(folder, *lines, '/quit', 'never', system='Be good.',
                max_new=MAX_NEW, length=LENGTH, temperature=1.0)
-  assert found.returncode == 0, found.stderr
-  head, rest = found.stdout.split('\n', 1)
+  assert process.returncode == 0, process.stderr
+  head, rest = process.stdout.split('\n', 1)
   assert head.startswith(f'{folder}: ') and 'parameters (float32)' in head
   want = expected('Be good.', lines)
   assert 0 < want.count(CUT) < 4 and len(set(want)) > 7
@@ -124,8 +124,8 @@ def test_turns_are_those_of_the_whole_dialogue_read_at_once(folder):
 @pytest.mark.parametrize('source, words', [
     ('{}/none', 'Published weights are a .gguf file'), ('{}/x.gguf', 'x.gguf')])
 def test_bad_weights_end_in_one_line(tmp_path, source, words):
-  found = chat(source.format(tmp_path), 'hi')
-  assert found.returncode == 1 and found.stdout == ''
-  reading, error = found.stderr.strip().split('\n')
+  process = chat(source.format(tmp_path), 'hi')
+  assert process.returncode == 1 and process.stdout == ''
+  reading, error = process.stderr.strip().split('\n')
   assert reading.startswith('Reading ') and error.startswith('Error: ')
   assert words in error and 'config.weights' not in error

@@ -26,22 +26,23 @@ def run(*args):
     ((CONFIG, '--config.llm_kw.mistakes.user=2.0'), 'must be within 0 .. 1'),
 ])
 def test_one_line_and_a_code(tmp_path, args, text):
-  found = run(f'--workdir={tmp_path}/data', *args)
-  assert found.returncode == 1
-  assert text in found.stderr and found.stderr.count('\n') <= 2
-  assert 'Traceback' not in found.stderr
+  process = run(f'--workdir={tmp_path}/data', *args)
+  assert process.returncode == 1
+  assert text in process.stderr and process.stderr.count('\n') <= 2
+  assert 'Traceback' not in process.stderr
 
 
 def test_a_folder_is_required():
-  found = run(CONFIG)
-  assert found.returncode == 1
-  assert 'workdir must have a value' in found.stderr
+  process = run(CONFIG)
+  assert process.returncode == 1
+  assert 'workdir must have a value' in process.stderr
 
 
 def test_a_bug_or_a_wish_shows_where_it_came_from(tmp_path):
-  found = run(CONFIG, '--config.llm=a:b', f'--workdir={tmp_path}/data',
-              '--traceback')
-  assert 'Traceback' in found.stderr and "Cannot import 'a:b'" in found.stderr
+  process = run(CONFIG, '--config.llm=a:b', f'--workdir={tmp_path}/data',
+                '--traceback')
+  assert 'Traceback' in process.stderr
+  assert "Cannot import 'a:b'" in process.stderr
 
 
 def test_a_field_without_effect_is_refused(tmp_path):
@@ -51,32 +52,32 @@ def test_a_field_without_effect_is_refused(tmp_path):
                   '  c = builtin.get_config()\n'
                   '  c.num_trian = 5\n'
                   '  return c\n')
-  found = run(f'--config={file}', f'--workdir={tmp_path}/data')
-  assert found.returncode == 1
-  assert "config.num_trian would have no effect" in found.stderr
-  assert "Did you mean 'num_train'" in found.stderr
+  process = run(f'--config={file}', f'--workdir={tmp_path}/data')
+  assert process.returncode == 1
+  assert "config.num_trian would have no effect" in process.stderr
+  assert "Did you mean 'num_train'" in process.stderr
   assert not (tmp_path / 'data').exists()
 
 
 def test_a_full_disk_ends_in_a_line_and_leaves_nothing_half_written(tmp_path):
   # Files of 20 KiB at most: the tasks do not fit.
-  found = subprocess.run(
+  process = subprocess.run(
       ['bash', '-c', 'ulimit -f 20; exec "$@"', 'bash', sys.executable,
        'scripts/synthesize.py', CONFIG, f'--workdir={tmp_path}/data',
        '--config.num_train=20', '--config.num_test=2', '--config.databases=2',
        '--config.workers=1'],
       cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-  assert found.returncode == 1, found.stderr
-  assert found.stderr.splitlines()[-1].startswith('Error: [Errno 27]')
-  assert 'Traceback' not in found.stderr
+  assert process.returncode == 1, process.stderr
+  assert process.stderr.splitlines()[-1].startswith('Error: [Errno 27]')
+  assert 'Traceback' not in process.stderr
   names = {path.name for path in (tmp_path / 'data').iterdir()}
   assert 'config.json' in names
   assert not names & {'manifest.json', 'tasks_train.jsonl', 'episodes'}
 
 
 def test_scripts_without_a_config_run(tmp_path):
-  found = subprocess.run(
+  process = subprocess.run(
       [sys.executable, 'scripts/report.py', f'--workdir={tmp_path}'], cwd=ROOT,
       capture_output=True, text=True, timeout=60, check=False)
-  assert 'Traceback' not in found.stderr
-  assert found.returncode == 1 or 'report.html' in found.stdout
+  assert 'Traceback' not in process.stderr
+  assert process.returncode == 1 or 'report.html' in process.stdout

@@ -53,10 +53,10 @@ def test_there_and_back(stage, tmp_path, capsys):
   convert.convert(str(tmp_path / 'hf'), tmp_path / 'orbax', 'orbax')
   assert 'parameters (bfloat16), 265 ids' in capsys.readouterr().out
   first = load(stage)
-  for found in (load(tmp_path / 'hf'), load(tmp_path / 'orbax')):
-    assert found.model == first.model
-    assert found.vocab.digest == first.vocab.digest
-    jax.tree.map(np.testing.assert_array_equal, found.params, first.params)
+  for copy in (load(tmp_path / 'hf'), load(tmp_path / 'orbax')):
+    assert copy.model == first.model
+    assert copy.vocab.digest == first.vocab.digest
+    jax.tree.map(np.testing.assert_array_equal, copy.params, first.params)
   assert inputs.manifest(tmp_path / 'orbax')['stage'] == 'convert'
   with pytest.raises(ValueError, match='exists: delete it'):
     convert.convert(str(stage), tmp_path / 'hf', 'orbax')
@@ -101,10 +101,10 @@ def test_transformers_reads_it_with_equal_logits(stage, tmp_path):
   convert.convert(str(stage), tmp_path / 'hf', 'safetensors', dtype='float32')
   theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'hf')
   tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / 'hf')
-  found = load(tmp_path / 'hf')
+  bundle = load(tmp_path / 'hf')
   ids, _ = formats.render_all(
-      found.vocab, [dataclasses.replace(TALK[0], tools=TOOLS), *TALK[1:]])
-  ids += formats.opener(found.vocab, TALK[-1])
+      bundle.vocab, [dataclasses.replace(TALK[0], tools=TOOLS), *TALK[1:]])
+  ids += formats.opener(bundle.vocab, TALK[-1])
   shown = [dict(role=m.role, content=m.content, **({'tool_calls': [
       {'type': 'function', 'function': dict(
           name=c.name, arguments=dict(c.arguments))} for c in m.tool_calls]}
@@ -114,7 +114,7 @@ def test_transformers_reads_it_with_equal_logits(stage, tmp_path):
       return_dict=False)
   assert tokenizer.eos_token_id == theirs.generation_config.eos_token_id == 1
   model = dataclasses.replace(CONFIG, param_dtype='float32')
-  params = jax.tree.map(lambda x: x.astype('float32'), found.params)
+  params = jax.tree.map(lambda x: x.astype('float32'), bundle.params)
   at = np.arange(len(ids))[None]
   hidden_BTD, _ = transformer.hidden(model, params, np.array([ids]), at)
   with torch.no_grad():

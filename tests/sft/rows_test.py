@@ -1,4 +1,4 @@
-"""What SFT makes of dialogues: the targets, and what stands before each."""
+"""Rows of SFT: the targets, and the history before each."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ DIALOGUE = [
     M('user', 'bye'), M('assistant', 'Bye.', thinking=''),
     M('user', '###STOP###')]
 OWN = (3, 5, 7, 9, 11, 13)  # places of the agent's turns in its view
-HISTORY = {  # the turns whose thinking is there, whenever the agent speaks
+HISTORY = {  # indices of turns that keep their thinking as the agent speaks
     'keep': ((3,), (3, 5), (3, 5, 7), (3, 5, 7), (3, 5, 7), (3, 5, 7, 13)),
     'template': ((3,), (3, 5), (3, 5, 7), (), (), (13,)),
     'strip': ((3,), (5,), (7,), (), (), (13,))}
@@ -45,9 +45,9 @@ def seen():
     ('keep', [0]), ('template', [0, 9]), ('strip', [0, 5, 7, 9])])
 def test_each_turn_is_a_target_once_after_the_history_it_had(
     vocab, keeps, starts):
-  found = rows.sequences(seen(), keeps)
-  assert [first for _, first in found] == starts
-  items = [rows._item(vocab, *part) for part in found]
+  parts = rows.sequences(seen(), keeps)
+  assert [first for _, first in parts] == starts
+  items = [rows._item(vocab, *part) for part in parts]
   ends = [*starts[1:], len(seen())]
   for n, kept in zip(OWN, HISTORY[keeps]):
     had = [m if i in kept else formats.unthought(m)

@@ -36,22 +36,21 @@ SAMPLER = blocks.sampler(slots=4, length=512, max_new=32, width=4,
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+def folder(once):
   """A published model: one that chatters, in ChatML."""
-  path = tmp_path_factory.mktemp('hf') / 'model'
-  weights.write(path, CONFIG, testing.chatty_params(CONFIG))
-  testing.chatml_vocab().save(path / 'tokenizer.json')
-  return str(path)
+  def make(path):
+    weights.write(path / 'model', CONFIG, testing.chatty_params(CONFIG))
+    testing.chatml_vocab().save(path / 'model/tokenizer.json')
+  return str(once('chatty_model', make) / 'model')
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-  path = tmp_path_factory.mktemp('data') / 'data'
+def data(once):
   c = data_config.get_config()
   c.update(domains=('orders',), num_train=4, num_test=2, databases=1,
            max_tries=20, workers=1, demands_train=(1.0, 0.0, 0.0))
-  eigendata.synthesize(c, str(path))
-  return str(path)
+  return str(once('few_orders', lambda path: eigendata.synthesize(
+      c, str(path / 'data'))) / 'data')
 
 
 def sft_fields(folder, data, **fields):
@@ -66,10 +65,9 @@ def sft_fields(folder, data, **fields):
 
 
 @pytest.fixture(scope='module')
-def trained(folder, data, tmp_path_factory):
-  path = tmp_path_factory.mktemp('sft') / 'sft'
-  sft.train(sft_fields(folder, data), str(path))
-  return str(path)
+def trained(folder, data, once):
+  return str(once('chatty_sft', lambda path: sft.train(
+      sft_fields(folder, data), str(path / 'sft'))) / 'sft')
 
 
 def test_sft_goes_on_from_a_checkpoint_as_if_nothing_had_been(
@@ -117,10 +115,10 @@ def test_grpo_and_evaluation(folder, data, trained, tmp_path):
   with c.unlocked():
     c.sampler = c.user_sampler = SAMPLER
   rl.train(c, str(tmp_path / 'grpo'))
-  found = metrics.read(tmp_path / 'grpo')[0]
-  assert found['train/episodes'] >= 4
-  assert found['train/target_tokens'] > 5
-  assert found['train/logp_gap_max'] < 1e-4
+  values = metrics.read(tmp_path / 'grpo')[0]
+  assert values['train/episodes'] >= 4
+  assert values['train/target_tokens'] > 5
+  assert values['train/logp_gap_max'] < 1e-4
   digests = files.read_json(tmp_path / 'grpo/config.json')['inputs']
   assert digests['init_from'] == sources.digest(sources.locate(folder))
 
@@ -171,8 +169,8 @@ def test_other_weights_have_another_digest(folder, tmp_path):
   other = jax.tree.map(lambda x: x + 1, testing.chatty_params(CONFIG))
   weights.write(tmp_path / 'x', CONFIG, other)
   testing.chatml_vocab().save(tmp_path / 'x/tokenizer.json')
-  found = sources.digest(tmp_path / 'x')
-  assert found != sources.digest(sources.locate(folder))
+  digest = sources.digest(tmp_path / 'x')
+  assert digest != sources.digest(sources.locate(folder))
   config = json.loads((tmp_path / 'x/config.json').read_text())
   files.write_json(tmp_path / 'x/config.json', config | {'rope_theta': 7.0})
-  assert sources.digest(tmp_path / 'x') != found
+  assert sources.digest(tmp_path / 'x') != digest

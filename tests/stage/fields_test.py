@@ -1,4 +1,4 @@
-"""Declared fields: what is refused, and what a stage gets."""
+"""Declared fields: values that a stage gets, and errors."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses

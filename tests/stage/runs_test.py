@@ -47,8 +47,8 @@ def test_another_config_or_other_inputs_are_refused(tmp_path):
 def test_a_stage_that_failed_at_once_takes_a_mended_config(tmp_path):
   runs.start(tmp_path, 'data', config())
   runs.start(tmp_path, 'data', config(deep={'b': (3,)}))
-  found = files.read_json(tmp_path / 'config.json')
-  assert found['config']['deep']['b'] == [3]
+  written = files.read_json(tmp_path / 'config.json')
+  assert written['config']['deep']['b'] == [3]
 
 
 def test_inputs_must_be_finished_stages(tmp_path):

@@ -88,7 +88,7 @@ def make(inner):
   if inner:
     made.add_tokens([tokenizers.AddedToken(m, normalized=False)
                      for m in hf.INNER])
-  return hf.Vocab(made.to_str().encode())
+  return hf.BpeVocab(made.to_str().encode())
 
 
 @functools.cache
@@ -321,4 +321,4 @@ def test_a_vocabulary_of_another_format_is_refused():
   made = json.loads(make(False).proto)
   made = json.dumps(made).replace('<|im_end|>', '<|eot_id|>')
   with pytest.raises(ValueError, match='not made for ChatML'):
-    chatml.opener(hf.Vocab(made.encode()))
+    chatml.opener(hf.BpeVocab(made.encode()))

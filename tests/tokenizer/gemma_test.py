@@ -18,6 +18,7 @@ import sentencepiece
 from agentrl import types
 from agentrl.models import config as model_config
 from agentrl.models import families
+from agentrl.models import layouts
 from agentrl.stage import bundles  # noqa: E402
 from agentrl.stage import inputs
 from agentrl.tokenizer import formats
@@ -221,7 +222,8 @@ def test_parts_are_told_apart(vocab):
 
 
 def test_saved_and_read_is_the_same(vocab, tmp_path):
-  name = 'tokenizer.json' if isinstance(vocab, hf.Vocab) else 'tokenizer.model'
+  json_file = isinstance(vocab, hf.BpeVocab)
+  name = 'tokenizer.json' if json_file else 'tokenizer.model'
   vocab.save(tmp_path / name)
   for again in (hf.read(tmp_path), vocab_lib.load(tmp_path / name)):
     assert again.digest == vocab.digest and again.marks == vocab.marks
@@ -230,10 +232,10 @@ def test_saved_and_read_is_the_same(vocab, tmp_path):
 
 def test_what_is_no_vocabulary_of_gemma():
   with pytest.raises(ValueError, match='Not a SentencePiece model'):
-    spm.Vocab(b'junk')
+    spm.GemmaVocab(b'junk')
   other = vocab_lib.train(['hello there'] * 9, 280).proto
   with pytest.raises(ValueError, match='no <bos>, <start_of_turn>'):
-    spm.Vocab(other)
+    spm.GemmaVocab(other)
 
 
 @pytest.mark.parametrize('first', [0, 1])
@@ -365,7 +367,7 @@ def vocab_like():
   tokenizers = pytest.importorskip('tokenizers')
   made = tokenizers.Tokenizer(tokenizers.models.BPE())
   made.add_special_tokens(['<|endoftext|>', hf.START, hf.END])
-  return hf.Vocab(made.to_str().encode())
+  return hf.BpeVocab(made.to_str().encode())
 
 
 def test_what_is_exported_is_read_by_transformers(vocab, tmp_path):
@@ -374,7 +376,7 @@ def test_what_is_exported_is_read_by_transformers(vocab, tmp_path):
   model = model_config.ModelConfig(vocab.size, 2, 8, 2, 1, 4, 8, 64, **{
       **families.FAMILIES['gemma3_text'].fixed, 'window': 4, 'global_every': 2})
   params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype),
-                        families.shapes(model))
+                        layouts.shapes(model))
   convert._safetensors(
       tmp_path / 'x', bundles.Bundle(model, vocab, params, ''),
       inputs.Input('--source', '', tmp_path, digest='', manifest={}))

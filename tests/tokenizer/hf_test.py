@@ -125,7 +125,7 @@ def test_parts_are_tokenised_as_one_and_told_apart(both):
 def test_text_pieces_among_added_tokens_stay_text():
   made = tokenizer('smollm')
   made.add_tokens(['\n\n\n', '<b>'])
-  vocab = hf.Vocab(made.to_str().encode())
+  vocab = hf.BpeVocab(made.to_str().encode())
   ids = vocab.encode('a\n\n\nb<b>')
   assert made.token_to_id('\n\n\n') in ids and made.token_to_id('<b>') in ids
   assert vocab.decode(ids) == 'a\n\n\nb<b>' and '<b>' not in vocab.marks
@@ -137,10 +137,10 @@ def test_what_cannot_be_read_is_told(tmp_path):
   unigram = b'{"model": {"vocab": []}, "added_tokens": []}'
   for proto in (b'junk', b'[]', unigram):
     with pytest.raises(ValueError, match='Not a tokenizer.json'):
-      hf.Vocab(proto)
+      hf.BpeVocab(proto)
   bare = tokenizers.Tokenizer(tokenizers.models.BPE()).to_str().encode()
   with pytest.raises(ValueError, match='no token that ends a turn'):
-    hf.Vocab(bare)
+    hf.BpeVocab(bare)
 
 
 def test_gguf_files_that_cannot_be_read(tmp_path):

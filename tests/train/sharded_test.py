@@ -82,12 +82,12 @@ print('same')
 @pytest.mark.slow
 def test_every_mesh_gives_the_update_of_one_device():
   env = {**os.environ, 'JAX_PLATFORMS': 'cpu',
-         # Compiling is what takes the time here.
+         # Compilation takes most of the time here.
          'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
                       '--xla_backend_optimization_level=0'}
-  found = subprocess.run([sys.executable, '-c', PROGRAM], env=env,
+  process = subprocess.run([sys.executable, '-c', PROGRAM], env=env,
                          capture_output=True, text=True, check=False)
-  assert found.stdout.strip() == 'same', found.stderr[-3000:]
+  assert process.stdout.strip() == 'same', process.stderr[-3000:]
 
 
 def test_rules_know_adapters_and_factored_moments():
@@ -98,9 +98,9 @@ def test_rules_know_adapters_and_factored_moments():
           'v_row': {'down': {'kernel': shape(3, 6)}},  # of [3, 6, 8]
           'v_col': {'qkv': {'kernel': shape(1)}}}
   mesh = jax.sharding.AbstractMesh((1, 2, 2, 1), sharding.AXES)
-  found = jax.tree.map(lambda place: tuple(place.spec),
+  specs = jax.tree.map(lambda place: tuple(place.spec),
                        sharding.shardings(tree, mesh))
-  assert found['mu'] == {
+  assert specs['mu'] == {
       'qkv': {'lora_a': (None, 'fsdp', None),
               'lora_b': (None, None, 'tensor', None)},
       'up': {'lora_a': ('fsdp', None, None),
@@ -108,4 +108,4 @@ def test_rules_know_adapters_and_factored_moments():
       'down': {'lora_a': ('tensor', None), 'lora_b': (None, 'fsdp')}}
   assert not any(any(spec) for name in ('v_row', 'v_col')
                  for spec in jax.tree.leaves(
-                     found[name], is_leaf=lambda x: isinstance(x, tuple)))
+                     specs[name], is_leaf=lambda x: isinstance(x, tuple)))

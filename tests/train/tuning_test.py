@@ -1,4 +1,4 @@
-"""What is trained: adapters, or bfloat16 with a float32 copy or without."""
+"""Training of adapters, and of bfloat16 with and without a float32 copy."""
 
 import functools
 
@@ -148,8 +148,8 @@ def test_gradients_of_bfloat16_add_up_in_float32():
   data = {'x_B1': x_B1.astype(jnp.bfloat16),
           'target_BT': np.ones((257, 1), bool)}
   state = updates.init({'w': jnp.zeros((), jnp.bfloat16)}, optax.sgd(1.0))
-  state, found = update(state, updates.split(data, 1))
-  assert float(found['grad_norm']) == 1.5 and float(state.params['w']) == -1.5
+  state, values = update(state, updates.split(data, 1))
+  assert float(values['grad_norm']) == 1.5 and float(state.params['w']) == -1.5
 
 
 @pytest.mark.parametrize('change, words', [

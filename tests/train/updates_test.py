@@ -75,11 +75,11 @@ def test_worked_example():
   state = updates.init({'w': jnp.array(2.0)}, optax.sgd(0.5))
   data = {'x_B1': jnp.array([[1.0], [-6.0], [9.0]]),
           'target_BT': jnp.array([[True], [True], [False]])}
-  state, found = update(state, updates.split(data, 1))
+  state, values = update(state, updates.split(data, 1))
   # loss = 2 (1 - 6) / 2 = -5; gradient -2.5; the third row has no target, and
   # no part of it is looked at.
-  assert float(found['loss']) == -5 and float(found['grad_norm']) == 2.5
-  assert float(found['x_max']) == 6 and int(found['target_tokens']) == 2
+  assert float(values['loss']) == -5 and float(values['grad_norm']) == 2.5
+  assert float(values['x_max']) == 6 and int(values['target_tokens']) == 2
   assert float(state.params['w']) == 3.25 and int(state.step) == 1
 
 
@@ -95,8 +95,8 @@ def test_each_optimiser_learns(name):
       functools.partial(likelihood.next_token, model=MODEL), tx))
   state, losses = fresh(tx), []
   for _ in range(15):
-    state, found = update(state, updates.split(testing.packed_rows(), 4))
-    losses.append(float(found['loss']))
+    state, values = update(state, updates.split(testing.packed_rows(), 4))
+    losses.append(float(values['loss']))
   assert losses[-1] < 0.6 * losses[0]
 
 

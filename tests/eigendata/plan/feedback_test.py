@@ -1,18 +1,17 @@
 """What a student fails at is found, named, and weighs more."""
 
-import json
 
 import ml_collections
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.eigendata.plan import feedback
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
-from agentrl.eigendata.write import workers
 from agentrl.envs import load as env_load
 from agentrl.stage import runs
 
@@ -21,7 +20,7 @@ O = types.Outcome
 
 @pytest.fixture
 def data(config, tmp_path):
-  run.synthesize(ml_collections.ConfigDict(json.loads(config())),
+  run.synthesize(ml_collections.ConfigDict(config()),
                  tmp_path / 'data')
   return tmp_path / 'data'
 
@@ -36,7 +35,7 @@ def evaluate(data, tmp_path):
     tasks = (episodes.tasks(data, split) if fields['data'] else
              env_load.load_many(config['domains'], config['env']).tasks(split))
     files.write_lines(stage.folder / 'transcripts.jsonl', (
-        types.dumps({'domain': t.domain, **types.to_json(types.Episode(
+        jsons.dumps({'domain': t.domain, **jsons.to_json(types.Episode(
             t.id, 0, (), 'user_stop', outcome(t),
             types.Score(0.0, clauses=clauses or {}), 3))})
         for t in tasks))
@@ -106,7 +105,7 @@ def test_the_next_corpus_is_planned_by_what_failed(
     config, data, evaluate, tmp_path):
   bad = episodes.tasks(data, 'test')[0].families[0]
   folder = evaluate(lambda t: O.FAILURE if bad in t.families else O.SUCCESS)
-  settings = json.loads(config(feedback=str(folder), num_test=1))
+  settings = config(feedback=str(folder), num_test=1)
   run.synthesize(ml_collections.ConfigDict(settings), tmp_path / 'next')
   streams = streams_lib.read(str(tmp_path / 'next'), 'streams.json')
   assert not any(s.plan.emphasis for s in streams['test'])
@@ -120,10 +119,10 @@ def test_the_next_corpus_is_planned_by_what_failed(
   assert said['feedback']['families'] and 'feedback' in said['inputs']
 
 
-def test_what_has_no_weight_is_not_drawn(maker):
+def test_what_has_no_weight_is_not_drawn(context):
   plan = planner.Plan('x', 'lamp_shop', 'train', (('dim',), ('sell',)),
                       'brief', emphasis=(0.0, 1.0))
-  found = [workers.random_pool(maker.envs['lamp_shop'], plan, i, database=0,
+  found = [context.sources['lamp_shop'].draw(plan, i, database=0,
                                other_share=1.0) for i in range(9)]
   assert {d.family for s in found for d in s.drafts} == {'sell'}
 

@@ -48,9 +48,9 @@ def call(state, name, /, **arguments) -> types.Message:
 def drafts(family, *faults, **more) -> list[domain.Demand]:
   """Of many seeds, about the caller's own order."""
   state = world(*faults, **more)
-  found = [getattr(tasks, family)(state, 'Mira Tobin', random.Random(seed))
-           for seed in range(60)]
-  return [d for d in found if d and 'account' not in d.tell]
+  drafted = [getattr(tasks, family)(state, 'Mira Tobin', random.Random(seed))
+             for seed in range(60)]
+  return [d for d in drafted if d and 'account' not in d.tell]
 
 
 def writes(demand) -> list[tuple]:
@@ -178,20 +178,20 @@ class TestFamilies:
        [('transfer_to_human', dict(reason='damaged'))], 'colleague'),
   ])
   def test_branches(self, family, order, payment, customer, wrote, tell):
-    found = [d for d in drafts(family, order, payment, customer)
-             if 'keep it' not in d.goal]
-    assert found
-    for demand in found:
+    drafted = [d for d in drafts(family, order, payment, customer)
+               if 'keep it' not in d.goal]
+    assert drafted
+    for demand in drafted:
       assert writes(demand) == wrote and tell in demand.tell
 
   @pytest.mark.parametrize('age, tier', [(14, 'basic'), (30, 'gold')])
   @pytest.mark.parametrize('family', ['give_back', 'undo', 'exchange'])
   def test_in_time(self, family, age, tier):
-    found = drafts(family, dict(status='delivered', age=age),
-                   customer=dict(tier=tier))
+    drafted = drafts(family, dict(status='delivered', age=age),
+                     customer=dict(tier=tier))
     name = 'exchange_order' if family == 'exchange' else 'return_order'
-    assert found
-    assert all([n for n, _ in writes(d)] == [name] for d in found)
+    assert drafted
+    assert all([n for n, _ in writes(d)] == [name] for d in drafted)
 
   @pytest.mark.parametrize('family, order, kinds', [
       ('give_back', dict(status='delivered'), {'do'}),
@@ -199,10 +199,10 @@ class TestFamilies:
       ('exchange', dict(status='delivered'), {'do', 'fallback'}),
   ])
   def test_what_the_user_says_last_is_done(self, family, order, kinds):
-    found = drafts(family, order)
-    again = [d for d in found if 'when asked to confirm' in d.goal]
-    assert again and {d.kind for d in found} == kinds
-    for demand in found:
+    drafted = drafts(family, order)
+    again = [d for d in drafted if 'when asked to confirm' in d.goal]
+    assert again and {d.kind for d in drafted} == kinds
+    for demand in drafted:
       (_, arguments), = writes(demand)
       (last,) = arguments.values()
       assert demand.goal.endswith(f'{last}.')
@@ -210,24 +210,25 @@ class TestFamilies:
       assert demand.beats.count(scripts.YES) == 1
 
   def test_some_keep_what_they_wanted_to_cancel(self):
-    found = [d for d in drafts('cancel', dict()) if 'keep it' in d.goal]
-    assert found and all(not writes(d) and d.tell == ('stays',) for d in found)
+    drafted = [d for d in drafts('cancel', dict()) if 'keep it' in d.goal]
+    assert drafted and all(
+        not writes(d) and d.tell == ('stays',) for d in drafted)
 
   def test_the_second_color_is_taken_when_the_first_is_gone(self):
-    found = [d for d in drafts('exchange', dict(status='delivered'),
-                               stock=('blue', 'pink'))
-             if d.kind == 'fallback']
-    assert found
-    for demand in found:
+    drafted = [d for d in drafts('exchange', dict(status='delivered'),
+                                 stock=('blue', 'pink'))
+               if d.kind == 'fallback']
+    assert drafted
+    for demand in drafted:
       assert writes(demand) == [('exchange_order', dict(color='pink'))]
       assert re.fullmatch('no (green|black|white|yellow) lamp', demand.tell[0])
 
   def test_orders_of_others_are_left_alone(self):
     for family in scripts.STRANGE:
       state = world()
-      found = [getattr(tasks, family)(state, 'Mira Tobin', random.Random(i))
-               for i in range(400)]
-      strange = [d for d in found if d and 'account' in d.tell]
+      drafted = [getattr(tasks, family)(state, 'Mira Tobin', random.Random(i))
+                 for i in range(400)]
+      strange = [d for d in drafted if d and 'account' in d.tell]
       if family != 'give_back':  # the stranger's order is pending
         assert strange
       assert all(d.kind == 'refuse' and not writes(d) for d in strange)

@@ -40,7 +40,7 @@ class Run:
 
   knowledge: str
   demand: domain.Demand
-  steps: tuple[tuple[domain.Beat, str, bool], ...]
+  steps: tuple[tuple[types.Beat, str, bool], ...]
   changes: dict
 
 

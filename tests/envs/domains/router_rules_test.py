@@ -238,13 +238,14 @@ class TestDiagnosis:
       (dict(home=dict(due=40, pays=False)), 'max', ('bill of 40',)),
   ])
   def test_new_plan(self, faults, want, tell):
-    found = [draft('new_plan', world(**faults), seed) for seed in range(20)]
-    found = [d for d in found if d.about == (want,) and 'Once' not in d.goal]
-    assert {d.tell for d in found} == {tell}
+    drafted = [draft('new_plan', world(**faults), seed) for seed in range(20)]
+    drafted = [d for d in drafted
+               if d.about == (want,) and 'Once' not in d.goal]
+    assert {d.tell for d in drafted} == {tell}
 
   def test_some_think_again_when_they_hear_the_price(self):
-    found = [draft('new_plan', world(), seed) for seed in range(20)]
-    again = [d for d in found if 'Once you hear' in d.goal]
+    drafted = [draft('new_plan', world(), seed) for seed in range(20)]
+    again = [d for d in drafted if 'Once you hear' in d.goal]
     assert again
     for demand in again:
       assert demand.about == ('max',) and 'costs 50' in demand.goal

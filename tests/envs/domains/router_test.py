@@ -42,7 +42,7 @@ class Run:
 
   knowledge: str
   demand: domain.Demand
-  steps: tuple[tuple[domain.Beat, str, bool], ...]
+  steps: tuple[tuple[types.Beat, str, bool], ...]
   changes: dict
 
 

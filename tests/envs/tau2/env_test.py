@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import env as tau2
-from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import env as tau2_env
+from agentrl.envs.tau2 import package as tau2_package
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -42,19 +43,19 @@ def test_splits_are_the_benchmarks_and_carry_everything(env):
   assert task.domain == env.name == 'tau2:telecom'
   assert task.scenario.startswith('Instructions:')
   assert task.criteria.reward_basis == ('ENV_ASSERTION',)
-  assert task.meta['split'] == 'train'
+  assert task.split == 'train'
   assert task.families == ('airplane_mode_on',
                            'user_abroad_roaming_enabled_off')
-  assert task == types.task_from_json(json.loads(types.dumps(task)))
+  assert task == jsons.from_json(types.Task, json.loads(jsons.dumps(task)))
 
 
 def test_unknown_names_are_refused_with_the_near_ones(env):
   with pytest.raises(ValueError, match="no split 'trian'.*'train'"):
     env.tasks('trian')
   with pytest.raises(ValueError, match="no domain 'telcom'.*'telecom'"):
-    tau2.Tau2('telcom')
+    tau2_env.Tau2('telcom')
   with pytest.raises(ValueError, match='prompt'):
-    tau2.Tau2('telecom', prompt='short')
+    tau2_env.Tau2('telecom', prompt='short')
 
 
 def test_missing_or_wrong_package_is_named(monkeypatch):
@@ -62,13 +63,13 @@ def test_missing_or_wrong_package_is_named(monkeypatch):
     def load(wanted):
       raise ModuleNotFoundError(f'No module named {name!r}', name=name)
     return load
-  monkeypatch.setattr(tau2_bench.importlib, 'import_module', fail('tau2'))
+  monkeypatch.setattr(tau2_package.importlib, 'import_module', fail('tau2'))
   with pytest.raises(ValueError, match=r'install -e \.\[tau2\].*unrelated'):
-    tau2_bench.part.__wrapped__('utils')
-  monkeypatch.setattr(tau2_bench.importlib, 'import_module',
+    tau2_package.part.__wrapped__('utils')
+  monkeypatch.setattr(tau2_package.importlib, 'import_module',
                       fail('tau2.domains'))
   with pytest.raises(ValueError, match='not tau2-bench.*pip uninstall tau2'):
-    tau2_bench.part.__wrapped__('domains.telecom.environment')
+    tau2_package.part.__wrapped__('domains.telecom.environment')
 
 
 # Verdicts.
@@ -77,7 +78,7 @@ def test_missing_or_wrong_package_is_named(monkeypatch):
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_gold_earns_one_and_nothing_or_transfer_only_where_declared(env, split):
   for task in env.tasks(split):
-    task = types.task_from_json(json.loads(types.dumps(task)))
+    task = jsons.from_json(types.Task, json.loads(jsons.dumps(task)))
     world, messages = gold(env, task)
     score = env.score(task, world, messages, 'user_stop')
     assert score.reward == 1 and not score.error, task.id
@@ -115,7 +116,7 @@ def test_dialogues_do_not_leak_into_each_other(env):
 
 def test_prompts_are_the_benchmarks_or_brief(env, package, oracle):
   task = env.tasks('train')[0]
-  full = tau2.Tau2('telecom', 'full')
+  full = tau2_env.Tau2('telecom', 'full')
   policy = oracle('telecom').environment().get_policy()
   agent = package.llm_agent.LLMAgent([], policy)
   head, tools = env_lib.prompt_text(full, 'assistant', task).split(
@@ -129,8 +130,8 @@ def test_prompts_are_the_benchmarks_or_brief(env, package, oracle):
   assert '555-123-2002' in brief and 'refuel 2.0 GB' in brief
   assert len(brief.split()) < 70
   assert env.fingerprint() != full.fingerprint()
-  assert env.fingerprint() == tau2.Tau2('telecom', 'brief').fingerprint()
-  tools = tau2.Tau2('telecom', 'tools')  # full, but for the policy
+  assert env.fingerprint() == tau2_env.Tau2('telecom', 'brief').fingerprint()
+  tools = tau2_env.Tau2('telecom', 'tools')  # full, but for the policy
   assert tools.prompt('user', task) == full.prompt('user', task)
   short = tools.prompt('assistant', task)
   assert short.content == 'You are a telecom support agent.'

@@ -7,18 +7,21 @@ import json
 import pytest
 
 from agentrl import files
+from agentrl import jsons
 from agentrl import types
 from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import task_format as tau2_form
+from agentrl.envs.tau2 import task_format
 
+CERTIFICATE = types.Certificate((True,), (), {'noop': False}, 2, 1, 1, (), 1.0,
+                                'f0')
 TASK = types.Task(
     'orders-train-00000', 'orders', 'You are Ada.\n\nCancel tinyKoala.',
     types.Criteria((types.Action('cancel', {'order': 'tinyKoala'},
                                  id='gold.0', info='write'),),
                    communicate_info=('30',)),
     {'seed': 3, 'split': 'train'}, 'def check_it(c): return True',
-    {'score': 1.0}, families=('cancel',),
-    meta={'database': 'abc', 'plan': {'id': 'orders/1/brief'}})
+    families=('cancel',), certificate=CERTIFICATE,
+    database='abc', meta={'plan': {'id': 'orders/1/brief'}})
 
 
 @pytest.fixture(scope='module')
@@ -29,14 +32,14 @@ def model():
 
 
 def stored(task):
-  return json.loads(json.dumps(tau2_form.entry(task)))
+  return json.loads(json.dumps(task_format.entry(task)))
 
 
 def test_a_task_with_a_checker(tmp_path):
   databases = tmp_path / 'databases'
   databases.mkdir()
   (databases / 'abc.json').write_text('{}')
-  tau2_form.write(tmp_path, 'train', [TASK, TASK])
+  task_format.write(tmp_path, 'train', [TASK, TASK])
   found, same = files.read_json(tmp_path / 'tau2_tasks_train.json')
   assert found == same
   assert found['db_path'] == 'databases/abc.json'
@@ -44,7 +47,7 @@ def test_a_task_with_a_checker(tmp_path):
   assert found['evaluation_criteria']['reward_basis'] == ['DB', 'COMMUNICATE']
   assert found['agentrl'] == {
       'domain': 'orders', 'kind': 'do', 'families': ['cancel'],
-      'checker': TASK.checker, 'certificate': {'score': 1.0},
+      'checker': TASK.checker, 'certificate': jsons.to_json(CERTIFICATE),
       'plan': {'id': 'orders/1/brief'},
       'initial_state': {'seed': 3, 'split': 'train'}}
 
@@ -77,5 +80,5 @@ def test_whatever_a_scenario_says_comes_back(scenario, model):
   assert stored(task)['user_scenario'] == {
       k: {n: t for n, t in v.items() if t is not None}
       if isinstance(v, dict) else v for k, v in scenario.items() if v}
-  own = dataclasses.replace(task, certificate={'gold': [True]})
+  own = dataclasses.replace(task, certificate=CERTIFICATE)
   assert env.task(stored(own)) == task

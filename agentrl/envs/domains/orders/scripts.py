@@ -7,6 +7,7 @@ import dataclasses
 import random
 from typing import Any
 
+from agentrl import types
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs.domains.orders import state as shop
@@ -41,15 +42,15 @@ ASKS = {
 }
 
 
-def user(*variants: str) -> domain.Beat:
+def user(*variants: str) -> types.Beat:
   return domain.says('user', *variants)
 
 
-def agent(*variants: str) -> domain.Beat:
+def agent(*variants: str) -> types.Beat:
   return domain.says('assistant', *variants)
 
 
-def call(name: str, /, **arguments: Any) -> domain.Beat:
+def call(name: str, /, **arguments: Any) -> types.Beat:
   return domain.calls('assistant', name, **arguments)
 
 
@@ -78,8 +79,8 @@ class OrderScript:
   key: str
   name: str
   about: tuple[str, ...]
-  beats: list[domain.Beat] = dataclasses.field(default_factory=list)
-  pressed: list[domain.Beat] = dataclasses.field(default_factory=list)
+  beats: list[types.Beat] = dataclasses.field(default_factory=list)
+  pressed: list[types.Beat] = dataclasses.field(default_factory=list)
 
   @property
   def order(self) -> state_lib.Record:
@@ -122,7 +123,7 @@ class OrderScript:
     asks = (a.format(o=self.name, to=to) for a in ASKS[self.family])
     self.add(user(*asks), look)
 
-  def add(self, *beats: domain.Beat) -> None:
+  def add(self, *beats: types.Beat) -> None:
     self.beats += beats
 
   def forbid(self, name: str, /, **arguments: Any) -> None:
@@ -157,7 +158,7 @@ class OrderScript:
         kind, answers, tuple(w for w in self.pressed if w not in self.beats))
 
 
-def agree(*offers: str) -> tuple[domain.Beat, domain.Beat]:
+def agree(*offers: str) -> tuple[types.Beat, types.Beat]:
   """Returns beats: the agent names its next action, the user says yes."""
   return agent(*offers), YES
 

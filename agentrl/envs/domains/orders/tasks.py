@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from agentrl import types
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs.domains.orders import scripts
@@ -22,7 +23,7 @@ def callers(state: State) -> list[str]:
   return [name for name, _ in state.rows('customers')]
 
 
-def opening(state: State, caller: str) -> tuple[str, tuple[domain.Beat, ...]]:
+def opening(state: State, caller: str) -> tuple[str, tuple[types.Beat, ...]]:
   """Returns what callers know about themselves, and their identification."""
   del state
   return f'You are {caller}.', (
@@ -58,7 +59,7 @@ def cancel(state: State, caller: str, rng: random.Random) -> Demand | None:
                     tell=('stays',), kind='fallback')
 
 
-def _offer_cancel(script: scripts.OrderScript) -> domain.Beat:
+def _offer_cancel(script: scripts.OrderScript) -> types.Beat:
   key, paid = script.key, script.payment
   money, method = f'{paid["amount"]} EUR', paid['method']
   return agent(f'I will cancel {key}, {money} go to your {method}. Okay?',
@@ -140,14 +141,14 @@ def give_back(state: State, caller: str, rng: random.Random) -> Demand | None:
   return _returned(script, goal, method)
 
 
-def _offer_return(script: scripts.OrderScript, method: str) -> domain.Beat:
+def _offer_return(script: scripts.OrderScript, method: str) -> types.Beat:
   key, money = script.key, f'{script.payment["amount"]} EUR'
   return agent(f'So I take back {key} and refund {money} to {method}. Okay?',
                f'Return {key}, {money} to your {method}. Is that right?',
                f'Shall I take back {key}? {money} go to your {method}.')
 
 
-def _rather(wish: str) -> domain.Beat:
+def _rather(wish: str) -> types.Beat:
   return user(f'Wait, change to {wish}.', f'No, change to {wish}.',
               f'I changed my mind, change to {wish}.')
 
@@ -213,7 +214,7 @@ def exchange(state: State, caller: str, rng: random.Random) -> Demand | None:
   return _exchanged(script, goal, color)
 
 
-def _offer_exchange(script: scripts.OrderScript, color: str) -> domain.Beat:
+def _offer_exchange(script: scripts.OrderScript, color: str) -> types.Beat:
   key, new = script.key, f'{color} {script.order["item"]}'
   return agent(f'I exchange {key} for a {new}. Okay?',
                f'Order {key}, a {new} instead. Is that right?',
@@ -265,7 +266,7 @@ def move(state: State, caller: str, rng: random.Random) -> Demand | None:
                     tell=(city.lower(),), answers=(city,) * thinks_again)
 
 
-def _offer_move(key: str, city: str) -> domain.Beat:
+def _offer_move(key: str, city: str) -> types.Beat:
   return agent(f'I will send {key} to {city}. Okay?',
                f'Order {key} goes to {city} now. Is that right?',
                f'Shall I change {key} to {city}?')

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 
+from agentrl import types
 from agentrl.envs import domain
 from agentrl.envs import state as state_lib
 from agentrl.envs.domains.router import scripts
@@ -24,7 +25,7 @@ def callers(state: state_lib.State) -> list[str]:
 
 
 def opening(state: state_lib.State,
-            caller: str) -> tuple[str, tuple[domain.Beat, ...]]:
+            caller: str) -> tuple[str, tuple[types.Beat, ...]]:
   """Returns what callers know about themselves, and their identification."""
   home = state.get('accounts', caller)
   name, pays = home['name'], 'pay' if home['pays'] else 'never pay'
