@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from agentrl import types
+
 Json = Any
 T = TypeVar('T')
 
