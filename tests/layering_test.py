@@ -14,7 +14,7 @@ REPO = pathlib.Path(__file__).parent.parent
 ROOT = REPO / 'agentrl'
 # Each part of agentrl may import itself and the rows above its own.
 ROWS = (
-    ('types', 'jsons', 'resolve', 'shapes', 'files', 'seeds'), ('metrics',),
+    ('types', 'resolve', 'shapes', 'files', 'seeds'), ('jsons', 'metrics'),
     ('tokenizer', 'models', 'checkpoint', 'llm', 'envs'), ('sharding',),
     ('train', 'stage'), ('data',), ('rollout',), ('eigendata', 'eval'),
     ('sft', 'rl'), ('report', 'capacity'), ('testing',))
