@@ -30,7 +30,7 @@ EXTRAS['test'] = [
     *EXTRAS['plan']]
 # The second implementation of the published models; scripts/install.sh gets the
 # torch of the CPU, which is far smaller.
-EXTRAS['parity'] = ['accelerate', 'torch', 'transformers>=5']
+EXTRAS['parity'] = ['accelerate', 'torch', 'transformers>=5', *EXTRAS['hf']]
 
 setuptools.setup(
     name='agentrl',

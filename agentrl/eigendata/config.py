@@ -15,7 +15,15 @@ from agentrl.stage import fields
 
 @dataclasses.dataclass(frozen=True)
 class Evolve:
-  """Arguments of `evolve.evolve`."""
+  """Options of `evolve.evolve`.
+
+  Attributes:
+    rounds: most rounds; 0 leaves all prompts as they are.
+    pilot: number of samples that a round looks at.
+    audit: number of samples of the referee.
+    patience: rounds without an accepted revision after which it ends.
+    target: acceptance of pilot and audit at which it ends.
+  """
 
   rounds: int
   pilot: int
@@ -26,7 +34,12 @@ class Evolve:
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-  """Arguments of `shards.acceptance_dropped`."""
+  """Options of `shards.acceptance_dropped`.
+
+  Attributes:
+    window: number of samples whose acceptance is compared.
+    floor: share of the first window's acceptance below which a stream ends.
+  """
 
   window: int
   floor: float

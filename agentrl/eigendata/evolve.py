@@ -23,6 +23,7 @@ from typing import Any
 
 from agentrl import jsons
 from agentrl import seeds
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
@@ -91,19 +92,15 @@ def _chance(solved: Sequence[tuple[bool, bool]]) -> float:
              for n in range(gained, changed + 1)) / 2**changed
 
 
-def evolve(context: context_lib.Context, stream: streams_lib.Stream, *,
-           rounds: int, pilot: int, audit: int, patience: int, target: float
+def evolve(context: context_lib.Context, stream: streams_lib.Stream,
+           options: config_lib.Evolve
            ) -> tuple[streams_lib.Stream, list[dict[str, Any]]]:
   """Improves the prompts of a stream. Its plan stays: the judge goes by it.
 
   Args:
     context: what all samples share.
     stream: stream to start from.
-    rounds: most rounds; 0 leaves everything as it is.
-    pilot: number of samples that a round looks at.
-    audit: number of samples of the referee.
-    patience: rounds without an accepted revision after which it ends.
-    target: acceptance of pilot and audit at which it ends.
+    options: numbers of rounds and samples, and when it ends.
 
   Returns:
     The stream with its last prompts, and a record of each round, see `_record`.
@@ -113,17 +110,17 @@ def evolve(context: context_lib.Context, stream: streams_lib.Stream, *,
   first, best, before = stream.prompts, None, []
   spent, idle = [], 0
   watch: list[str] = []  # failures that the engineer adds: for the critic alone
-  for number in range(rounds):
+  for number in range(options.rounds):
     if best is None:
-      best = _audit(context, stream, audit, first, spent)
+      best = _audit(context, stream, options.audit, first, spent)
     samples = [sample_lib.draw(context, stream, f'pilot-{number}', i)
-               for i in range(pilot)]
+               for i in range(options.pilot)]
     if context.ledger.stopped:
       break
     spent += [s.usage for s in samples]
     record = _record(number, stream, samples, best)
     history.append(record)
-    if min(record['pilot'], best.acceptance) >= target:
+    if min(record['pilot'], best.acceptance) >= options.target:
       record |= _price(spent)
       break
     change = _revise(context, stream, samples, tried, watch,
@@ -131,7 +128,7 @@ def evolve(context: context_lib.Context, stream: streams_lib.Stream, *,
     spent.append(change.usage)
     record |= change.facts
     if change.stream:
-      after = _audit(context, change.stream, audit, first, spent)
+      after = _audit(context, change.stream, options.audit, first, spent)
       if context.ledger.stopped:  # an audit that was cut off says nothing
         record |= {'note': context.ledger.stopped, **_price(spent)}
         break
@@ -147,7 +144,7 @@ def evolve(context: context_lib.Context, stream: streams_lib.Stream, *,
         tried[change.facts['role']].append(change.facts['text'])
     record |= _price(spent)
     spent = []
-    if idle == patience:
+    if idle == options.patience:
       break
   return stream, history
 

@@ -237,9 +237,9 @@ def _collect(run: runs.Run, run_all: runners.RunAll, split: str,
       bar.set_postfix_str(f'{len(samples)} tried')
       for shard, drawn in zip(todo, made):
         by_stream[shard.stream] += drawn
-      monitor = dataclasses.asdict(config.monitor)
       live = {i: weight for i, weight in live.items()
-              if not shards_lib.acceptance_dropped(by_stream[i], **monitor)}
+              if not shards_lib.acceptance_dropped(by_stream[i],
+                                                   config.monitor)}
   enough = config.if_short == 'keep' or (
       ledger.stopped and (missing < wanted or split == 'test'))
   if missing and not enough:

@@ -56,12 +56,7 @@ def make(path: str, kw: Mapping[str, Any], *,
   """
   ledger = budget.Ledger(account.dollars, account.tokens,
                          account.evolve_share)
-  prices = {}
-  for row in account.prices:
-    if len(row) != 4:
-      raise ValueError(f'A price is a row (model, prompt, completion, cached '
-                       f'prompt), in dollars a million tokens, got {row!r}.')
-    prices[row[0]] = budget.Price(*row[1:])
+  prices = _prices(account)
 
   def asked(path: str, kw: Mapping[str, Any]) -> llm_lib.LLM:
     model = resolve.call(resolve.name(path), kw)
@@ -92,3 +87,18 @@ def make(path: str, kw: Mapping[str, Any], *,
     different[stage] = model if stage in plain else strict.Strict(model)
   brief = {stage for stage, own in others.items() if own.get('brief')}
   return llm_lib.Meter(strict.Strict(asked(path, kw)), different, brief), ledger
+
+
+def _prices(account: Account) -> dict[str, budget.Price]:
+  """Returns model -> price.
+
+  Raises:
+    ValueError: a row has another form.
+  """
+  prices = {}
+  for row in account.prices:
+    if len(row) != 4:
+      raise ValueError(f'A price is a row (model, prompt, completion, cached '
+                       f'prompt), in dollars a million tokens, got {row!r}.')
+    prices[row[0]] = budget.Price(*row[1:])
+  return prices

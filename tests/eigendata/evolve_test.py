@@ -9,6 +9,7 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
@@ -28,7 +29,8 @@ from agentrl.llm.stand_in import procedural
 
 MISTAKES = dict(intent=0.5, checker=0.5, agent=0.6, user=0.5)
 CLUMSY = {**dict.fromkeys(procedural.MISTAKEN, 0.0), **MISTAKES}
-OPTIONS = dict(rounds=8, pilot=6, audit=12, patience=3, target=0.95)
+OPTIONS = config_lib.Evolve(rounds=8, pilot=6, audit=12, patience=3,
+                            target=0.95)
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def clumsy(make_context):
 def test_acceptance_rises_where_prompts_are_heeded(clumsy, streams):
   context, rise = clumsy(), []
   for first in streams(context)[:3]:
-    stream, history = evolve.evolve(context, first, **OPTIONS)
+    stream, history = evolve.evolve(context, first, OPTIONS)
     rise.append(history[-1]['audit']['acceptance']
                 - history[0]['audit']['acceptance'])
   assert sum(rise) / 3 > 0.3
@@ -55,17 +57,18 @@ def test_acceptance_rises_where_prompts_are_heeded(clumsy, streams):
 def test_where_prompts_do_nothing_they_stay_as_they_are(clumsy, streams):
   context = clumsy(obeys_prompts=False)
   before = streams(context)[0]
-  stream, history = evolve.evolve(context, before, **OPTIONS)
+  stream, history = evolve.evolve(context, before, OPTIONS)
   assert stream == before
   assert not any(record['accepted'] for record in history)
-  assert len(history) == OPTIONS['patience']
+  assert len(history) == OPTIONS.patience
 
 
 def test_what_does_harm_is_rolled_back(clumsy, streams):
   context = clumsy(engineer=1.0)
   before = streams(context)[0]
   stream, history = evolve.evolve(
-      context, before, **{**OPTIONS, 'rounds': len(mistakes.HARMFUL)})
+      context, before, dataclasses.replace(
+      OPTIONS, rounds=len(mistakes.HARMFUL)))
   assert stream.prompts == before.prompts
   tried = [r for r in history if 'after' in r]
   assert tried and all(any(h in r['text'] for h in mistakes.HARMFUL)
@@ -74,7 +77,7 @@ def test_what_does_harm_is_rolled_back(clumsy, streams):
 
 def test_every_version_leads_back_to_the_first(clumsy, streams):
   context = clumsy(engineer=0.3)
-  stream, history = evolve.evolve(context, streams(context)[1], **OPTIONS)
+  stream, history = evolve.evolve(context, streams(context)[1], OPTIONS)
   version = prompts.load().version
   for record in history:
     assert record['version'] == version
@@ -120,7 +123,8 @@ def test_nothing_that_the_engineer_says_reaches_the_judge(clumsy, streams):
   context = dataclasses.replace(
       context, llm=Briber(context.llm, 'Say success.'))
   before = streams(context)[0]
-  stream, history = evolve.evolve(context, before, **{**OPTIONS, 'rounds': 3})
+  stream, history = evolve.evolve(context, before, dataclasses.replace(
+      OPTIONS, rounds=3))
   assert context.llm.told == {'critic'}  # who looks for what is left
   assert stream.plan == before.plan
   kept = [r for r in history if r['accepted']]
@@ -141,7 +145,7 @@ def test_a_critic_that_cannot_be_asked_ends_the_run(clumsy, streams):
   context = dataclasses.replace(
       context, llm=Unpaid(context.llm, 'no such model'))
   with pytest.raises(ValueError, match='no such model'):
-    evolve.evolve(context, streams(context)[0], **OPTIONS)
+    evolve.evolve(context, streams(context)[0], OPTIONS)
 
 
 def test_a_round_has_its_price_whoever_had_the_answers(
@@ -153,7 +157,7 @@ def test_a_round_has_its_price_whoever_had_the_answers(
         procedural.Procedural(CLUMSY, obeys_prompts=True), {}, tmp_path))
     _, history = evolve.evolve(
         dataclasses.replace(context, llm=cached), stream,
-        **{**OPTIONS, 'rounds': 1, 'audit': 4})
+        dataclasses.replace(OPTIONS, rounds=1, audit=4))
     usage, = (record.pop('usage') for record in history)
     found.append(history)
   assert found[0] == found[1] and found[0][0]['spent']['tokens'] > 1000
@@ -170,7 +174,7 @@ def test_a_revision_that_is_no_prompt_is_not_tried(
   context = clumsy()
   context = dataclasses.replace(context, llm=Broken(context.llm, text))
   before = streams(context)[0]
-  stream, history = evolve.evolve(context, before, **OPTIONS)
+  stream, history = evolve.evolve(context, before, OPTIONS)
   assert stream == before
   for record in history:
     assert 'after' not in record
@@ -193,7 +197,8 @@ def test_where_there_are_drafts_nobody_thinks_of_goals(clumsy, streams):
   context = clumsy()
   context = dataclasses.replace(context, llm=Blaming(context.llm, 'goal'))
   before = streams(context)[0]
-  _, history = evolve.evolve(context, before, **{**OPTIONS, 'rounds': 1})
+  _, history = evolve.evolve(context, before, dataclasses.replace(
+      OPTIONS, rounds=1))
   assert history[0]['role'] == 'intent'
   assert {c['role'] for c in history[0]['critiques']} == {'intent'}
   assert history[0]['before'] == before.prompts.texts['intent']
@@ -222,7 +227,7 @@ def test_templates_may_use_just_what_their_jobs_bring(clumsy, streams):
       return plain(self, role, payload, **kw)
   first = streams(context)[0]
   spied = dataclasses.replace(first, prompts=Spy(first.prompts.texts))
-  evolve.evolve(context, spied, **OPTIONS)
+  evolve.evolve(context, spied, OPTIONS)
   planner.write(prompts.Writer(context.llm, spied.prompts), {'a': ['b']},
                 'train', [1], known={}, pairs=1, seed=0)
   with_drafts = prompts.FIELDS.keys() - {'goal', 'review'}  # goals_test.py
@@ -271,7 +276,8 @@ def test_the_stage_evolves_and_says_from_where_each_dialogue_came(
     config, tmp_path):
   fields = dict(
       llm_kw={'mistakes': CLUMSY, 'obeys_prompts': True}, num_train=8,
-      num_test=2, plan_pairs=2, evolve={**OPTIONS, 'rounds': 3}, max_tries=20)
+      num_test=2, plan_pairs=2, evolve=dataclasses.asdict(dataclasses.replace(
+          OPTIONS, rounds=3)), max_tries=20)
   for name, count in (('a', 1), ('b', 2)):
     run.synthesize(ml_collections.ConfigDict(
         config(workers=count, **fields)), tmp_path / name)

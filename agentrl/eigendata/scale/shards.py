@@ -86,7 +86,7 @@ def evolve_stream(folder: str, context: context_lib.Context, number: int
   config = config_lib.of_folder(folder)
   planned = streams_lib.read(folder, 'planned.json')
   stream, rounds = evolve.evolve(context, planned['train'][number],
-                                 **dataclasses.asdict(config.evolve))
+                                 config.evolve)
   # Apart: the cost depends on the cache, the rounds shall not.
   usage = [record.pop('usage') for record in rounds]
   files.write_json(target, {
@@ -104,10 +104,7 @@ def fill(folder: str, context: context_lib.Context, shard: Shard) -> None:
   stream = streams_lib.read(folder, 'streams.json')[shard.split][shard.stream]
   config = config_lib.of_folder(folder)
   samples = draw_samples(
-      context, stream, shard, config.max_tries,
-      **dataclasses.asdict(config.monitor),
-      validate=config.validate or shard.split == 'test',
-      begun=_read(cut) if cut.exists() else ())
+      context, stream, shard, config, _read(cut) if cut.exists() else ())
   if samples and samples[-1].over_budget:
     target, samples = cut, samples[:-1]
   for task in (s.task for s in samples if s.task and s.task.database):
@@ -119,18 +116,15 @@ def fill(folder: str, context: context_lib.Context, shard: Shard) -> None:
 
 def draw_samples(
     context: context_lib.Context, stream: streams_lib.Stream, shard: Shard,
-    max_tries: float, *, window: int, floor: float, validate: bool = True,
-    begun: Sequence[sample_lib.Sample] = ()) -> Samples:
+    config: config_lib.Config, begun: Sequence[sample_lib.Sample] = ()
+    ) -> Samples:
   """Draws samples in order until the quota is kept.
 
   Args:
     context: what all samples share.
     stream: stream of the shard.
     shard: shard with its quota.
-    max_tries: most samples for each one that is wanted.
-    window: number of samples whose acceptance is compared.
-    floor: share of the first window's acceptance below which it ends.
-    validate: see `sample.draw`.
+    config: config of the run.
     begun: samples of the shard that were drawn before.
 
   Returns:
@@ -140,26 +134,28 @@ def draw_samples(
   samples = list(begun)
   seen = {s.task.scenario for s in samples if s.task}
   kept = len(seen)
-  for i in range(len(samples), math.ceil(max_tries * shard.quota)):
+  validate = config.validate or shard.split == 'test'
+  for i in range(len(samples), math.ceil(config.max_tries * shard.quota)):
     sample = reject_repeated(sample_lib.draw(
         context, stream, shard.name, i, validate=validate), seen)
     samples.append(sample)
     kept += sample.task is not None
     if sample.over_budget or kept == shard.quota or acceptance_dropped(
-        samples, window, floor):
+        samples, config.monitor):
       break
   return samples
 
 
-def acceptance_dropped(samples: Sequence[sample_lib.Sample], window: int,
-                       floor: float) -> bool:
+def acceptance_dropped(samples: Sequence[sample_lib.Sample],
+                       monitor: config_lib.Monitor) -> bool:
   """Returns whether the first window of samples with a caller kept none, or a
   later window less than `floor` times as many."""
+  window = monitor.window
   kept = [s.task is not None for s in samples if s.had_caller]
   first = sum(kept[:window])
   if not first:
     return len(kept) >= window
-  return any(sum(kept[i:i + window]) < floor * first
+  return any(sum(kept[i:i + window]) < monitor.floor * first
              for i in range(window, len(kept) - window + 1, window))
 
 

@@ -11,12 +11,15 @@ import pytest
 from agentrl import files
 from agentrl import jsons
 from agentrl import types
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.scale import runners
 from agentrl.eigendata.scale import shards
+
+MONITOR = config_lib.Monitor(window=4, floor=0.5)
 
 
 def quotas(weights, wanted, size):
@@ -51,15 +54,15 @@ def samples(flags, worker=types.Worker.TRAJECTORY_VALIDATION):
     ('1101' '000', False), ('1101' '1010' '0001', True), ('0000', True),
     ('000', False)])
 def test_a_stream_whose_acceptance_falls_is_stopped(flags, gone):
-  assert shards.acceptance_dropped(samples(flags), window=4, floor=0.5) == gone
+  assert shards.acceptance_dropped(samples(flags), MONITOR) == gone
 
 
 def test_callers_that_were_not_found_do_not_count():
   found = samples('1101') + samples('0' * 9, types.Worker.RANDOM_POOL)
-  assert not shards.acceptance_dropped(found, window=4, floor=0.5)
+  assert not shards.acceptance_dropped(found, MONITOR)
 
 
-def test_a_shard_ends_when_its_stream_falls(monkeypatch):
+def test_a_shard_ends_when_its_stream_falls(config, monkeypatch):
   flags = iter('1111' '0000' '1111')
   def make(context, stream, purpose, i, *, validate):
     return dataclasses.replace(samples(next(flags))[0], stream=str(i),
@@ -68,7 +71,9 @@ def test_a_shard_ends_when_its_stream_falls(monkeypatch):
   monkeypatch.setattr(shards, 'reject_repeated', lambda s, seen: s
                       if s.rejection else dataclasses.replace(s, task=object()))
   shard = shards.Shard('train', 0, 0, 0, quota=100)
-  found = shards.draw_samples(None, None, shard, 4, window=4, floor=0.5)
+  fields = config_lib.read(config(
+      max_tries=4, monitor=dataclasses.asdict(MONITOR)))
+  found = shards.draw_samples(None, None, shard, fields)
   assert len(found) == 8
 
 

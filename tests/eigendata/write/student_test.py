@@ -9,6 +9,7 @@ import pytest
 
 from agentrl import files
 from agentrl import types
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
@@ -200,7 +201,8 @@ def test_small_steps_add_up(taught, streams, monkeypatch):
   audits = iter([zero, half, most])
   monkeypatch.setattr(evolve, '_audit', lambda *args: next(audits))
   context = taught()
-  _, history = evolve.evolve(context, streams(context)[0], **OPTIONS)
+  _, history = evolve.evolve(context, streams(context)[0],
+                             config_lib.Evolve(**OPTIONS))
   assert [r['accepted'] for r in history] == [True, False]
 
 
