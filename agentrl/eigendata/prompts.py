@@ -133,14 +133,15 @@ class Prompts:
     try:
       tree = _JINJA.parse(text)
       problem = _program(tree)
-      used = jinja2.meta.find_undeclared_variables(tree)
+      # Of a program it would compute the constants first, as 'x' * 10**9.
+      used = () if problem else jinja2.meta.find_undeclared_variables(tree)
     except Exception as e:  # beside syntax: numbers too long, nesting too deep
       raise Unfit(f'The new prompt for {role} is no template: {e}.') from e
     if problem:
       raise Unfit(
           f'The new prompt for {role} uses {problem}: use variables, if, up to '
           f'{_DEPTH} loops in each other, and of filters {_FILTERS} alone.')
-    if unknown := sorted(used - set(FIELDS[role])):
+    if unknown := sorted(set(used) - set(FIELDS[role])):
       raise Unfit(f'The new prompt for {role} uses {unknown}; there are '
                   f'{list(FIELDS[role])}.')
     return Prompts({**self.texts, role: text})
