@@ -152,6 +152,9 @@ def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
   if not isinstance(node, _NODES):
     return type(node).__name__
   if isinstance(node, jinja2.nodes.Filter) and node.name not in _FILTERS:
+    if node.name not in _JINJA.filters:
+      raise jinja2.TemplateAssertionError(
+          f'No filter named {node.name!r}.', node.lineno)
     return f'the filter {node.name}'
   loops += isinstance(node, jinja2.nodes.For)
   if loops > _DEPTH:
