@@ -19,7 +19,7 @@ from agentrl import types
 from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
 from agentrl.llm import strict
-from agentrl.llm.openai import wire as openai_format
+from agentrl.llm.openai import wire
 from agentrl.models import config as model_config
 from agentrl.models import transformer
 from agentrl.tokenizer import hf
@@ -328,7 +328,7 @@ def answer_by(llm: llm_lib.LLM) -> Callable[[dict[str, Any]], Any]:
   An LLM that is shown its mistake answers as if it had made none.
   """
   def answer(body: dict[str, Any]) -> Any:
-    chat = [openai_format.message(record)[0] for record in body['messages']]
+    chat = [wire.message(record)[0] for record in body['messages']]
     if mends(body):
       del chat[-2:]
     form = body.get('response_format')

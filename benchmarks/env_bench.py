@@ -1,15 +1,15 @@
-"""What the environments of tau2-bench cost: ours against the package's own.
+"""Measures the environments of tau2-bench: ours against the package's own.
 
   bash scripts/install_tau2.sh && .venv/bin/pip install pandas
   .venv/bin/python benchmarks/env_bench.py [--out=benchmarks/results/x.json]
 
 For each domain, in one process, on the gold runs of its base tasks:
-  ready      an environment in the initial state of a task [ms]
-  calls      tool calls a second, the gold ones
-  judged     the verdict on a finished dialogue [ms]
+  ready      time to start an environment in the initial state of a task [ms]
+  calls      gold tool calls a second
+  judged     time to judge a finished dialogue [ms]
   episodes   whole scripted dialogues a second, one after the other, and 64 at
              once through `rollout.play`
-and how much the memory of the process grows over many more episodes.
+and the growth of the process's memory over many more episodes.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from agentrl import files
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import replay
-from agentrl.envs.tau2 import env as tau2
-from agentrl.envs.tau2 import package as tau2_bench
-from agentrl.envs.tau2 import score as tau2_score
+from agentrl.envs.tau2 import env as tau2_env
+from agentrl.envs.tau2 import package
+from agentrl.envs.tau2 import score
 from agentrl.eval import floors
 from agentrl.stage import runs
 
-OUT = flags.DEFINE_string('out', '', 'Where to write the figures as JSON.')
-EPISODES = flags.DEFINE_integer('episodes', 10_000, 'For the memory test.')
+OUT = flags.DEFINE_string('out', '', 'File to write the figures to as JSON.')
+EPISODES = flags.DEFINE_integer('episodes', 10_000,
+                                'Number of episodes of the memory test.')
 PATIENCE = 5.0  # seconds for each figure of the package
 
 
 def timed(work: Callable[[Any], object], items: Sequence[Any],
           seconds: float = 2.0) -> float:
-  """Mean seconds of `work(item)`, going round the items until time is up."""
+  """Returns mean seconds of `work(item)`, cycling over the items for a time."""
   work(items[0])
   start, count = time.perf_counter(), 0
   while (spent := time.perf_counter() - start) < seconds:
@@ -53,7 +54,7 @@ def timed(work: Callable[[Any], object], items: Sequence[Any],
 
 def call_rate(start: Callable[[Any], Any], call: Callable[[Any, Any], object],
               tasks: Sequence[types.Task], seconds: float) -> float:
-  """Calls a second, of the gold calls of the tasks; starting is not timed."""
+  """Returns gold calls of the tasks a second; starting is not timed."""
   spent, count, i = 0.0, 0, 0
   while spent < seconds and i < 10 * len(tasks):
     task = tasks[i % len(tasks)]
@@ -66,8 +67,9 @@ def call_rate(start: Callable[[Any], Any], call: Callable[[Any, Any], object],
   return count / spent
 
 
-def gold(env: tau2.Tau2, task: types.Task) -> tuple[Any, list[types.Message]]:
-  """(world, messages) of the gold calls, with the facts told."""
+def gold(env: tau2_env.Tau2, task: types.Task
+        ) -> tuple[Any, list[types.Message]]:
+  """Plays the gold calls and tells the facts; returns (world, messages)."""
   moves = [types.Message(a.requestor, tool_calls=(types.ToolCall(
       a.name, a.arguments, requestor=a.requestor),))
            for a in task.criteria.actions]
@@ -77,8 +79,8 @@ def gold(env: tau2.Tau2, task: types.Task) -> tuple[Any, list[types.Message]]:
       types.Message('user', dialogue.STOP)])
 
 
-def ours(env: tau2.Tau2, tasks: Sequence[types.Task]) -> dict[str, float]:
-  """The figures of our environments."""
+def ours(env: tau2_env.Tau2, tasks: Sequence[types.Task]) -> dict[str, float]:
+  """Measures our environment."""
   done = {t.id: gold(env, t) for t in tasks}
   def judge(task: types.Task) -> None:
     world, messages = done[task.id]
@@ -98,16 +100,16 @@ def ours(env: tau2.Tau2, tasks: Sequence[types.Task]) -> dict[str, float]:
           'episodes_per_s_64_at_once': 1 / at_once}
 
 
-def theirs(domain: str, env: tau2.Tau2, tasks: Sequence[types.Task]
+def theirs(domain: str, env: tau2_env.Tau2, tasks: Sequence[types.Task]
           ) -> dict[str, float]:
-  """The same by the package's environment and evaluators."""
-  module = tau2_bench.part(f'domains.{domain}.environment')
-  graders = [getattr(tau2_bench.part(f'evaluator.evaluator_{name}'), cls)
+  """Measures the package's environment and evaluators."""
+  module = package.part(f'domains.{domain}.environment')
+  graders = [getattr(package.part(f'evaluator.evaluator_{name}'), cls)
              for name, cls in (('action', 'ActionEvaluator'),
                                ('communicate', 'CommunicateEvaluator'))]
-  by_state = tau2_bench.part('evaluator.evaluator_env').EnvironmentEvaluator
-  raw = {t.id: tau2_score.raw_task(t) for t in tasks}
-  done = {t.id: [tau2_score.raw_message(m) for m in gold(env, t)[1]]
+  by_state = package.part('evaluator.evaluator_env').EnvironmentEvaluator
+  raw = {t.id: score.raw_task(t) for t in tasks}
+  done = {t.id: [score.raw_message(m) for m in gold(env, t)[1]]
           for t in tasks}
 
   def start(task: types.Task) -> Any:
@@ -123,12 +125,12 @@ def theirs(domain: str, env: tau2.Tau2, tasks: Sequence[types.Task]
         made.get_response(call)
 
   def judge(task: types.Task) -> None:
-    found = by_state.calculate_reward(
+    reward = by_state.calculate_reward(
         module.get_environment, raw[task.id], done[task.id]).reward
     for grader in graders:
-      found *= grader.calculate_reward(raw[task.id], done[task.id]).reward
+      reward *= grader.calculate_reward(raw[task.id], done[task.id]).reward
 
-  call = tau2_bench.part('data_model.message').ToolCall
+  call = package.part('data_model.message').ToolCall
   rate = call_rate(start, lambda made, a: made.get_response(call(
       name=a.name, arguments=dict(a.arguments), requestor=a.requestor)),
       tasks[:20], 1.0)
@@ -140,13 +142,13 @@ def theirs(domain: str, env: tau2.Tau2, tasks: Sequence[types.Task]
 
 
 def resident_mib() -> float:
-  """Memory that the process holds now."""
+  """Returns the memory that the process holds now [MiB]."""
   pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
   return pages * os.sysconf('SC_PAGE_SIZE') / 2**20
 
 
-def growth(env: tau2.Tau2, tasks: Sequence[types.Task]) -> dict[str, float]:
-  """Memory before and after many episodes [MiB]."""
+def growth(env: tau2_env.Tau2, tasks: Sequence[types.Task]) -> dict[str, float]:
+  """Measures the memory before and after many episodes [MiB]."""
   def play(count: int) -> None:
     for i in range(count):
       world, messages = gold(env, tasks[i % len(tasks)])
@@ -160,24 +162,24 @@ def growth(env: tau2.Tau2, tasks: Sequence[types.Task]) -> dict[str, float]:
 def main(argv: Sequence[str]) -> None:
   if argv[1:]:
     raise app.UsageError(f'Unexpected arguments {argv[1:]}.')
-  found = {'machine': platform.platform(), 'cpus': os.cpu_count(),
-           'versions': runs.versions(), 'package': tau2_bench.version()}
-  for domain in tau2.DOMAINS:
-    env = tau2.Tau2(domain, 'brief')
+  figures = {'machine': platform.platform(), 'cpus': os.cpu_count(),
+             'versions': runs.versions(), 'package': package.version()}
+  for domain in tau2_env.DOMAINS:
+    env = tau2_env.Tau2(domain, 'brief')
     tasks = env.tasks('base')
-    found[domain] = {'ours': ours(env, tasks),
-                     'package': theirs(domain, env, tasks),
-                     'memory': growth(env, tasks)}
+    figures[domain] = {'ours': ours(env, tasks),
+                       'package': theirs(domain, env, tasks),
+                       'memory': growth(env, tasks)}
     print(domain)
-    for name, value in found[domain]['ours'].items():
-      other = found[domain]['package'].get(name)
+    for name, value in figures[domain]['ours'].items():
+      other = figures[domain]['package'].get(name)
       beside = f'package {other:10.2f}' if other else ''
       print(f'  {name:26} ours {value:10.2f}  {beside}')
-    memory = found[domain]['memory']
+    memory = figures[domain]['memory']
     print(f'  {EPISODES.value} more episodes: {memory["before_mib"]:.0f} -> '
           f'{memory["after_mib"]:.0f} MiB', flush=True)
   if OUT.value:
-    files.write_json(OUT.value, json.loads(json.dumps(found)))
+    files.write_json(OUT.value, json.loads(json.dumps(figures)))
 
 
 if __name__ == '__main__':

@@ -1,14 +1,13 @@
-"""Evaluations to and from the results file of tau2-bench:
+"""Converts evaluations to and from the results file of tau2-bench:
 
   python scripts/tau2_results.py --workdir=runs/tau2/eval_grpo \
     --export=results.json
   python scripts/tau2_results.py --workdir=runs/theirs --import=results.json
 
-What is exported can be looked at with `tau2 view` and evaluated once more with
-`tau2 evaluate-trajs`; what is imported is a finished evaluation as
-scripts/evaluate.py leaves it, and can be compared with others of its kind. With
---rescore the calls are played again and the dialogues scored anew, where
-otherwise the verdict of the file stands.
+`tau2 view` shows an exported file and `tau2 evaluate-trajs` evaluates it again.
+An imported file becomes a finished evaluation like those of scripts/evaluate.py
+and can be compared with them. With --rescore the calls are played again and the
+dialogues scored again; otherwise the verdicts of the file are kept.
 """
 
 import collections
@@ -28,8 +27,8 @@ from agentrl.data import episodes as data_lib
 from agentrl.envs import dialogue
 from agentrl.envs import load as env_load
 from agentrl.envs import outcomes
-from agentrl.envs.tau2 import results_read as tau2_results
-from agentrl.envs.tau2 import results_write as tau2_export
+from agentrl.envs.tau2 import results_read
+from agentrl.envs.tau2 import results_write
 from agentrl.eval import floors
 from agentrl.eval import results
 from agentrl.eval import run as eval_run
@@ -39,9 +38,9 @@ from agentrl.stage import runs
 EXPORT = flags.DEFINE_string(
     'export', None, 'File to write; one for each domain if there are several.')
 IMPORT = flags.DEFINE_string('import', None, 'File to read.')
-RESCORE = flags.DEFINE_bool('rescore', False, 'Score what is imported anew.')
+RESCORE = flags.DEFINE_bool('rescore', False, 'Score imported dialogues again.')
 PROMPT = flags.DEFINE_string(
-    'prompt', 'full', 'What the sides of imported dialogues were shown.')
+    'prompt', 'full', 'Prompt style of the imported dialogues.')
 GRADING = flags.DEFINE_string(
     'grading', 'v0.2.1', 'Version of the benchmark that graded the import.')
 
@@ -82,21 +81,21 @@ def write(workdir: str, out: str) -> None:
     path = pathlib.Path(out)
     if len(by_domain) > 1:
       path = path.with_stem(f'{path.stem}_{domain[5:]}')
-    # A judge would cost, and what it said is on record.
+    # A judge would cost money, and its verdicts are on record.
     env = env_load.load(domain, {**config['env'], 'judge': ''})
-    found = tau2_export.to_json(env, _tasks(config, env, episodes), episodes,
-                                setup)
-    files.write_json(path, found)
-    _say(path, f'{len(found["simulations"])} simulations of '
-         f'{len(found["tasks"])} tasks', 'left out', episodes)
+    record = results_write.to_json(
+        env, _tasks(config, env, episodes), episodes, setup)
+    files.write_json(path, record)
+    _say(path, f'{len(record["simulations"])} simulations of '
+         f'{len(record["tasks"])} tasks', 'left out', episodes)
 
 
 def _setup(folder: pathlib.Path, config: Mapping[str, Any],
-           commit: str) -> tau2_results.Setup:
+           commit: str) -> results_read.Setup:
   # A script and its user are one.
   scripted = eval_run.is_script(config['agent'])
   when = (folder / 'metrics.json').stat().st_mtime
-  return tau2_results.Setup(
+  return results_read.Setup(
       agent=config['agent'], user=config['agent' if scripted else 'user'],
       trials=config['trials'], limits=dialogue.Limits(**config['limits']),
       seed=config['seed'], commit=commit or 'unknown',
@@ -107,9 +106,9 @@ def _setup(folder: pathlib.Path, config: Mapping[str, Any],
 
 def _tasks(config: Mapping[str, Any], env: Any,
            episodes: Sequence[types.Episode]) -> list[types.Task]:
-  """Tasks of the episodes: from the data, else from the benchmark."""
+  """Returns the tasks of the episodes: from the data, else the benchmark's."""
   known = {}
-  data = config.get('data')  # what was imported has none
+  data = config.get('data')  # an imported evaluation has none
   if data and (pathlib.Path(data) / 'manifest.json').exists():
     known = {task.id: task for task in data_lib.tasks(data, config['split'])
              if task.domain == env.name}
@@ -119,24 +118,24 @@ def _tasks(config: Mapping[str, Any], env: Any,
 
 def read(workdir: str, path: str, *, rescore: bool,
          options: Mapping[str, Any]) -> None:
-  """Makes a results file a finished evaluation.
+  """Converts a results file to a finished evaluation.
 
   Args:
-    workdir: where to.
-    path: of the file.
-    rescore: plays and scores anew.
-    options: of the environment.
+    workdir: folder to write the evaluation to.
+    path: the results file.
+    rescore: whether to play and score the dialogues again.
+    options: options of the environment.
 
   Raises:
-    ValueError: see `tau2_results.read` and `tau2_results.episodes`; or the
-      folder is of something else.
+    ValueError: see `results_read.read` and `results_read.episodes`; or the
+      folder belongs to another run.
   """
-  file = tau2_results.read(path)
+  file = results_read.read(path)
   setup, name = file.setup, f'tau2:{file.domain}'
   options = {**options, 'solo': file.solo}
   many = env_load.load_many([name], options)
-  tasks, episodes = tau2_results.episodes(many.envs[name], file, rescore)
-  # How models were sampled stays out: it may hold the key of an API.
+  tasks, episodes = results_read.episodes(many.envs[name], file, rescore)
+  # Sampling options are left out: they may hold the key of an API.
   config = ml_collections.ConfigDict(dict(
       seed=setup.seed or 0, domains=(name,), env=options, agent=setup.agent,
       user=setup.user, trials=len(episodes) // len(tasks),
@@ -162,11 +161,11 @@ def read(workdir: str, path: str, *, rescore: bool,
 
 def _say(path: pathlib.Path, what: str, verb: str,
          episodes: Sequence[types.Episode]) -> None:
-  """Tells what was made, and how many dialogues are no trials, and why."""
+  """Prints the numbers of the result, and which dialogues are no trials."""
   out = collections.Counter(e.outcome for e in episodes
                             if not outcomes.RULES[e.outcome].evaluated)
-  found = ', '.join(f'{count} {outcome}' for outcome, count in out.items())
-  print(f'{path}: {what}' + (f'; {verb}: {found}.' if found else '.'))
+  others = ', '.join(f'{count} {outcome}' for outcome, count in out.items())
+  print(f'{path}: {what}' + (f'; {verb}: {others}.' if others else '.'))
 
 
 if __name__ == '__main__':

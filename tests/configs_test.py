@@ -6,14 +6,13 @@ import importlib
 import inspect
 import pathlib
 import sys
+import typing
 
 import pytest
 
 from agentrl import resolve
 from agentrl import sharding
-from agentrl.eigendata import evolve
-from agentrl.eigendata import run as data_stage
-from agentrl.eigendata.scale import shards
+from agentrl.eigendata import config as data_config
 from agentrl.envs import dialogue
 from agentrl.models import config as model_config
 from agentrl.rollout import engine
@@ -95,40 +94,37 @@ def test_the_import_of_a_corpus_takes_its_config(scripts):
                STAGES['published'])
 
 
-# Stage -> all files that read its config, under the name `config` or, from
-# config.json, as `c['field']` or `_config(folder)['field']`.
+# Stage -> all files that read its config, under the name `config`.
 READERS = {
     'sft': ('sft/train.py',), 'grpo': ('rl/train.py',),
     'eval': ('eval/run.py',), 'tokenizer': ('data/vocabulary.py',),
-    'eigendata': ('eigendata/run.py', 'eigendata/sample.py',
+    'eigendata': ('eigendata/run.py', 'eigendata/context.py',
                   'eigendata/scale/shards.py'),
     'tau2': ('eigendata/tau2/stage.py',),
     'published': ('eigendata/published/stage.py', 'eigendata/tau2/stage.py')}
 
 
-def fields_read(text):
-  """Names of the config fields that a source text reads."""
+def fields_read(text, holder='config'):
+  """Names of the fields that a source text reads of what it calls `holder`."""
   for node in ast.walk(ast.parse(text)):
     match node:
-      case ast.Attribute(ast.Name('config'), name, ast.Load()):
-        yield name
-      case ast.Subscript(ast.Name('c') | ast.Call(ast.Name('_config')),
-                         ast.Constant(str(name))):
+      case ast.Attribute(ast.Name(own), name, ast.Load()) if own == holder:
         yield name
 
 
 @pytest.mark.parametrize('stage', READERS)
 def test_each_declared_field_is_read(stage):
   module = importlib.import_module(STAGES[stage].split(':')[0])
-  declared = {field.name for field in dataclasses.fields(module.Config)}
+  config = typing.get_type_hints(module.read_config)['return']
+  declared = {field.name for field in dataclasses.fields(config)}
   read = {name for path in READERS[stage] for name in fields_read(
       (ROOT / 'agentrl' / path).read_text())}
   assert declared - read == set()
 
 
 def test_a_field_that_no_code_reads_is_seen():
-  assert {*fields_read('x = config.a + c["b"] + _config(f)["c"]\n'
-                       'config.d = other.e')} == {'a', 'b', 'c'}
+  assert {*fields_read('x = config.a + f(config.b.c)\n'
+                       'config.d = other.e')} == {'a', 'b'}
 
 
 def parameters(function):
@@ -138,12 +134,20 @@ def parameters(function):
 
 @pytest.mark.parametrize('section, functions', [
     (sampling.Sampling, (policy.from_bundle, engine.Engine)),
-    (tuning.Lora, (tuning.make,)), (data_stage.Evolve, (evolve.evolve,)),
-    (data_stage.Monitor, (shards.fell,)), (dialogue.Limits, (dialogue.Limits,)),
+    (tuning.Lora, (tuning.make,)), (dialogue.Limits, (dialogue.Limits,)),
     (sharding.Axes, (sharding.Axes,))])
 def test_each_field_of_a_section_is_an_argument(section, functions):
   taken = set().union(*map(parameters, functions))
   assert {field.name for field in dataclasses.fields(section)} <= taken
+
+
+@pytest.mark.parametrize('section, path, name', [
+    (data_config.Evolve, 'evolve.py', 'options'),
+    (data_config.Monitor, 'scale/shards.py', 'monitor')])
+def test_each_field_of_a_section_is_read(section, path, name):
+  text = (ROOT / 'agentrl/eigendata' / path).read_text()
+  assert {field.name for field in dataclasses.fields(section)} <= {
+      *fields_read(text, name)}
 
 
 def test_configs_name_every_setting_of_the_sampler():

@@ -23,7 +23,6 @@ FILES = sorted(ROOT.rglob('*.py'))
 # With the folder that their relative imports start from.
 CODE = [(path, folder) for folder in (ROOT, REPO / 'scripts', REPO / 'configs')
         for path in sorted(folder.rglob('*.py'))]
-TO_MEND = ('agentrl/eigendata/tau2/tasks.py',)
 # Import names that differ from the package's name by more than a hyphen.
 IMPORT_NAMES = {'absl-py': 'absl', 'orbax-checkpoint': 'orbax',
                 'protobuf': 'google'}
@@ -175,10 +174,7 @@ def test_no_files_import_each_other_in_a_circle():
 @pytest.mark.parametrize(
     'path,root', CODE, ids=[str(p.relative_to(REPO)) for p, _ in CODE])
 def test_functions_import_optional_extras_alone(path, root):
-  offences = late_imports(path, root)
-  if offences and str(path.relative_to(REPO)) in TO_MEND:
-    pytest.xfail('A module is found by the text of its name.')
-  assert not offences
+  assert not late_imports(path, root)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,13 +1,15 @@
-"""Self-evolution: a stream rewrites its prompts, and a referee lets it or not.
+"""Self-evolution: a stream revises its prompts, and a referee accepts or
+rejects each revision.
 
-A round writes a few pilot samples, has what was turned down criticised, and
-revises the prompt that is most at fault. The referee then writes its audit
-samples with the old prompts and with the new: the same seeds, which nobody who
-revises ever sees, judged by execution and by a judge whose prompt and plan do
+A round draws a few pilot samples, has the rejected ones criticised, and revises
+the prompt that is most at fault. The referee then draws its audit samples with
+the old prompts and with the new: the same seeds, which neither critic nor
+engineer ever sees, judged by execution and by a judge whose prompt and plan do
 not evolve. The revision stays only if more of them earn their certificates, and
-if these are not won by easier tasks: tested by fewer mutants, or solved by a
-student more often than by chance. Source: arXiv:2601.22607, section on
-self-evolution; the referee is ours.
+if that is not due to easier tasks: tasks that are tested by fewer mutants, or
+that a student solves significantly more often.
+
+Source: arXiv:2601.22607, section on self-evolution; the referee is ours.
 """
 
 from __future__ import annotations
@@ -21,27 +23,28 @@ from typing import Any
 
 from agentrl import jsons
 from agentrl import seeds
+from agentrl.eigendata import config as config_lib
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.llm import llm as llm_lib
 
-EXAMPLES = 3  # of each way to be turned down, shown to the critic
-LEAST_DEPTH = 0.8  # of the mutants of tasks before, or they became easier
-EASIER = 0.05  # chance of the student's gain below which it is no chance
+EXAMPLES = 3  # rejections of each kind that the critic is shown
+LEAST_DEPTH = 0.8  # share of the mutants before; with fewer, tasks are easier
+EASIER = 0.05  # p-value of the student's gain below which tasks are easier
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Audit:
-  """What the referee saw.
+  """Results of the referee's samples.
 
   Attributes:
-    acceptance: share of the samples that were kept, of those for which there
-      was a caller at all.
-    variety: see `variety`, of what was kept; None of fewer than two.
-    mutants: of the task of each sample, None where none was kept.
-    solved: whether the student solved it, None where that cannot be told; ()
-      without a student.
+    acceptance: share of the samples with a caller that were kept.
+    variety: see `variety`, of the samples that were kept.
+    mutants: number of mutants of each sample's task, None where none was kept.
+    solved: whether the student solved each sample's task, None where that
+      cannot be told; () without a student.
   """
 
   acceptance: float
@@ -50,9 +53,12 @@ class Audit:
   solved: tuple[bool | None, ...] = ()
 
   def beats(self, best: Audit, *before: Audit) -> bool:
-    """More was kept than in `best`, and tasks that both kept are tested by as
-    much; for the student they are no easier than there, nor than any version
-    `before` had them: small steps add up."""
+    """Returns whether more was kept than in `best`, by no easier tasks.
+
+    Tasks that both kept must be tested by about as many mutants; and for the
+    student they must be no easier than in `best`, nor than in any audit
+    `before`, since small steps add up.
+    """
     both = _both(self.mutants, best.mutants)
     return (self.acceptance > best.acceptance
             and sum(a for a, _ in both) >= LEAST_DEPTH * sum(
@@ -61,7 +67,8 @@ class Audit:
                     for other in (best, *before)))
 
   def to_json(self) -> dict[str, Any]:
-    """With a student also its `pass_rate`, and the `tasks` that it is of."""
+    """Returns the record; with a student also its `pass_rate`, and the number
+    of `tasks` that it is taken over."""
     counted = [s for s in self.solved if s is not None]
     rate = round(sum(counted) / len(counted), 4) if counted else None
     return jsons.to_json(self) | (
@@ -70,62 +77,60 @@ class Audit:
 
 def _both(after: Sequence[Any], before: Sequence[Any]
           ) -> list[tuple[Any, Any]]:
+  """Returns the pairs in which both values are known."""
   return [(a, b) for a, b in zip(after, before)
           if a is not None and b is not None]
 
 
 def _chance(solved: Sequence[tuple[bool, bool]]) -> float:
-  """Chance of as many gains, or more, if gains and losses were as likely: the
-  one-sided sign test, exact however few they are. Below five nothing shows."""
+  """Returns the p-value of the one-sided exact sign test: the probability of as
+  many gains, or more, if gains and losses were equally likely. With fewer than
+  five changes it is never below `EASIER`."""
   gained, lost = sum(a > b for a, b in solved), sum(a < b for a, b in solved)
   changed = gained + lost
   return sum(math.comb(changed, n)
              for n in range(gained, changed + 1)) / 2**changed
 
 
-def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
-           pilot: int, audit: int, patience: int, target: float
+def evolve(context: context_lib.Context, stream: streams_lib.Stream,
+           options: config_lib.Evolve
            ) -> tuple[streams_lib.Stream, list[dict[str, Any]]]:
   """Improves the prompts of a stream. Its plan stays: the judge goes by it.
 
   Args:
-    m: what all samples share.
-    stream: to start from.
-    rounds: at most; 0 leaves everything as it is.
-    pilot: samples that a round looks at.
-    audit: samples of the referee.
-    patience: rounds without a better revision, until it ends.
-    target: acceptance of pilot and audit at which it ends.
+    context: what all samples share.
+    stream: stream to start from.
+    options: numbers of rounds and samples, and when it ends.
 
   Returns:
-    The stream as it became, and a record of each round, see `_record`.
+    The stream with its last prompts, and a record of each round, see `_record`.
   """
   history: list[dict[str, Any]] = []
   tried: dict[str, list[str]] = collections.defaultdict(list)
   first, best, before = stream.prompts, None, []
   spent, idle = [], 0
   watch: list[str] = []  # failures that the engineer adds: for the critic alone
-  for number in range(rounds):
+  for number in range(options.rounds):
     if best is None:
-      best = _audit(m, stream, audit, first, spent)
-    samples = [sample_lib.make(m, stream, f'pilot-{number}', i)
-               for i in range(pilot)]
-    if m.ledger.stopped:
+      best = _audit(context, stream, options.audit, first, spent)
+    samples = [sample_lib.draw(context, stream, f'pilot-{number}', i)
+               for i in range(options.pilot)]
+    if context.ledger.stopped:
       break
     spent += [s.usage for s in samples]
     record = _record(number, stream, samples, best)
     history.append(record)
-    if min(record['pilot'], best.acceptance) >= target:
+    if min(record['pilot'], best.acceptance) >= options.target:
       record |= _price(spent)
       break
-    change = _revise(m, stream, samples, tried, watch,
-                     seed=seeds.seed_of(m.seed, stream.plan.id, number))
+    change = _revise(context, stream, samples, tried, watch,
+                     seed=seeds.seed_of(context.seed, stream.plan.id, number))
     spent.append(change.usage)
     record |= change.facts
     if change.stream:
-      after = _audit(m, change.stream, audit, first, spent)
-      if m.ledger.stopped:  # an audit that was cut off says nothing
-        record |= {'note': m.ledger.stopped, **_price(spent)}
+      after = _audit(context, change.stream, options.audit, first, spent)
+      if context.ledger.stopped:  # an audit that was cut off says nothing
+        record |= {'note': context.ledger.stopped, **_price(spent)}
         break
       record |= {'after': after.to_json(),
                  'accepted': after.beats(best, *before)}
@@ -139,7 +144,7 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
         tried[change.facts['role']].append(change.facts['text'])
     record |= _price(spent)
     spent = []
-    if idle == patience:
+    if idle == options.patience:
       break
   return stream, history
 
@@ -147,12 +152,16 @@ def evolve(m: sample_lib.Maker, stream: streams_lib.Stream, *, rounds: int,
 def _record(number: int, stream: streams_lib.Stream,
             samples: Sequence[sample_lib.Sample], best: Audit
             ) -> dict[str, Any]:
-  """A round as it starts: `stream`, `version` of its prompts, `pilot`
-  acceptance, `first_try` of its dialogues, what was `rejected`, and the `audit`
-  so far. A revision adds `role`, `critiques`, `before` and `text` (its
-  prompt), `failures` that the critic shall watch for, `candidate` (its
-  version), `after` (its audit) and whether it was `accepted`; where there is
-  none, a `note` says why."""
+  """Returns the record of a round as it starts.
+
+  Returns:
+    `stream`, `version` of its prompts, `pilot` acceptance, `first_try` of its
+    dialogues, counts of the `rejected`, and the `audit` of its prompts. A
+    revision adds `role`, `critiques`, `before` and `text` (prompts of the
+    role), `failures` that the critic shall watch for, `candidate` (its
+    version), `after` (its audit) and whether it was `accepted`; without a
+    revision, a `note` says why.
+  """
   return {'round': number, 'stream': stream.plan.id,
           'version': stream.prompts.version, 'pilot': acceptance(samples),
           'first_try': first_try(samples), 'rejected': rejections(samples),
@@ -160,64 +169,67 @@ def _record(number: int, stream: streams_lib.Stream,
 
 
 def first_try(samples: Sequence[sample_lib.Sample]) -> float | None:
-  """Share of dialogues that passed when first played: how hard the tasks are
-  for the agent that plays them. None without a dialogue."""
-  def again(sample: sample_lib.Sample) -> bool:
+  """Returns the share of dialogues that passed when first played: a measure of
+  how hard the tasks are for the agent. None without a dialogue."""
+  def sent_back(sample: sample_lib.Sample) -> bool:
     return any(r.part == sample_lib.Part.DIALOGUE for r in sample.repaired)
-  played = [s for s in samples if s.task or again(s)]
-  passed = sum(not again(s) for s in played)
+  played = [s for s in samples if s.task or sent_back(s)]
+  passed = sum(not sent_back(s) for s in played)
   return passed / len(played) if played else None
 
 
 def acceptance(samples: Sequence[sample_lib.Sample]) -> float:
-  """Share that was kept, of those for which there was a caller at all."""
+  """Returns the share of the samples with a caller that was kept."""
   counted = [s for s in samples if s.had_caller]
   return sum(s.task is not None for s in counted) / max(1, len(counted))
 
 
 def rejections(samples: Sequence[sample_lib.Sample]) -> dict[str, int]:
-  """How many were turned down by whom, the callers aside; the most first."""
+  """Counts the rejections of samples with a caller; the most first."""
   return dict(collections.Counter(
       s.rejection.name for s in samples
       if s.rejection and s.had_caller).most_common())
 
 
-def _audit(m: sample_lib.Maker, stream: streams_lib.Stream, count: int,
+def _audit(context: context_lib.Context, stream: streams_lib.Stream, count: int,
            first: prompts.Prompts,
            spent: list[Mapping[str, llm_lib.Usage]]) -> Audit:
-  """The user whom the student meets has the `first` prompts for ever: one who
-  learns to err less would make tasks look easier."""
-  user = first if m.student else None
-  samples = [sample_lib.make(m, stream, 'audit', i, user=user)
+  """Returns the audit of a stream, and adds its cost to `spent`.
+
+  The user that the student meets keeps the `first` prompts: a user that learns
+  to err less would make tasks look easier.
+  """
+  user = first if context.student else None
+  samples = [sample_lib.draw(context, stream, 'audit', i, user=user)
              for i in range(count)]
   spent += [s.usage for s in samples]
   return Audit(
       acceptance(samples), variety([s for s in samples if s.task]),
       tuple(s.task.certificate.mutants if s.task else None
             for s in samples),
-      tuple(s.solved for s in samples) if m.student else ())
+      tuple(s.solved for s in samples) if context.student else ())
 
 
 def variety(kept: Sequence[sample_lib.Sample]) -> float | None:
-  """How different two samples are in their runs of three words: 1 less the
-  Jaccard index, mean over pairs. Unlike distinct-n it does not hang on how
-  many samples there are."""
-  runs = [_runs(s) for s in kept]
-  apart = [1 - len(a & b) / max(1, len(a | b))
-           for a, b in itertools.combinations(runs, 2)]
-  return round(sum(apart) / len(apart), 4) if apart else None
+  """Returns how different two samples are: 1 less the Jaccard index of their
+  trigrams of words, mean over pairs. Unlike distinct-n it does not depend on
+  the number of samples. None for fewer than two."""
+  grams = [_trigrams(s) for s in kept]
+  distances = [1 - len(a & b) / max(1, len(a | b))
+               for a, b in itertools.combinations(grams, 2)]
+  return round(sum(distances) / len(distances), 4) if distances else None
 
 
-def _runs(s: sample_lib.Sample) -> set[tuple[str, ...]]:
+def _trigrams(s: sample_lib.Sample) -> set[tuple[str, ...]]:
   texts = [s.task.scenario, *(m.content or '' for m in s.messages
                               if m.role in ('assistant', 'user'))]
   words = [text.lower().split() for text in texts]
-  return {run for w in words for run in zip(w, w[1:], w[2:])}
+  return {gram for w in words for gram in zip(w, w[1:], w[2:])}
 
 
 def _price(spent: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
-  """What a round took: `usage` by stage, and what is `spent` in all, the same
-  whether our cache had the answers or not."""
+  """Returns the cost of a round: `usage` by stage, and the sum `spent`, which
+  is the same whether our cache had the answers or not."""
   usage = llm_lib.by_stage(spent)
   total = sum(usage.values(), llm_lib.Usage())
   return {'usage': jsons.to_json(usage), 'spent': {
@@ -228,57 +240,58 @@ def _price(spent: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Change:
-  """What the engineer came to; `stream` is None if nothing of use."""
+  """Result of the engineer; `stream` is None if there is no revision."""
 
   facts: Mapping[str, Any]
   usage: Mapping[str, llm_lib.Usage]
   stream: streams_lib.Stream | None = None
 
 
-def _revise(m: sample_lib.Maker, stream: streams_lib.Stream,
+def _revise(context: context_lib.Context, stream: streams_lib.Stream,
             samples: Sequence[sample_lib.Sample],
             tried: Mapping[str, Sequence[str]], watch: Sequence[str], *,
             seed: int) -> _Change:
-  """Critique, and the revision of the prompt that is most at fault."""
-  m.llm.usage.clear()
-  author = prompts.Author(m.llm, stream.prompts)
+  """Has the samples criticised, and the prompt most at fault revised."""
+  context.llm.usage.clear()
+  writer = prompts.Writer(context.llm, stream.prompts)
   failures = list(dict.fromkeys((*stream.plan.failures, *watch)))
   facts: dict[str, Any] = {}
   try:
-    critiques = author.write('critic', {
+    critiques = writer.write('critic', {
         'plan': {**dataclasses.asdict(stream.plan), 'failures': failures},
         'rejected': rejections(samples), 'examples': _examples(samples),
     }, seed)['critiques']
     if not critiques:
-      raise prompts.Unfit('Nothing was criticised.')
-    # Who thinks of goals is one of the two, whichever the critic has named.
-    thinks = 'intent' if m.envs[stream.plan.domain].drafts else 'goal'
-    critiques = [{**c, 'role': thinks} if c['role'] in ('intent', 'goal')
+      raise prompts.UnfitPrompt('Nothing was criticised.')
+    # The source has one role of these two, whichever the critic has named.
+    own_role = context.sources[stream.plan.domain].role
+    critiques = [{**c, 'role': own_role} if c['role'] in ('intent', 'goal')
                  else c for c in critiques]
     role = critiques[0]['role']
     own = [c for c in critiques if c['role'] == role]
     before = stream.prompts.texts[role]
-    answer = author.write('engineer', {
+    answer = writer.write('engineer', {
         'prompted': role, 'text': before, 'variables': prompts.FIELDS[role],
         'critiques': own, 'tried': list(tried[role])}, seed)
     facts |= {'role': role, 'critiques': own, 'before': before,
               'text': answer['text'], 'failures': answer['failures']}
     revised = stream.prompts.revised(role, answer['text'])
     if revised == stream.prompts:
-      raise prompts.Unfit('The new prompt is the old one.')
-  except (prompts.Unfit, llm_lib.BadAnswer, llm_lib.OverBudget) as e:
-    return _Change({**facts, 'note': str(e)}, dict(m.llm.usage))
-  return _Change({**facts, 'candidate': revised.version}, dict(m.llm.usage),
+      raise prompts.UnfitPrompt('The new prompt is the old one.')
+  except (prompts.UnfitPrompt, llm_lib.BadAnswer, llm_lib.OverBudget) as e:
+    return _Change({**facts, 'note': str(e)}, dict(context.llm.usage))
+  facts['candidate'] = revised.version
+  return _Change(facts, dict(context.llm.usage),
                  dataclasses.replace(stream, prompts=revised))
 
 
 def _examples(samples: Sequence[sample_lib.Sample]) -> list[dict[str, Any]]:
-  """A few of each way to be turned down."""
-  ways = collections.defaultdict(list)
+  """Returns a few rejections of each kind."""
+  by_kind = collections.defaultdict(list)
   for s in samples:
     if s.rejection and s.had_caller:
-      ways[s.rejection.name].append({
+      by_kind[s.rejection.name].append({
           'worker': s.rejection.worker, 'reason': s.rejection.kind,
           'detail': s.rejection.detail,
           'problems': list(s.rejection.problems)})
-  return [e for examples in ways.values() for e in examples[:EXAMPLES]]
+  return [e for examples in by_kind.values() for e in examples[:EXAMPLES]]

@@ -1,9 +1,9 @@
 """The prompts of planner, critic, engineer and workers: templates and schemas.
 
 A prompt is a jinja2 template in `templates/`, and below it one line of JSON
-with all that the job is about; or, for a small model that plays a side, only
-its script in words. Prompts are values: a revision makes new ones, known by the
-hash of their texts.
+with the payload of the job; or, for a small model that plays a side, only its
+script in words. Prompts are values: a revision makes new ones, which are named
+by the hash of their texts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import jinja2.sandbox
 from agentrl import types
 from agentrl.llm import llm as llm_lib
 
-# Role -> what its template may use.
+# Role -> variables that its template may use.
 FIELDS = {
     'planner': ('about', 'domains', 'styles', 'split', 'demands', 'earlier',
                 'critique'),
@@ -41,7 +41,7 @@ FIELDS = {
     'critic': ('plan', 'rejected', 'examples'),
     'engineer': ('prompted', 'text', 'variables', 'critiques', 'tried'),
 }
-# What evolves. Judge and reviewer do not: they belong to the referee.
+# Roles whose prompts evolve. Judge and reviewer belong to the referee.
 EVOLVING = ('intent', 'goal', 'checker', 'agent', 'user')
 _TEXT = {'type': 'string'}
 _TEXTS = {'type': 'array', 'items': _TEXT}
@@ -83,7 +83,7 @@ _JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 _template = functools.lru_cache(maxsize=512)(_JINJA.from_string)
 
-# What a revision may be made of: nothing that runs for long or takes much
+# Nodes that a revision may consist of: none that can run for long or take much
 # memory, as calls (`range`), sums and products (`'x' * 10**9`) can.
 _NODES = tuple(getattr(jinja2.nodes, name) for name in (
     'Template', 'Output', 'TemplateData', 'Name', 'Const', 'List', 'Tuple',
@@ -92,11 +92,11 @@ _NODES = tuple(getattr(jinja2.nodes, name) for name in (
 _FILTERS = ('capitalize', 'count', 'default', 'e', 'escape', 'first', 'join',
             'last', 'length', 'list', 'lower', 'safe', 'sort', 'string',
             'title', 'tojson', 'trim', 'unique', 'upper')
-_DEPTH = 2  # of loops within loops
+_DEPTH = 2  # of nested loops
 
 
-class Unfit(ValueError):
-  """A revision that nothing can be tried with; the text is a critique."""
+class UnfitPrompt(ValueError):
+  """A revision that cannot be used as a prompt; the text is a critique."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +107,19 @@ class Prompts:
 
   @functools.cached_property
   def version(self) -> str:
-    """Hash of every text and schema: what was written with it."""
+    """Hash of all texts and schemas."""
     text = json.dumps([dict(self.texts), SCHEMAS], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
   def system(self, role: str, payload: Mapping[str, Any], *,
              brief: bool = False) -> types.Message:
-    """The system prompt of a role for one job; `brief`: see the module."""
+    """Returns the system prompt of a role for one job.
+
+    Args:
+      role: role of the prompt.
+      payload: variables of the job.
+      brief: whether a side of a dialogue gets its script in words only.
+    """
     text = _template(self.texts[role]).render(payload)
     if brief and role in llm_lib.SIDES:
       job = in_words(payload['script'], llm_lib.SIDES[role])
@@ -122,33 +128,34 @@ class Prompts:
     return types.Message('system', f'{text}\n{job}')
 
   def revised(self, role: str, text: str) -> Prompts:
-    """The same prompts with another text for a role.
+    """Returns the same prompts with another text for a role.
 
     Raises:
-      Unfit: it is empty, no template, uses what the job has not, or is more
-        of a program than a text.
+      UnfitPrompt: it is empty, is no template, uses unknown variables, or
+        contains more than text, variables, conditions and short loops.
     """
     if not text.strip():
-      raise Unfit(f'The new prompt for {role} is empty.')
+      raise UnfitPrompt(f'The new prompt for {role} is empty.')
     try:
       tree = _JINJA.parse(text)
       problem = _program(tree)
       # Of a program it would compute the constants first, as 'x' * 10**9.
       used = () if problem else jinja2.meta.find_undeclared_variables(tree)
     except Exception as e:  # beside syntax: numbers too long, nesting too deep
-      raise Unfit(f'The new prompt for {role} is no template: {e}.') from e
+      raise UnfitPrompt(
+          f'The new prompt for {role} is no template: {e}.') from e
     if problem:
-      raise Unfit(
+      raise UnfitPrompt(
           f'The new prompt for {role} uses {problem}: use variables, if, up to '
           f'{_DEPTH} loops in each other, and of filters {_FILTERS} alone.')
     if unknown := sorted(set(used) - set(FIELDS[role])):
-      raise Unfit(f'The new prompt for {role} uses {unknown}; there are '
+      raise UnfitPrompt(f'The new prompt for {role} uses {unknown}; there are '
                   f'{list(FIELDS[role])}.')
     return Prompts({**self.texts, role: text})
 
 
 def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
-  """What a template has that a text does not need; '' if nothing."""
+  """Returns the first part of a template that may not be in one; '' without."""
   if not isinstance(node, _NODES):
     return type(node).__name__
   if isinstance(node, jinja2.nodes.Filter) and node.name not in _FILTERS:
@@ -164,7 +171,8 @@ def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
 
 
 def in_words(script: Sequence[Mapping[str, Any]], side: types.Side) -> str:
-  """A script as lines of what a side says, calls and hears."""
+  """Returns a script as lines of the things that a side says, calls and
+  hears."""
   lines = []
   for beat in script:
     own = beat['by'] == side
@@ -178,53 +186,66 @@ def in_words(script: Sequence[Mapping[str, Any]], side: types.Side) -> str:
 
 @functools.cache
 def load() -> Prompts:
-  """The prompts that every run starts from."""
+  """Reads the prompts that every run starts from."""
   folder = pathlib.Path(__file__).parent / 'templates'
   return Prompts({role: (folder / f'{role}.j2').read_text()
                   for role in FIELDS})
 
 
 class Unrenderable(llm_lib.BadAnswer):
-  """A template that a job's payload does not suit."""
+  """A template that does not suit the payload of a job."""
 
   kind = 'prompt fails'
 
 
-# Of each role: whose work its calls are counted as, and which model it may have
-# of its own (config.llm_roles).
+# Role -> worker that its calls are counted for, and that may have a model of
+# its own (config.llm_roles).
 STAGES = {
-    'planner': 'WorkflowPlanner', 'intent': 'UserIntent', 'goal': 'UserIntent',
-    'review': 'TaskValidation', 'checker': 'ValidationFunction',
-    'agent': 'DialogSynthesis', 'user': 'DialogSynthesis',
-    'judge': 'TrajectoryValidation', 'critic': 'Critic',
-    'engineer': 'PromptEngineer'}
+    'planner': types.Worker.PLANNER, 'intent': types.Worker.USER_INTENT,
+    'goal': types.Worker.USER_INTENT,
+    'review': types.Worker.TASK_VALIDATION,
+    'checker': types.Worker.VALIDATION_FUNCTION,
+    'agent': types.Worker.DIALOG_SYNTHESIS,
+    'user': types.Worker.DIALOG_SYNTHESIS,
+    'judge': types.Worker.TRAJECTORY_VALIDATION,
+    'critic': types.Worker.CRITIC, 'engineer': types.Worker.PROMPT_ENGINEER}
 
 
 @dataclasses.dataclass(frozen=True)
-class Author:
-  """An LLM whose work is metered by stage, and the prompts it works by."""
+class Writer:
+  """A metered LLM, and the prompts that it works by."""
 
   llm: llm_lib.Meter
   prompts: Prompts
 
   @property
   def brief(self) -> bool:
-    return getattr(self.llm, 'brief', False)
+    """Whether the model that plays the sides of dialogues wants short
+    prompts."""
+    return self.llm.wants_brief(types.Worker.DIALOG_SYNTHESIS)
 
   def system(self, role: str, payload: Mapping[str, Any]) -> types.Message:
-    """`Prompts.system`; the LLM is in the stage of this role from now on.
+    """Returns the system prompt of a role for one job.
 
     Raises:
       Unrenderable: the template fails on this payload.
     """
-    self.llm.stage = STAGES[role]
     try:
-      return self.prompts.system(role, payload, brief=self.brief)
-    except Exception as e:  # a revision may be any program: whatever it raises
-      raise Unrenderable(
-          f'The prompt of {role} fails on its job: {e!r:.200}') from e
+      brief = role in llm_lib.SIDES and self.brief
+      return self.prompts.system(role, payload, brief=brief)
+    except Exception as e:  # a revised template may raise anything
+      raise Unrenderable(f'The prompt of {role} fails on its job: {e!r:.200}',
+                         stage=STAGES[role]) from e
 
   def write(self, role: str, payload: Mapping[str, Any], seed: int) -> Any:
-    """What a role answers to one job, in the form of its schema."""
-    return self.llm.complete([self.system(role, payload)],
-                             schema=SCHEMAS[role], seed=seed).value
+    """Returns the answer of a role to one job, in the form of its schema."""
+    return self.llm.complete(
+        [self.system(role, payload)], stage=STAGES[role],
+        schema=SCHEMAS[role], seed=seed).value
+
+  def speak(self, messages: Sequence[types.Message],
+            tools: Sequence[Mapping[str, Any]], seed: int) -> types.Message:
+    """Returns the next message of a side in a dialogue."""
+    return self.llm.complete(
+        messages, stage=types.Worker.DIALOG_SYNTHESIS, tools=tools,
+        seed=seed).message

@@ -1,7 +1,10 @@
 """One sample, from random seeds to a certified task with its dialogue.
 
 Sample `i` of a stream is a pure function of (config, stream, purpose, i), so
-samples can be made anywhere, in any order.
+samples can be made anywhere, in any order. The workers, in order: RandomPool
+and UserIntent (a `source.TaskSource`), TaskValidation, ValidationFunction with
+its certificate, DialogSynthesis, TrajectoryValidation. Modify, which sends back
+a part once, is in this file.
 """
 
 from __future__ import annotations
@@ -10,35 +13,26 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import enum
 import functools
-import json
-from typing import Any
 
-from agentrl import resolve
 from agentrl import seeds
 from agentrl import types
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
+from agentrl.eigendata import source as source_lib
 from agentrl.eigendata.check import certify
-from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import trajectory
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
-from agentrl.eigendata.tau2 import domain as tau2_domain
-from agentrl.eigendata.write import dialogues as talks
+from agentrl.eigendata.write import checker
+from agentrl.eigendata.write import dialogues
 from agentrl.eigendata.write import hindsight
-from agentrl.eigendata.write import invent as goals
-from agentrl.eigendata.write import student as student_lib
-from agentrl.eigendata.write import workers
-from agentrl.envs import dialogue
-from agentrl.envs import domain
+from agentrl.eigendata.write import student
+from agentrl.eigendata.write import validate as validate_lib
 from agentrl.envs import env as env_lib
-from agentrl.envs import load as env_load
-from agentrl.llm import budget
-from agentrl.llm import build
 from agentrl.llm import llm as llm_lib
 
-# Who asks an LLM, and may ask another than the rest: `config.llm_roles`.
-STAGES = (*dict.fromkeys(prompts.STAGES.values()), 'Student')
-REPAIRS = 1  # how often Modify sends a checker or a dialogue back
+REPAIRS = 1  # number of times that Modify sends a checker or a dialogue back
 SHOWN = 300  # characters of a critique that a task keeps
 
 
@@ -57,7 +51,7 @@ class Repair:
   Attributes:
     part: the part.
     kind: reason without particulars, to count by.
-    critique: what its author was told; for people.
+    critique: the mistake, as its author was told.
   """
 
   part: Part
@@ -110,7 +104,8 @@ class Sample:
 
   @property
   def had_caller(self) -> bool:
-    """Whether RandomPool found a caller; without one nothing is told by it."""
+    """Whether RandomPool found a caller; a sample without one says nothing
+    about the prompts."""
     return not (self.rejection
                 and self.rejection.worker == types.Worker.RANDOM_POOL)
 
@@ -121,89 +116,40 @@ class Sample:
                 and self.rejection.worker == types.Worker.BUDGET)
 
 
-@dataclasses.dataclass
-class Maker:
-  """What all samples of a config share, also those of other threads."""
+def draw(context: context_lib.Context, stream: streams_lib.Stream,
+         purpose: str, number: int, *, validate: bool = True,
+         user: prompts.Prompts | None = None) -> Sample:
+  """Draws a sample of a stream.
 
-  envs: Mapping[str, domain.Domain]
-  llm: llm_lib.Meter
-  ledger: budget.Ledger
-  seed: int
-  databases: int
-  other_share: float
-  student: bool = False  # there is one
-
-
-@functools.lru_cache(maxsize=2)
-def maker(config: str) -> Maker:
-  """The maker of a config, given as JSON text; one for each process."""
-  c = json.loads(config)
-  envs = {name: _env(name, c) for name in c['domains']}
-  for stage, own in c['llm_roles'].items():
-    if stage not in STAGES:
-      raise ValueError(f'llm_roles.{stage} would have no effect: nobody of '
-                       'that name asks.' + resolve.hint(stage, STAGES))
-    if own.get('brief') and stage != 'DialogSynthesis':
-      raise ValueError(f'llm_roles.{stage}.brief would have no effect: only '
-                       'DialogSynthesis has short prompts.')
-  student = 'Student' in c['llm_roles']
-  if student and not c['evolve']['rounds']:
-    raise ValueError('llm_roles.Student would have no effect: it plays the '
-                     'audits of rounds, and config.evolve.rounds is 0.')
-  llm, ledger = build.make(c['llm'], c['llm_kw'], others=c['llm_roles'],
-                           account=c['llm_account'], plain=('Student',))
-  return Maker(envs, llm, ledger, c['seed'], c['databases'], c['other_share'],
-               student)
-
-
-def _env(name: str, c: Mapping[str, Any]) -> domain.Domain:
-  """A domain to write for.
-
-  Raises:
-    ValueError: test tasks of the benchmark are asked for.
+  Args:
+    context: what all samples share.
+    stream: plan and prompts.
+    purpose: name of a shard, a pilot or an audit; with the number it names the
+      task, and seeds everything.
+    number: number of the sample for this purpose.
+    validate: whether tasks and dialogues are checked. False keeps everything
+      that can be played, without a certificate: for ablations alone.
+    user: prompts of a user against whom the student plays the task too; None:
+      it does not play.
   """
-  if not name.startswith('tau2:'):
-    return env_load.load(name, c['env'])
-  if c['num_test']:
-    raise ValueError(f'{name} brings its own test tasks, by which models are '
-                     f'compared: set config.num_test=0, got {c["num_test"]}.')
-  return resolve.call(tau2_domain.Tau2Domain, {'domain': name[5:], **c['env']})
-
-
-def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
-         validate: bool = True, user: prompts.Prompts | None = None
-         ) -> Sample:
-  """Sample `i` that a stream makes for a purpose: a shard, a pilot, an audit.
-
-  The name of its task is `purpose` and `i`. Without `validate` whatever can be
-  played is kept, with no certificate: for ablations alone. With `user` the
-  student plays the task too, against a user of these prompts.
-  """
-  m.llm.usage.clear()
-  plan = stream.plan
-  seed = functools.partial(seeds.seed_of, m.seed, plan.id, purpose, i)
-  job = _Job(prompts.Author(m.llm, stream.prompts), m.envs[plan.domain], plan,
-             seed)
-  # Many databases: where each customer had the same orders in every dialogue,
-  # a small model would learn these by heart instead of reading them.
-  first = seeds.seed_of(plan.id, purpose)
-  database = m.seed * m.databases + (first + i) % m.databases
+  context.llm.usage.clear()
+  job = _job(context, stream, purpose, number)
   task, messages, solved, why = None, (), None, None
   try:
-    pool = workers.random_pool if job.env.drafts else goals.pool
-    drawn = pool(job.env, plan, seed('pool'), database=database,
-                 other_share=m.other_share)
-    write = _write if validate else _write_anything
-    task, messages = write(job, drawn, f'{purpose}-{i:05d}')
-    task = _with_provenance(job, task, stream, f'{purpose}/{i}')
+    drawn = job.source.draw(
+        job.plan, job.seed('pool'), other_share=context.other_share,
+        database=_database(context, stream.plan, purpose, number))
+    write = _write if validate else _write_unchecked
+    task, messages = write(job, drawn, f'{purpose}-{number:05d}')
+    task = _with_provenance(job, task, stream, f'{purpose}/{number}')
     if user:
-      solved = student_lib.solves(prompts.Author(m.llm, user), job.env, task,
-                                  *job.drafted, seed=seed('student'))
+      solved = student.solves(
+          prompts.Writer(context.llm, user), job.source.env, task,
+          *job.composed, seed=job.seed('student'))
   except rejection.SampleRejected as e:
     why = e.rejection
   except llm_lib.BadAnswer as e:
-    why = types.Rejection(types.Worker(e.stage or m.llm.stage), e.kind,
-                          e.detail)
+    why = types.Rejection(types.Worker(e.stage), e.kind, e.detail)
   except env_lib.ToolBroken as e:
     why = types.Rejection(types.Worker.TOOLS, 'a tool broke', str(e))
   except llm_lib.OverBudget as e:
@@ -211,53 +157,83 @@ def make(m: Maker, stream: streams_lib.Stream, purpose: str, i: int, *,
   if why:
     task, messages = None, ()
   return Sample(task, messages, why, repaired=tuple(job.repaired),
-                first_checker=job.first_checker, usage=dict(m.llm.usage),
-                stream=plan.id, solved=solved)
+                first_checker=job.first_checker, usage=dict(context.llm.usage),
+                stream=stream.plan.id, solved=solved)
+
+
+def _database(context: context_lib.Context, plan: planner.Plan, purpose: str,
+              number: int) -> int:
+  """Returns the number of a sample's database.
+
+  Samples take turns with many databases: where each customer had the same
+  orders in every dialogue, a small model would learn these by heart instead of
+  reading them.
+  """
+  first = seeds.seed_of(plan.id, purpose)
+  turn = (first + number) % context.databases
+  return context.seed * context.databases + turn
+
+
+@dataclasses.dataclass
+class _Job:
+  """One sample under way.
+
+  Attributes:
+    writer: LLM, with the prompts of the stream.
+    source: source of the demands.
+    plan: plan of the stream.
+    seed: function from names to a seed of this sample.
+    repaired: parts that were sent back so far.
+    first_checker: quality of the first checker; None before.
+    composed: last intent and its draw; None before.
+  """
+
+  writer: prompts.Writer
+  source: source_lib.TaskSource
+  plan: planner.Plan
+  seed: Callable[..., int]
+  repaired: list[Repair] = dataclasses.field(default_factory=list)
+  first_checker: FirstChecker | None = None
+  composed: tuple[source_lib.Intent, source_lib.Draw] | None = None
+
+
+def _job(context: context_lib.Context, stream: streams_lib.Stream,
+         purpose: str, number: int) -> _Job:
+  plan = stream.plan
+  return _Job(
+      prompts.Writer(context.llm, stream.prompts), context.sources[plan.domain],
+      plan, functools.partial(seeds.seed_of, context.seed, plan.id, purpose,
+                              number))
 
 
 def _with_provenance(job: _Job, task: types.Task, stream: streams_lib.Stream,
                      name: str) -> types.Task:
-  """Adds to a task what it was made with, and the database it starts from."""
+  """Returns the task with its database, plan, prompts and repairs."""
   meta = {**task.meta, 'plan': {
       **task.meta['plan'], 'prompts': stream.prompts.version, 'sample': name}}
   if job.repaired:
     meta['repaired'] = [{'what': r.name, 'critique': r.critique[:SHOWN]}
                         for r in job.repaired]
-  database = ''
-  if isinstance(job.env, domain.Domain):
-    database = job.env.database(**task.initial_state)
+  database = job.source.env.database(**(task.initial_state or {}))
   return dataclasses.replace(task, database=database, meta=meta)
 
 
-@dataclasses.dataclass
-class _Job:
-  """One sample under way."""
-
-  author: prompts.Author
-  env: domain.Domain
-  plan: planner.Plan
-  seed: Callable[..., int]  # of anything that has a name
-  repaired: list[Repair] = dataclasses.field(default_factory=list)
-  first_checker: FirstChecker | None = None
-  drafted: tuple[workers.Intent, workers.Seeds] | None = None  # the last
-
-
-def _write(job: _Job, drawn: workers.Seeds, name: str
+def _write(job: _Job, drawn: source_lib.Draw, name: str
            ) -> tuple[types.Task, tuple[types.Message, ...]]:
-  """From seeds to a task and, in `train`, its dialogue.
+  """Returns a certified task and, in `train`, its dialogue.
 
   Raises:
     SampleRejected: by any of the workers.
   """
-  intent, task = _drafted(job, drawn, name, 'intent')
+  intent, task = _composed(job, drawn, name, 'intent')
   task = _certified(job, task, intent, '')
   if job.plan.split == 'test':
     return task, ()
   for attempt in range(REPAIRS + 1):
-    played = talks.synthesize(job.author, job.env, task, intent, drawn,
-                              seed=job.seed('dialogue', attempt))
-    verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
-                            seed=job.seed('judge', attempt))
+    played = dialogues.synthesize(job.writer, job.source.env, task, intent,
+                                  drawn, seed=job.seed('dialogue', attempt))
+    verdict = trajectory.validate(job.writer, job.source.env, task, played,
+                            plan=job.plan, seed=job.seed('judge', attempt))
     if verdict.objection is None:
       return task, played[1].messages
     if attempt < REPAIRS:
@@ -267,10 +243,7 @@ def _write(job: _Job, drawn: workers.Seeds, name: str
         task = _certified(job, task, intent, verdict.critique)
       else:
         intent = dataclasses.replace(intent, critique=verdict.critique)
-  drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
-  # How a task begins that was thought of is for all of its demands together.
-  if drafts and not drawn.wish and (task := _relabelled(
-      job, dataclasses.replace(drawn, drafts=drafts), name, played)):
+  if task := _relabelled(job, drawn, intent, name, played):
     job.repaired.append(
         Repair(Part.DIALOGUE, 'relabelled', verdict.critique))
     return task, played[1].messages
@@ -279,87 +252,85 @@ def _write(job: _Job, drawn: workers.Seeds, name: str
       problems=filter(None, [verdict.user_fault]))
 
 
-def _drafted(job: _Job, drawn: workers.Seeds, name: str, purpose: str
-             ) -> tuple[workers.Intent, types.Task]:
-  """Intent and task of seeds; `purpose` names the seed of the words.
+def _composed(job: _Job, drawn: source_lib.Draw, name: str, purpose: str
+              ) -> tuple[source_lib.Intent, types.Task]:
+  """Returns intent and task of a draw; `purpose` names the seed of the words.
 
   Raises:
-    SampleRejected: by UserIntent or TaskValidation.
+    SampleRejected: by UserIntent or TaskValidation, at the last attempt.
   """
-  if drawn.wish:
-    return _thought_of(job, drawn, name)
-  intent = workers.user_intent(job.author, drawn, job.seed(purpose))
-  job.drafted = intent, drawn
-  return intent, workers.validate_task(job.env, drawn, intent, name=name,
-                                       seed=job.seed('gold'))
-
-
-def _thought_of(job: _Job, drawn: workers.Seeds, name: str
-                ) -> tuple[workers.Intent, types.Task]:
-  """Intent and task of a wish, mended once.
-
-  Raises:
-    SampleRejected: by UserIntent or TaskValidation.
-  """
-  critique = ''
-  for attempt in range(REPAIRS + 1):
+  why = None
+  for number in range(job.source.attempts):
+    critique = ''
+    if why:
+      job.repaired.append(Repair(Part.GOAL, why.kind, why.detail))
+      critique = f'{why.kind}: {why.detail}'
+    attempt = source_lib.Attempt(job.seed, purpose, number, critique)
     try:
-      begun, intent = goals.think(job.author, job.env, drawn,
-                                  critique=critique,
-                                  seed=job.seed('goal', attempt))
-      task = workers.validate_task(job.env, begun, intent, name=name,
-                                   seed=job.seed('gold'))
-      goals.review(job.author, job.env, task, job.seed('review', attempt))
-      job.drafted = intent, begun
-      return intent, task
+      begun, intent = job.source.intent(job.writer, drawn, attempt)
+      task = validate_lib.validate_task(job.source, begun, intent, name=name,
+                                        seed=job.seed('gold'))
+      job.source.review(job.writer, task, job.seed('review', number))
     except rejection.SampleRejected as e:
-      why = e
-      kind, detail = e.rejection.kind, e.rejection.detail
-      critique = f'{kind}: {detail}'
-      if attempt < REPAIRS:
-        job.repaired.append(Repair(Part.GOAL, kind, detail))
-  raise why
+      why = e.rejection
+      continue
+    job.composed = intent, begun
+    return intent, task
+  raise rejection.SampleRejected(
+      why.worker, why.kind, why.detail, why.problems)
 
 
-def _write_anything(job: _Job, drawn: workers.Seeds, name: str
-                    ) -> tuple[types.Task, tuple[types.Message, ...]]:
-  """As `_write`, with the first checker and the first dialogue, unseen."""
-  intent, task = _drafted(job, drawn, name, 'intent')
-  task = workers.write_checker(job.author, job.env, task, intent, critique='',
-                               seed=job.seed('checker', 0, ''))
-  _, end = talks.synthesize(job.author, job.env, task, intent, drawn,
-                            seed=job.seed('dialogue', 0))
+def _write_unchecked(job: _Job, drawn: source_lib.Draw, name: str
+                     ) -> tuple[types.Task, tuple[types.Message, ...]]:
+  """Returns a task with its first checker and its first dialogue, as they
+  are."""
+  intent, task = _composed(job, drawn, name, 'intent')
+  task = checker.write_checker(job.writer, job.source, task, intent,
+                               critique='', seed=job.seed('checker', 0, ''))
+  _, end = dialogues.synthesize(job.writer, job.source.env, task, intent, drawn,
+                                seed=job.seed('dialogue', 0))
   return task, end.messages
 
 
-def _relabelled(job: _Job, drawn: workers.Seeds, name: str,
-                played: tuple[domain.DomainWorld, dialogue.End]
-                ) -> types.Task | None:
-  """The task of the demands that a dialogue met; None if it is no sound one,
-  or the dialogue does not fit it."""
+def _relabelled(job: _Job, drawn: source_lib.Draw, intent: source_lib.Intent,
+                name: str, played: dialogues.Played) -> types.Task | None:
+  """Returns the smaller task that a rejected dialogue meets.
+
+  Returns:
+    None if the source's tasks cannot be cut down, no smaller task fits the
+    dialogue, or it does not earn a certificate.
+  """
+  if not job.source.separable:
+    return None
+  drafts = hindsight.met(intent.demands, played[1].messages, job.plan.split)
+  if not drafts:
+    return None
+  drawn = dataclasses.replace(drawn, drafts=drafts)
   try:
-    intent, task = _drafted(job, drawn, name, 'hindsight')
+    intent, task = _composed(job, drawn, name, 'hindsight')
     task = _certified(job, task, intent, '')
-    verdict = judge.verdict(job.author, job.env, task, played, plan=job.plan,
-                            seed=job.seed('judge', 'hindsight'))
+    verdict = trajectory.validate(
+        job.writer, job.source.env, task, played, plan=job.plan,
+        seed=job.seed('judge', 'hindsight'))
   except (rejection.SampleRejected, llm_lib.BadAnswer):
-    return None  # what counts is why the dialogue was turned down
+    return None  # the sample's rejection is the one of its dialogue
   return None if verdict.objection else task
 
 
-def _certified(job: _Job, task: types.Task, intent: workers.Intent,
+def _certified(job: _Job, task: types.Task, intent: source_lib.Intent,
                critique: str) -> types.Task:
-  """The task with a checker that earned its certificate.
+  """Returns the task with a checker that earned its certificate.
 
   Raises:
     SampleRejected: it did not, and mending it did not help.
   """
   for attempt in range(REPAIRS + 1):
-    task = workers.write_checker(
-        job.author, job.env, task, intent, critique=critique,
+    task = checker.write_checker(
+        job.writer, job.source, task, intent, critique=critique,
         seed=job.seed('checker', attempt, critique))
-    certificate, problems = certify.certify(job.env, task, intent.script,
-                                            job.seed('certify'))
+    certificate, problems = certify.certify(
+          job.source.env, task, job.seed('certify'),
+          way_known=job.source.way_known, script=intent.script)
     if job.first_checker is None:
       job.first_checker = FirstChecker(
           certificate.score if certificate else 0.0,

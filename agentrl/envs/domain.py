@@ -2,13 +2,14 @@
 
 * `state.py`: `build(seed, split) -> tables` (table -> key -> record). The
   splits `train` and `test` must not share entities. The first table holds the
-  callers, unless `PEOPLE` names another.
+  people that may call, unless `PEOPLE` names another.
 * `tools.py`: `AGENT` and `USER`, tuples of tool functions (`envs/tools.py`).
-* `policy.md`: the rules of the agent.
-* `tasks.py`, optional: `opening(state, caller)`, `callers(state)` and
-  `FAMILIES`, from which the data engine composes tasks; see `Demand`. Without
-  it an LLM invents them (`eigendata/write/`), and their verdict depends on the
-  end state and the facts told alone.
+* `policy.md`: rules that the agent must keep.
+* `tasks.py`: `opening(state, caller)`, `callers(state)` and `FAMILIES`, from
+  which the data engine composes tasks; see `Demand`. `ENTITY` may give a
+  pattern of the names of entities. Without this file an LLM invents the demands
+  (`eigendata/write/invented.py`); then end state and told facts decide alone,
+  not the way there.
 """
 
 from __future__ import annotations
@@ -57,17 +58,17 @@ class Demand:
 
   Attributes:
     family: name of the function in `FAMILIES` that drafted it.
-    goal: instructions to the user: one or two sentences with every detail that
-      they may be asked for, and a fallback where one is needed.
-    beats: the exchange. It opens with the user asking and ends with the agent
-      reporting; its calls are executed to get the gold actions.
+    goal: one or two sentences that tell the user about it, with every detail
+      that the agent may ask for, and a fallback where one is needed.
+    beats: the exchange. It opens with the user's request and ends with the
+      agent's report; its calls are executed to get the gold actions.
     about: words that the user must say, or else the fault is theirs.
     tell: facts that the agent must say (lower-case substrings).
-    kind: `do`, `refuse`, `transfer` or `fallback`.
-    answers: words that the user must say once they are asked. The fault is
-      theirs if the agent did what the demand is about without hearing them;
-      an agent that declined has not asked.
-    forbidden: calls by the agent that users may press for and that the policy
+    kind: whether it is done, refused, handed over, or done another way.
+    answers: words that the user must say once asked. The fault is theirs if
+      the agent made the demand's last call without hearing them; an agent that
+      declined has not asked.
+    forbidden: calls of the agent that users may press for and that the policy
       forbids here, above all those that a tool would carry out.
   """
 
@@ -94,13 +95,15 @@ Family = Callable[[state_lib.State, str, random.Random], Demand | None]
 
 @functools.cache
 def _tables(path: str, seed: int, split: str) -> state_lib.Tables:
+  """Builds the database of a split, once for each process."""
   return importlib.import_module(f'{path}.state').build(seed, split)
 
 
 @functools.lru_cache(maxsize=64)
 def _changed(path: str, seed: int, split: str, records: str
              ) -> state_lib.Tables:
-  """Builds tables with records (JSON) changed by field, or added.
+  """Builds a database with fields of records changed (JSON), or whole records
+  added, once for each process.
 
   Raises:
     ValueError: `records` names an unknown table.
@@ -117,7 +120,7 @@ def _changed(path: str, seed: int, split: str, records: str
 
 def _built(path: str, seed: int, split: str, records: str
            ) -> state_lib.Tables:
-  """Builds tables with `records` changed, '' for none."""
+  """Builds a database with `records` changed, '' for none."""
   if not records:
     return _tables(path, seed, split)
   return _changed(path, seed, split, records)
@@ -137,18 +140,20 @@ class Domain:
       `brief` names the domain only, for models from scratch that learn the
       policy from dialogues and could not read it.
     databases: folder of `databases.py`: a task that names its database starts
-      from its file there, also if the code now builds another; '': from the
-      database that the code builds, which must be the same.
+      from its file there; '': from the database that the code builds, if that
+      is still the same.
 
   Attributes:
     drafts: module `tasks` of the folder; None if it has none.
-    basis: basis of the reward, see `types.Criteria`.
+    basis: reward basis of its tasks, see `types.Criteria`.
+    judged_on: see `eigendata.source.WritableEnv`.
 
   Raises:
     ValueError: a part of the folder is missing, or `prompt` is unknown.
   """
 
   basis = ('CHECKER',)
+  judged_on = ''  # it has test tasks of its own written
 
   def __init__(self, path: str, prompt: str = 'full', databases: str = ''):
     if prompt not in ('full', 'brief'):
@@ -186,18 +191,13 @@ class Domain:
 
   def tables(self, seed: int, split: str,
              records: Mapping[str, Any] | None = None) -> state_lib.Tables:
-    """Builds the database of a split, once for each process.
-
-    Args:
-      seed: seed of the database.
-      split: `train` or `test`.
-      records: table -> key -> fields to change in it.
-    """
+    """Returns the database of a split, built once for each process, with
+    `records` (table -> key -> fields) changed in it."""
     return _built(self.path, seed, split,
                   jsons.dumps(records) if records else '')
 
   def callers(self, tables: state_lib.Tables) -> list[str]:
-    """Returns the keys of the callers.
+    """Returns the keys of the people that may call.
 
     Raises:
       ValueError: there are none.
@@ -207,36 +207,28 @@ class Domain:
       raise ValueError(
           f'There are no callers: {self.path}.state builds no table {table!r} '
           f'with records, but {list(tables)}. Let PEOPLE in state.py name the '
-          'table of the callers, or build it first.')
+          'table of people that call, or build it first.')
     return list(tables[table])
 
-  def aims(self) -> list[str]:
-    """What a demand may be about: drafts by name or, without, the tools of the
-    agent."""
-    if self.drafts:
-      return [family.__name__ for family in self.drafts.FAMILIES]
+  def demand_tools(self) -> list[str]:
+    """Returns the tools that an invented demand may be about."""
     return [name for name in self._tools['assistant']
             if not name.startswith(env_lib.TRANSFER_TOOL)]
 
   def setups(self) -> tuple[Mapping[str, Any], ...]:
-    """Returns the setups that a task may start from; see `prepared`."""
+    """Returns (): tasks of a folder begin with their database alone."""
     return ()
 
   def initial_state(self, database: int, split: str) -> dict[str, Any]:
-    """Returns the initial state of a task over the database of a seed."""
+    """Returns the initial state over the database of a seed."""
     return {'seed': database, 'split': split}
 
   def prepared(self, start: Mapping[str, Any],
                setup: Sequence[Mapping[str, Any]],
                records: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an initial state with a setup and changed records.
-
-    Args:
-      start: see `initial_state`.
-      setup: one of `setups`.
-      records: table -> key -> fields to change.
-    """
-    del setup  # there is none
+    """Returns an initial state with records changed (table -> key ->
+    fields)."""
+    del setup  # there are none to choose from
     return {**start, **({'records': dict(records)} if records else {})}
 
   def scenario(self, knowledge: str, style: str, goals: Sequence[str]
@@ -247,7 +239,8 @@ class Domain:
 
   def database(self, seed: int, split: str,
                records: Mapping[str, Any] | None = None) -> str:
-    """Returns the digest of `tables`, see `databases.py`; once a process.
+    """Returns the digest of `tables`, see `databases.py`; computed once for
+    each process.
 
     Raises:
       ValueError: they are not plain JSON.
@@ -259,7 +252,8 @@ class Domain:
     """Returns the database that a task starts from.
 
     Raises:
-      ValueError: it is missing, or not the one that the task was made with.
+      ValueError: its file is missing, or the code builds another one than the
+        task was made with.
     """
     name = task.database
     if name and self._databases:
@@ -296,12 +290,12 @@ class Domain:
 
   def verdicts(self, task: types.Task, world: DomainWorld,
                messages: Sequence[types.Message]) -> tuple[types.Score, ...]:
-    """Returns the scores of all judges of a task, its checker first."""
+    """Returns the verdict of the task's checker."""
     return (checkers.score(task.checker, world.state.changes(), messages),)
 
   def fault(self, task: types.Task,
             messages: Sequence[types.Message]) -> str:
-    """Describes the fault that `user_fault` finds; '' without one."""
+    """Describes the user's fault that `user_fault` finds; '' without one."""
     fault = self.user_fault(task, messages)
     return fault.text if fault else ''
 
@@ -329,21 +323,35 @@ class Domain:
   def _made_up(self, task: types.Task,
                messages: Sequence[types.Message]) -> list[str]:
     """Returns entities that the user named first; [] if there are none."""
-    pattern = getattr(self.drafts, 'ENTITY', None)
-    if pattern is None:
+    if not self.entity:
       return []
-    known = set(re.findall(pattern, task.scenario))
+    known = set(re.findall(self.entity, task.scenario))
     for message in messages:
       if message.role == 'tool' and message.requestor == 'assistant':
         continue
-      entities = set(re.findall(pattern, message.content or ''))
+      entities = set(re.findall(self.entity, message.content or ''))
       if message.role == 'user' and not message.is_call and entities - known:
         return sorted(entities - known)
       known |= entities
     return []
 
+  @property
+  def entity(self) -> str:
+    """Pattern of the names of entities, ENTITY of tasks.py; '' without one."""
+    return getattr(self.drafts, 'ENTITY', '')
+
+  def entities(self, task: types.Task, texts: Sequence[str]) -> frozenset[str]:
+    """Returns the entities that texts about a task name."""
+    del task  # its start names none
+    pattern = self.entity
+    return frozenset(re.findall(pattern, ' '.join(texts)) if pattern else ())
+
+  def database_texts(self, task: types.Task) -> list[str]:
+    """Returns the database that a task starts from as plain text."""
+    return [jsons.dumps(self.tables(**task.initial_state))]
+
   def fingerprint(self) -> str:
-    """Hashes policy, code of the folder, prompt style and checker prelude."""
+    """Returns a hash of policy, code, prompt style and checker prelude."""
     parts = [self.style, self.policy, checkers.PRELUDE]
     folder = importlib.resources.files(self.path)
     parts += [file.read_text() for file in sorted(
@@ -353,14 +361,14 @@ class Domain:
 
 
 def _done(messages: Sequence[types.Message]) -> set[str]:
-  """Returns the names of the tools that the agent called without an error."""
-  fine = {m.id for m in messages if m.role == 'tool' and not m.error}
+  """Returns the names of tools that the agent has called without an error."""
+  accepted = {m.id for m in messages if m.role == 'tool' and not m.error}
   return {call.name for m in messages if m.role == 'assistant'
-          for call in m.tool_calls if call.id in fine}
+          for call in m.tool_calls if call.id in accepted}
 
 
 class DomainWorld:
-  """Implements `envs.env.World` over a copy-on-write state."""
+  """`envs.env.World` over a copy-on-write state."""
 
   solo = False
 

@@ -1,4 +1,4 @@
-"""What models cost, and a hard stop before it is too much."""
+"""Counts the cost of models, and stops before it exceeds a budget."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from agentrl.llm import llm
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Price:
-  """Dollars for a million tokens of each kind.
+  """Price of a model.
 
   Attributes:
-    prompt: tokens that are read.
-    completion: tokens that are written.
-    cached: tokens that are read from the server's cache.
+    prompt: price of tokens that are read [dollars a million].
+    completion: price of tokens that are written [dollars a million].
+    cached: price of tokens from the server's cache [dollars a million].
   """
 
   prompt: float = 0.0
@@ -31,29 +31,31 @@ class Price:
   cached: float = 0.0
 
   def of(self, usage: llm.Usage) -> float:
-    """Dollars."""
+    """Returns the price of a usage [dollars]."""
     fresh = usage.prompt_tokens - usage.cached_tokens
     return (fresh * self.prompt + usage.cached_tokens * self.cached
             + usage.completion_tokens * self.completion) / 1e6
 
 
 class Ledger:
-  """What all models of a run have spent together; threads share it.
+  """The account that all models of a run are paid from; threads share it.
 
   Args:
-    dollars: that may be spent; None: any sum.
-    tokens: that may be read and written; None: any number.
-    evolve_share: of both, that may be spent by the end of `evolving`.
+    dollars: most dollars to spend; None: no limit.
+    tokens: most tokens to read and write; None: no limit.
+    evolve_share: share of both limits that may be spent until the end of
+      `evolving`.
 
   Raises:
-    ValueError: that is no share.
+    ValueError: `evolve_share` is no share.
 
   Attributes:
-    spent: so far.
+    spent: usage so far.
     stopped: how the budget was used up; '' while it is not.
-    models: that are paid from it.
-    unpriced: those of them whose price nobody said; they count as free.
-    ends: called when it is closed; a client makes no further try then.
+    models: names of the models that are paid from it.
+    unpriced: names of those without a known price; they count as free.
+    ends: functions that are called when it is closed; they end the retries of
+      clients.
   """
 
   def __init__(self, dollars: float | None = None, tokens: int | None = None,
@@ -75,19 +77,19 @@ class Ledger:
     self._changed = threading.Condition()
 
   def keep(self, file: pathlib.Path) -> None:
-    """Goes on from what a file says was spent before, and writes it there
-    after each call: a process that is killed forgets what was under way."""
+    """Reads from a file what was spent before, and writes it there after each
+    call. Calls under way when a process is killed are lost from it."""
     self._file = file
     if file.exists():
       self.spent = llm.Usage(**files.read_json(file))
 
   def reserve(self, most: llm.Usage) -> None:
-    """Puts aside what a call may cost; waits while calls that are under way
-    hold what it would need.
+    """Reserves the most that a call may cost; waits as long as calls under way
+    hold reserves that it would need.
 
     Raises:
-      llm.OverBudget: what is left would not do.
-      llm.Interrupted: it is closed.
+      llm.OverBudget: the budget does not suffice for it.
+      llm.Interrupted: the ledger is closed.
     """
     with self._changed:
       self._changed.wait_for(
@@ -107,7 +109,7 @@ class Ledger:
       self._under_way.append(most)
 
   def settle(self, most: llm.Usage, usage: llm.Usage) -> None:
-    """Ends what `reserve` began."""
+    """Replaces the reserve of a call by its usage."""
     with self._changed:
       self._under_way.remove(most)
       self.spent += usage
@@ -117,15 +119,15 @@ class Ledger:
 
   @contextlib.contextmanager
   def evolving(self) -> Iterator[None]:
-    """Within, the caps are `evolve_share` of what they are after it: however
-    long evolution may go on, there is something left to write tasks for."""
+    """Lowers the limits to their `evolve_share` within the context, so that
+    evolution leaves a part of the budget for writing tasks."""
     self._share = self._evolve_share
     yield
     with self._changed:  # not after an error: then all is over
       self._share, self.stopped = 1.0, ''
 
   def close(self) -> None:
-    """From now on nothing is paid for, as if whoever asks had been stopped."""
+    """Ends all payment: callers are interrupted from now on."""
     with self._changed:
       self._closed = True
       self._changed.notify_all()
@@ -139,7 +141,7 @@ class Ledger:
 
 
 class Paid:
-  """An `LLM` whose calls are paid for.
+  """An `LLM` whose calls are paid from a ledger.
 
   Raises (`complete`):
     OverBudget: before a call that might cost more than is left.
@@ -154,7 +156,7 @@ class Paid:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     most = self._priced(llm.Usage(
         most_tokens(messages, schema, tools), self._identity['max_tokens'], 1))
     self._ledger.reserve(most)
@@ -174,7 +176,7 @@ class Paid:
 def most_tokens(messages: Sequence[types.Message],
                 schema: Mapping[str, Any] | None,
                 tools: Sequence[Mapping[str, Any]]) -> int:
-  """A bound of the tokens of a prompt: no token is shorter than a byte, and
-  the JSON around each message is longer than any markup."""
+  """Returns an upper bound of the tokens of a prompt: no token is shorter than
+  a byte, and the JSON around each message is longer than any markup."""
   texts = [jsons.dumps(messages), json.dumps([schema, list(tools)])]
   return 64 * (len(messages) + 2) + sum(len(t.encode()) for t in texts)

@@ -1,4 +1,4 @@
-"""From a config to whom all of a run asks."""
+"""Builds the LLM of a run, with all its wrappers, from a config."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from agentrl.llm import strict
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-  """How models are paid for, and where their answers are kept.
+  """Budget, prices and cache of a run's models.
 
   Attributes:
     prices: rows (model, dollars a million prompt tokens, completion tokens,
       prompt tokens from the server's cache).
-    dollars: that a run may spend; None: any sum.
-    tokens: that a run may read and write; None: any number.
+    dollars: most dollars that a run may spend; None: no limit.
+    tokens: most tokens that a run may read and write; None: no limit.
     cache: folder of answers; '': they are not kept. Models of one name share
-      them, whichever server they are asked of.
-    evolve_share: of dollars and tokens, that may be spent by the time when
-      prompts have evolved; then this ends, so that tasks can be paid for.
+      them, on any server.
+    evolve_share: share of dollars and tokens that evolution may spend; it ends
+      then, so that tasks can be paid for.
   """
 
   prices: Sequence[Sequence[Any]] = ()
@@ -37,31 +37,26 @@ class Account:
 
 def make(path: str, kw: Mapping[str, Any], *,
          others: Mapping[str, Mapping[str, Any]],
-         account: Mapping[str, Any], plain: Collection[str] = ()
+         account: Account, plain: Collection[str] = ()
          ) -> tuple[llm_lib.Meter, budget.Ledger]:
-  """Who is asked, and what that costs.
+  """Builds the models of all stages, and the account that they are paid from.
 
   Args:
     path: import path of a class of models.
     kw: its keyword arguments.
     others: stage -> keyword arguments that differ there (with a `llm` of its
       own, an import path: all of them); and `brief`, true for short prompts.
-    account: fields of `Account`.
+    account: budget, prices and cache.
     plain: stages whose answers are taken as they come, not wrapped by
       `strict.Strict`.
 
   Raises:
-    ValueError: a wrong path, argument or field, or dollars are to be counted
-      and a model has no price.
+    ValueError: a wrong path, argument or field, or a limit of dollars and a
+      model without a price.
   """
-  a = resolve.call(Account, account)
-  ledger = budget.Ledger(a.dollars, a.tokens, a.evolve_share)
-  prices = {}
-  for row in a.prices:
-    if len(row) != 4:
-      raise ValueError(f'A price is a row (model, prompt, completion, cached '
-                       f'prompt), in dollars a million tokens, got {row!r}.')
-    prices[row[0]] = budget.Price(*row[1:])
+  ledger = budget.Ledger(account.dollars, account.tokens,
+                         account.evolve_share)
+  prices = _prices(account)
 
   def asked(path: str, kw: Mapping[str, Any]) -> llm_lib.LLM:
     model = resolve.call(resolve.name(path), kw)
@@ -69,7 +64,7 @@ def make(path: str, kw: Mapping[str, Any], *,
     if identity is None:
       return model
     price = prices.get(identity['model'])
-    if price is None and a.dollars is not None:
+    if price is None and account.dollars is not None:
       raise ValueError(
           f'No price of {identity["model"]!r}, yet dollars may run out: add a '
           'row to config.llm_account.prices.'
@@ -80,7 +75,9 @@ def make(path: str, kw: Mapping[str, Any], *,
     if price is None:
       ledger.unpriced.add(identity['model'])
     paid = budget.Paid(model, identity, price or budget.Price(), ledger)
-    return cache_lib.Cache(paid, identity, a.cache) if a.cache else paid
+    if not account.cache:
+      return paid
+    return cache_lib.AnswerCache(paid, identity, account.cache)
 
   different = {}
   for stage, own in others.items():
@@ -90,3 +87,18 @@ def make(path: str, kw: Mapping[str, Any], *,
     different[stage] = model if stage in plain else strict.Strict(model)
   brief = {stage for stage, own in others.items() if own.get('brief')}
   return llm_lib.Meter(strict.Strict(asked(path, kw)), different, brief), ledger
+
+
+def _prices(account: Account) -> dict[str, budget.Price]:
+  """Returns model -> price.
+
+  Raises:
+    ValueError: a row has another form.
+  """
+  prices = {}
+  for row in account.prices:
+    if len(row) != 4:
+      raise ValueError(f'A price is a row (model, prompt, completion, cached '
+                       f'prompt), in dollars a million tokens, got {row!r}.')
+    prices[row[0]] = budget.Price(*row[1:])
+  return prices

@@ -1,4 +1,4 @@
-"""Answers by the content of what was asked, in files."""
+"""Keeps answers in files, by the content of their requests."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from agentrl import types
 from agentrl.llm import llm
 
 
-class Cache:
-  """An `LLM` that asks for the same thing once.
+class AnswerCache:
+  """An `LLM` that asks each request once.
 
-  The key is the request itself: whatever else of a run is changed, answers to
-  requests that stayed the same are kept. The server's address is no part of it:
-  the same model moves. Weights that change under one name take another folder.
-  Threads that ask for the same at the same time get one answer; processes may
-  share a folder.
+  The key is the request itself: if anything else about a run changes, answers
+  to the same requests are still found. The server's address is no part of it,
+  since a model may move. Weights that change under one name need another
+  folder. Threads with the same request at the same time get one answer;
+  processes may share a folder.
 
   Args:
-    inner: who answers what is new.
-    identity: of the model, see `llm.LLM`.
-    folder: of the answers, a file each.
+    inner: LLM that answers new requests.
+    identity: identity of the model, see `llm.LLM`.
+    folder: folder of the answers, a file each.
   """
 
   def __init__(self, inner: llm.LLM, identity: Mapping[str, Any],
@@ -43,7 +43,7 @@ class Cache:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     key = hashlib.sha256(jsons.dumps(
         [self._identity, messages, schema, tools, seed]).encode()).hexdigest()
     path = self._folder / key[:2] / f'{key}.json'
@@ -61,8 +61,8 @@ class Cache:
         return _hit(reply)
       reply = self._inner.complete(messages, schema=schema, tools=tools,
                                    seed=seed)
-      # Unsorted: the next prompts show arguments in the order they came in.
-      # A server that had no room, for nothing, may be started with more.
+      # Unsorted: later prompts show arguments in the order in which they came.
+      # Not if a server had no room and charged nothing: it may get more room.
       if reply.end != 'no room' or reply.usage.tokens:
         files.write_text(path, json.dumps(jsons.to_json(reply),
                                             ensure_ascii=False))
@@ -76,18 +76,15 @@ class Cache:
         del self._asked[key]
 
 
-def _hit(reply: llm.Reply) -> llm.Reply:
+def _hit(reply: llm.Answer) -> llm.Answer:
   return dataclasses.replace(reply, usage=llm.Usage(
       hits=1, saved=reply.usage.dollars, saved_tokens=reply.usage.tokens))
 
 
-def _read(path: pathlib.Path) -> llm.Reply | None:
-  """The answer in a file; None without one, or where it is not readable: it
-  is asked for again then."""
+def _read(path: pathlib.Path) -> llm.Answer | None:
+  """Reads the answer in a file; None without one, or where it cannot be read:
+  then it is asked for again."""
   try:
-    found = json.loads(path.read_text())
-    return llm.Reply(**{
-        **found, 'message': jsons.from_json(types.Message, found['message']),
-        'usage': llm.Usage(**found.get('usage', {}))})
+    return jsons.from_json(llm.Answer, json.loads(path.read_text()))
   except (OSError, ValueError, TypeError, KeyError):
     return None

@@ -1,8 +1,8 @@
 """The protocol of language models that write data, and a meter.
 
-A model answers (`procedural`, `openai_chat`); what else is wanted of it wraps
-it and is an `LLM` again: `budget` pays, `cache` remembers, `strict` takes only
-what was asked for. `build` puts them together.
+A model answers (`stand_in.procedural`, `openai.chat`); each further duty is a
+wrapper that is an `LLM` again: `budget` pays, `cache` remembers, `strict`
+accepts only answers of the form that was asked for. `build` puts them together.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from typing import Any, Protocol
 from agentrl import types
 
 MOST_DEPTH = 64  # of objects and lists in JSON that a model wrote
-SIDES = {'agent': 'assistant', 'user': 'user'}  # roles of prompts that play one
+# Role of a prompt that plays a side of a dialogue -> the side.
+SIDES = {'agent': 'assistant', 'user': 'user'}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-  """What completions cost; adds up.
+  """Cost of answers; adds up.
 
   Attributes:
-    prompt_tokens: read, with those that the server had in its cache.
-    completion_tokens: written.
-    calls: of a model.
-    cached_tokens: of the prompt, read from the server's cache.
-    hits: answers that our own cache had; all else of them is 0.
+    prompt_tokens: tokens read, with those from the server's cache.
+    completion_tokens: tokens written.
+    calls: number of calls of a model.
+    cached_tokens: tokens of the prompts that the server had in its cache.
+    hits: number of answers from our own cache; they count nowhere else.
     dollars: price of the calls.
-    saved: price [dollars] of what the hits once cost.
-    saved_tokens: that they once took.
+    saved: price [dollars] that the hits once had.
+    saved_tokens: tokens that the hits once took.
   """
 
   prompt_tokens: int = 0
@@ -54,26 +55,26 @@ class Usage:
 
 
 def by_stage(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
-  """The sum of what several jobs took of each stage."""
-  found: dict[str, Usage] = collections.defaultdict(Usage)
+  """Returns the cost of each stage, summed over several jobs."""
+  total: dict[str, Usage] = collections.defaultdict(Usage)
   for usage in usages:
     for stage, use in usage.items():
-      found[stage] += use
-  return dict(sorted(found.items()))
+      total[stage] += use
+  return dict(sorted(total.items()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
-  """A completion.
+class Answer:
+  """Answer of a model.
 
   Attributes:
-    message: what was said; no thinking.
+    message: the message, without thinking.
     value: its parsed JSON where a schema was asked for.
-    usage: what it cost.
-    thinking: what was thought before, where that is shown.
-    end: `stop`; or `refused`, `truncated` (the answer) or `no room` (for it
-      below the chat).
-    problem: why the message is not readable as it came, '' if it is.
+    usage: its cost.
+    thinking: text thought before it, where the model shows that.
+    end: `stop`; or `refused`, `truncated`, or `no room` if the chat leaves no
+      room for it.
+    problem: why the message cannot be read; '' if it can.
   """
 
   message: types.Message
@@ -85,24 +86,24 @@ class Reply:
 
 
 class BadAnswer(Exception):
-  """An answer that nothing can be made of.
+  """An answer that cannot be used.
 
   Attributes:
     kind: reason without particulars, to count by.
-    detail: for people.
-    usage: what it cost all the same.
-    stage: in which it was asked for; `Meter` says it.
+    detail: particulars.
+    usage: its cost all the same.
+    stage: stage in which it was asked for; `Meter` sets it.
   """
 
   kind = 'rejected'
 
-  def __init__(self, detail: str, usage: Usage = Usage()):
+  def __init__(self, detail: str, usage: Usage = Usage(), stage: str = ''):
     super().__init__(detail)
-    self.detail, self.usage, self.stage = detail, usage, ''
+    self.detail, self.usage, self.stage = detail, usage, stage
 
 
 class Refused(BadAnswer):
-  """The model, or a filter before it, would not answer."""
+  """The model, or a filter before it, refused to answer."""
 
   kind = 'refused'
 
@@ -120,7 +121,7 @@ class NoRoom(BadAnswer):
 
 
 class Unparsable(BadAnswer):
-  """Not what was asked for, and not after another try either."""
+  """An answer of another form than asked for, also at the second try."""
 
   kind = 'unparsable'
 
@@ -130,37 +131,37 @@ class OverBudget(Exception):
 
 
 class Interrupted(Exception):
-  """The run was stopped from outside: what is under way counts for nothing."""
+  """The run was stopped from outside; calls under way do not count."""
 
 
 class Unavailable(OSError):
-  """The server gave no answer for as long as one may wait."""
+  """The server gave no answer within the time limit."""
 
 
 class LLM(Protocol):
-  """Whatever can go on a chat.
+  """Anything that can continue a chat.
 
-  A model whose answers cost something has an `identity` too: JSON of all that
-  they depend on beside the request, with its `model` and `max_tokens`. What
-  has none is free, and neither paid for nor cached.
+  A model whose answers cost something has an `identity` too: JSON of everything
+  that they depend on beside the request, with its `model` and `max_tokens`. A
+  model without one is free, and neither paid for nor cached.
   """
 
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
-               tools: Sequence[Mapping[str, Any]] = (), seed: int) -> Reply:
-    """The next message of the role `assistant`.
+               tools: Sequence[Mapping[str, Any]] = (), seed: int) -> Answer:
+    """Returns the next message of the role `assistant`.
 
     Args:
-      messages: the chat so far; the first is the system prompt.
+      messages: the chat so far; the first message is the system prompt.
       schema: JSON schema of the answer; None asks for a message.
-      tools: OpenAI function schemas that it may call.
-      seed: the same seed and prompt give the same reply, where the model can
-        keep to that.
+      tools: OpenAI function schemas of the tools that it may call.
+      seed: the same seed and prompt give the same answer, where the model
+        supports that.
 
     Raises:
-      BadAnswer: what came is of no use.
-      OverBudget, Interrupted: nothing was asked.
-      Unavailable: nothing came.
+      BadAnswer: the answer cannot be used.
+      OverBudget, Interrupted: no call was made.
+      Unavailable: no answer came.
     """
 
 
@@ -168,8 +169,8 @@ def loads(text: str) -> Any:
   """Parses JSON that a model wrote.
 
   Raises:
-    ValueError: it is none, or holds what no file can: NaN, half a character;
-      or is so deep that whoever walks through it may come to Python's limit.
+    ValueError: it is no JSON, holds NaN or half a character, which no file
+      can hold, or is nested so deeply that recursion over it may fail.
   """
   try:
     value = json.loads(text, parse_constant=_not_a_number)
@@ -194,8 +195,8 @@ def _not_a_number(name: str) -> None:
 
 
 def unwritable(value: Any) -> str:
-  """Why no file can hold a value: half a surrogate pair, which JSON can spell,
-  is not a character, and 1e999 becomes infinite. '' if one can."""
+  """Returns why no file can hold a value, '' if one can: half a surrogate pair,
+  which JSON can spell, is not a character, and 1e999 becomes infinite."""
   try:
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
   except UnicodeEncodeError:
@@ -206,36 +207,38 @@ def unwritable(value: Any) -> str:
 
 
 class Meter(threading.local):
-  """An `LLM` that counts what each stage of its user costs.
+  """Asks the model of a stage, and counts what each stage costs.
 
-  Each thread sets its own `stage` and sees its own `usage`.
+  Each thread has its own `usage`.
 
   Args:
-    llm: who answers.
-    others: stage -> who answers there instead.
-    brief: stages in which it wants short prompts.
+    llm: model of all stages but `others`.
+    others: stage -> model that answers there instead.
+    brief: stages whose model wants short prompts.
+
+  Attributes:
+    usage: stage -> cost since it was last cleared.
   """
 
   def __init__(self, llm: LLM, others: Mapping[str, LLM] | None = None,
                brief: Collection[str] = ()):
     self._llm, self._others, self._brief = llm, others or {}, brief
-    self.stage = ''
     self.usage: dict[str, Usage] = collections.defaultdict(Usage)
 
-  @property
-  def brief(self) -> bool:
-    """True if who answers in this stage wants short prompts."""
-    return self.stage in self._brief
+  def wants_brief(self, stage: str) -> bool:
+    """Returns whether the model of a stage wants short prompts."""
+    return stage in self._brief
 
-  def complete(self, messages: Sequence[types.Message], *,
+  def complete(self, messages: Sequence[types.Message], *, stage: str,
                schema: Mapping[str, Any] | None = None,
-               tools: Sequence[Mapping[str, Any]] = (), seed: int) -> Reply:
-    llm = self._others.get(self.stage, self._llm)
+               tools: Sequence[Mapping[str, Any]] = (), seed: int) -> Answer:
+    """Returns the answer of the stage's model; see `LLM.complete`."""
+    llm = self._others.get(stage, self._llm)
     try:
       reply = llm.complete(messages, schema=schema, tools=tools, seed=seed)
     except BadAnswer as e:
-      e.stage = self.stage
-      self.usage[self.stage] += e.usage
+      e.stage = stage
+      self.usage[stage] += e.usage
       raise
-    self.usage[self.stage] += reply.usage
+    self.usage[stage] += reply.usage
     return reply

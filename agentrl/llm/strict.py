@@ -1,4 +1,4 @@
-"""Answers that are what was asked for, or a typed rejection."""
+"""Accepts answers of the form that was asked for, or raises `BadAnswer`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.llm import llm
 
-TRIES = 2  # at an answer: in the second the model sees what was wrong
+TRIES = 2  # per answer; in the second the model sees its mistake
 MEND = ('Your answer cannot be used: {problem} Answer again, in full and in '
         'the form that was asked for.')
 ENDS = {'refused': llm.Refused, 'truncated': llm.Truncated,
         'no room': llm.NoRoom}
-# For JSON schema 3.0 is an integer, but no number of an item of a list.
+# JSON schema takes 3.0 for an integer, but it cannot index a list.
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
@@ -29,10 +29,10 @@ _SHOWN = 300  # characters of an error that quotes the answer
 
 
 class Strict:
-  """An `LLM` that takes only what was asked for.
+  """An `LLM` that accepts only answers of the form that was asked for.
 
   JSON must fit the schema; a message must say or call something, and call
-  only tools that there are. Else the model sees its answer and the error once.
+  only tools that exist. Else the model sees its answer and the error once.
 
   Raises (`complete`):
     Refused, Truncated, NoRoom: at once.
@@ -45,7 +45,7 @@ class Strict:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     spent, problem = llm.Usage(), ''
     for _ in range(TRIES):
       reply = self._inner.complete(messages, schema=schema, tools=tools,
@@ -61,18 +61,18 @@ class Strict:
     raise llm.Unparsable(problem, spent)
 
 
-def said(reply: llm.Reply) -> str:
-  """The answer as text, calls included: as messages, calls without their
-  results are refused by servers."""
+def said(reply: llm.Answer) -> str:
+  """Returns the answer as text, calls included: servers refuse calls without
+  their results as messages."""
   message = reply.message
   calls = [json.dumps({'name': c.name, 'arguments': dict(c.arguments)})
            for c in message.tool_calls]
   return '\n'.join([message.content or '', *calls]).strip() or '(nothing)'
 
 
-def _read(reply: llm.Reply, schema: Mapping[str, Any] | None,
+def _read(reply: llm.Answer, schema: Mapping[str, Any] | None,
           tools: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
-  """(parsed JSON, what is wrong); '' if nothing is."""
+  """Returns parsed JSON, and the problem with the answer; '' without one."""
   message = reply.message
   if reply.problem:
     return None, reply.problem

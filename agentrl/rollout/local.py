@@ -18,7 +18,7 @@ from typing import Any
 from agentrl import sharding
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm.openai import wire as openai_format
+from agentrl.llm.openai import wire
 from agentrl.rollout import engine as engine_lib
 from agentrl.rollout import slot as slot_lib
 from agentrl.stage import bundles
@@ -75,10 +75,10 @@ class Local:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     first, *rest = messages
-    stated = openai_format.SCHEMA.format(json.dumps(schema)) if schema else ''
-    chat = openai_format.with_user(
+    stated = wire.SCHEMA.format(json.dumps(schema)) if schema else ''
+    chat = wire.with_user(
         [dataclasses.replace(first, tools=tuple(tools)), *rest], stated)
     ids, _ = formats.render_all(self._vocab, chat)
     ids += formats.opener(self._vocab, chat[-1])
@@ -91,7 +91,7 @@ class Local:
           self._step()
     return self._reply(len(ids), question.turn)
 
-  def _reply(self, read: int, turn: slot_lib.SampledTurn) -> llm.Reply:
+  def _reply(self, read: int, turn: slot_lib.SampledTurn) -> llm.Answer:
     """Returns a turn as a reply; as bare text where it is no message.
 
     Args:
@@ -109,7 +109,7 @@ class Local:
     if end == 'no room':
       problem = (f'{read} tokens of a chat leave {turn.ids.size} of '
                  f'{self.identity["length"]} for the answer.')
-    return llm.Reply(message, end=end, problem=problem, usage=llm.Usage(
+    return llm.Answer(message, end=end, problem=problem, usage=llm.Usage(
         read, int(turn.ids.size), 1))
 
   def _step(self) -> None:

@@ -42,7 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.llm = 'agentrl.llm.stand_in.procedural:Procedural'
   c.llm_kw = dict(mistakes=dict(
       intent=0.1, user=0.1, agent=0.15, checker=0.15, judge=0.02,
-      engineer=0.0), heeds=False)
+      engineer=0.0), obeys_prompts=False)
   # Worker -> fields of llm_kw that differ for it; with an import path `llm`,
   # all of them. `Student` plays the tasks of audits (see `evolve`), if given.
   c.llm_roles = {}

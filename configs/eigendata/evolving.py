@@ -1,6 +1,6 @@
 """Does the closed loop help? A stand-in that errs in about every sample unless
-its prompts tell it not to (`agentrl/llm/habits.py`, a simulation), with prompts
-that are rewritten, or without:
+its prompts tell it not to (`agentrl/llm/stand_in/mistakes.py`, a simulation),
+with prompts that are revised, or without:
 
   python scripts/synthesize.py --config=configs/eigendata/evolving.py:seed=0 \
     --workdir=runs/evolving0
@@ -37,7 +37,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c.evolve.rounds = arg.rounds
   c.llm_kw = dict(mistakes=dict(
       intent=0.5, user=0.5, agent=0.6, checker=0.5, judge=0.02,
-      engineer=0.25), heeds=True)
+      engineer=0.25), obeys_prompts=True)
   if arg.student:
     c.llm_roles = dict(Student=student(arg.student, length=640))
     # One model serves them all.

@@ -24,7 +24,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.domains = (f'tau2:{arg.domain}',)
-  # agentrl.llm.openai.judge:Judge decides the criteria of v1.0.1 in words.
+  # agentrl.llm.openai.assertions:AssertionJudge decides the criteria of v1.0.1
+  # that are in words.
   c.env = dict(prompt='full', grading=arg.grading, judge='',
                judge_kw=dict(model=''), databases='')
   c.data = ''  # the benchmark's own tasks

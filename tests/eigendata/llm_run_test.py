@@ -35,11 +35,11 @@ def corpus(config, monkeypatch, tmp_path, capfd):
   monkeypatch.setenv('NO_PROXY', '127.0.0.1')
   monkeypatch.setattr('agentrl.llm.openai.chat.BACKOFF_S', (0.001, 0.01))
   def make(name, fault=lambda body: '', **fields):
-    settings = json.loads(config(**{**dict(
+    settings = config(**{**dict(
         domains=['orders'], num_train=8, num_test=2, workers=4, shard_size=2,
         runner='agentrl.eigendata.scale.runners:threads',
         llm='agentrl.llm.openai.chat:OpenAIChat',
-        llm_kw=dict(model='a-model', limits=LIMITS)), **fields}))
+        llm_kw=dict(model='a-model', limits=LIMITS)), **fields})
     behind = testing.answer_by(procedural.Procedural(MISTAKES))
     with testing.ChatServer(behind, fault) as server:
       monkeypatch.setenv('OPENAI_BASE_URL', server.url)

@@ -9,8 +9,9 @@ import pytest
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.write import dialogues as talks
+from agentrl.eigendata.write import dialogues
 from agentrl.llm import llm as llm_lib
+from agentrl.llm.stand_in import procedural
 
 SCRIPT = [
     dict(by='user', say=['Dim it.', 'Dim it!'], call='', arguments={}),
@@ -41,21 +42,22 @@ class Reader:
     greeted = chat[0].role == 'assistant'
     how, line = mine[sum(m.role == 'assistant' for m in chat) - greeted]
     if how == ': ':
-      return llm_lib.Reply(types.Message('assistant', line))
-    return llm_lib.Reply(types.Message(
+      return llm_lib.Answer(types.Message('assistant', line))
+    return llm_lib.Answer(types.Message(
         'assistant', tool_calls=(types.ToolCall(**json.loads(line)),)))
 
 
-def played_by(maker, player):
-  return dataclasses.replace(maker, llm=llm_lib.Meter(
-      maker.llm, {'DialogSynthesis': player}, {'DialogSynthesis'}))
+def played_by(context, player):
+  rest = procedural.Procedural(dict.fromkeys(procedural.MISTAKEN, 0.0))
+  return dataclasses.replace(context, llm=llm_lib.Meter(
+      rest, {'DialogSynthesis': player}, {'DialogSynthesis'}))
 
 
-def test_brief_prompts_are_enough_for_certified_dialogues(maker, streams):
+def test_brief_prompts_are_enough_for_certified_dialogues(context, streams):
   reader, found = Reader(), []
-  maker = played_by(maker, reader)
-  for i, stream in enumerate(streams(maker)[:8]):
-    found.append(sample_lib.make(maker, stream, 'train', i))
+  context = played_by(context, reader)
+  for i, stream in enumerate(streams(context)[:8]):
+    found.append(sample_lib.draw(context, stream, 'train', i))
   assert {s.rejection and s.rejection.name for s in found} <= {
       None, 'RandomPool: no caller fits'}
   assert sum(s.task is not None for s in found) > 4
@@ -74,28 +76,28 @@ class Babbler:
   def complete(self, messages, *, schema=None, tools=(), seed):
     said = sum(m.role == 'assistant' for m in messages)
     self.asked += 1
-    return llm_lib.Reply(types.Message(
+    return llm_lib.Answer(types.Message(
         'assistant', self.words[said % len(self.words)]))
 
 
-def test_a_talk_that_leads_nowhere_is_ended(maker, streams):
-  stream, found = streams(maker)[0], {}
+def test_a_talk_that_leads_nowhere_is_ended(context, streams):
+  stream, found = streams(context)[0], {}
   for player in (Babbler('Well.'), Babbler('Well.', 'Oh.')):
-    found[player] = sample_lib.make(played_by(maker, player), stream, 'train',
+    found[player] = sample_lib.draw(played_by(context, player), stream, 'train',
                                     0)
   (circles, first), (astray, second) = found.items()
   assert (first.rejection.name, circles.asked) == (
       'DialogSynthesis: goes in circles', 5)  # three and two
   assert second.rejection.worker == 'TrajectoryValidation'
-  assert astray.asked % (2 * talks.ASTRAY) == 0  # two tries
+  assert astray.asked % (2 * dialogues.MOST_LENGTH) == 0  # two tries
   assert astray.asked < 200
 
 
-def test_the_stand_in_needs_the_json(config, streams):
-  maker = sample_lib.maker(config(llm_roles=dict(
-      DialogSynthesis=dict(brief=True))))
+def test_the_stand_in_needs_the_json(make_context, streams):
+  context = make_context(llm_roles=dict(
+      DialogSynthesis=dict(brief=True)))
   with pytest.raises(ValueError, match='reads the JSON .* brief=True'):
-    sample_lib.make(maker, streams(maker)[0], 'train', 0)
+    sample_lib.draw(context, streams(context)[0], 'train', 0)
 
 
 @pytest.mark.parametrize('text, problem', [
@@ -107,7 +109,7 @@ def test_the_stand_in_needs_the_json(config, streams):
     ('{% for a in style %}{% for b in style %}{% for c in style %}'
      '{% endfor %}{% endfor %}{% endfor %}', 'too many loops')])
 def test_a_revision_is_a_text_and_no_program(text, problem):
-  with pytest.raises(prompts.Unfit, match=f'uses {problem}'):
+  with pytest.raises(prompts.UnfitPrompt, match=f'uses {problem}'):
     prompts.load().revised('user', text)
 
 
@@ -115,7 +117,7 @@ def test_a_revision_is_a_text_and_no_program(text, problem):
     '{% if %}', '{{ style is odder }}', '{{ style | odder }}',
     '{{ %s }}' % ('9' * 9999), '{{ %sstyle }}' % ('not ' * 9999)])
 def test_whatever_is_no_template_is_unfit(text):
-  with pytest.raises(prompts.Unfit, match='is no template'):
+  with pytest.raises(prompts.UnfitPrompt, match='is no template'):
     prompts.load().revised('user', text)
 
 

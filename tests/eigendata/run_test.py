@@ -1,7 +1,6 @@
 """The data stage: its folder, its figures, and what it refuses."""
 
 import importlib
-import json
 import pathlib
 import shutil
 
@@ -21,7 +20,7 @@ MISTAKES = dict.fromkeys(('intent', 'user', 'agent', 'checker'), 0.2)
 @pytest.fixture
 def settings(config):
   return lambda **kw: ml_collections.ConfigDict(
-      json.loads(config(mistakes=MISTAKES, **kw)))
+      config(mistakes=MISTAKES, **kw))
 
 
 def test_the_folder_can_be_read_and_its_figures_add_up(settings, tmp_path):
@@ -128,7 +127,7 @@ def test_a_key_is_not_written_down(settings, tmp_path):
 
 
 def test_the_script_takes_the_configs(monkeypatch):
-  """Their fields are those that the stage declares."""
+  """It refuses fields that are not declared."""
   monkeypatch.syspath_prepend(ROOT / 'scripts')
   common = importlib.import_module('common')
   for name in ('builtin', 'evolving', 'openai', 'smollm2'):

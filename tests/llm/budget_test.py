@@ -26,7 +26,7 @@ class Costly:
       self.calls += 1
     if self.fails:
       raise llm.Unavailable('gone')
-    return llm.Reply(types.Message('assistant', 'Hi.'),
+    return llm.Answer(types.Message('assistant', 'Hi.'),
                      usage=llm.Usage(100, 50, 1, 40))
 
 

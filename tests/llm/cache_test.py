@@ -13,7 +13,7 @@ from agentrl.llm import llm
 CALL = types.ToolCall('find', {'b': {'d': 1, 'c': 2}, 'a': [1, 'ö']},
                       requestor='user')
 CHAT = [types.Message('system', 'Do.'), types.Message('user', 'This.')]
-REPLY = llm.Reply(
+REPLY = llm.Answer(
     types.Message('assistant', 'ä', (CALL,)),
     usage=llm.Usage(5, 3, 1, 2, dollars=0.5), thinking='hm', end='truncated',
     problem='too long')
@@ -35,7 +35,7 @@ class Counting:
 
 def ask(folder, inner, identity=None, messages=CHAT, **kw):
   asked = {**dict(schema=None, tools=(), seed=0), **kw}
-  return cache.Cache(inner, identity or {'model': 'm'}, folder).complete(
+  return cache.AnswerCache(inner, identity or {'model': 'm'}, folder).complete(
       messages, **asked)
 
 
@@ -74,7 +74,7 @@ def test_a_broken_file_is_asked_for_again(tmp_path, broken):
 
 def test_threads_that_ask_at_once_get_one_answer(tmp_path):
   inner = Counting()
-  shared = cache.Cache(inner, {'model': 'm'}, tmp_path)
+  shared = cache.AnswerCache(inner, {'model': 'm'}, tmp_path)
   inner.go.clear()
   with futures.ThreadPoolExecutor(8) as pool:
     waiting = [pool.submit(shared.complete, CHAT, seed=0) for _ in range(8)]
@@ -94,7 +94,7 @@ def test_processes_may_share_a_folder(tmp_path):
 
 
 def test_no_room_is_asked_again_where_that_is_free(tmp_path):
-  reply = llm.Reply(types.Message('assistant', ''), end='no room')
+  reply = llm.Answer(types.Message('assistant', ''), end='no room')
   inner = Counting(dataclasses.replace(reply, usage=llm.Usage(calls=1)))
   costly = Counting(dataclasses.replace(reply, usage=llm.Usage(9, 1, 1)))
   for counting, calls in ((inner, 2), (costly, 1)):
@@ -107,7 +107,7 @@ def test_what_failed_is_not_kept(tmp_path):
   class Failing:
     def complete(self, messages, *, schema=None, tools=(), seed):
       raise llm.Unavailable('gone')
-  shared = cache.Cache(Failing(), {'model': 'm'}, tmp_path)
+  shared = cache.AnswerCache(Failing(), {'model': 'm'}, tmp_path)
   for _ in range(2):
     with pytest.raises(llm.Unavailable):
       shared.complete(CHAT, seed=0)

@@ -19,7 +19,7 @@ class Fixed:
   def complete(self, messages, *, schema=None, tools=(), seed):
     if seed < 0:
       raise llm.Refused('no', llm.Usage(9, 9, 1))
-    return llm.Reply(types.Message('assistant', f'{seed}'),
+    return llm.Answer(types.Message('assistant', f'{seed}'),
                      usage=llm.Usage(len(messages), self.tokens, 1))
 
 
@@ -31,36 +31,36 @@ def test_usage_adds_up():
 
 def test_the_meter_counts_by_stage_and_passes_replies_on():
   meter = llm.Meter(Fixed(), {'b': Fixed(5)})
-  meter.stage = 'a'
-  assert meter.complete([HELLO], seed=7).message.content == '7'
-  meter.complete([HELLO, HELLO], seed=8)
-  meter.stage = 'b'
-  meter.complete([HELLO], seed=9)
+  assert meter.complete([HELLO], stage='a', seed=7).message.content == '7'
+  meter.complete([HELLO, HELLO], stage='a', seed=8)
+  meter.complete([HELLO], stage='b', seed=9)
   assert dict(meter.usage) == {'a': llm.Usage(3, 4, 2),
                                'b': llm.Usage(1, 5, 1)}
 
 
 def test_what_was_rejected_costs_too_and_says_where():
   meter = llm.Meter(Fixed())
-  meter.stage = 'a'
   with pytest.raises(llm.Refused) as e:
-    meter.complete([HELLO], seed=-1)
+    meter.complete([HELLO], stage='a', seed=-1)
   assert e.value.stage == 'a' and e.value.kind == 'refused'
   assert meter.usage['a'] == llm.Usage(9, 9, 1)
 
 
-def test_threads_have_stages_of_their_own():
+def test_threads_have_usage_of_their_own():
   meter = llm.Meter(Fixed())
-  meter.stage = 'main'
   def work(n):
-    assert meter.stage == '' and not meter.usage
-    meter.stage = f'{n}'
-    meter.complete([HELLO], seed=0)
+    assert not meter.usage
+    meter.complete([HELLO], stage=f'{n}', seed=0)
     return dict(meter.usage)
   for n in range(3):
     with futures.ThreadPoolExecutor(1) as pool:
       assert pool.submit(work, n).result() == {f'{n}': llm.Usage(1, 2, 1)}
-  assert meter.stage == 'main' and not meter.usage
+  assert not meter.usage
+
+
+def test_short_prompts_are_for_some_stages():
+  meter = llm.Meter(Fixed(), brief={'b'})
+  assert meter.wants_brief('b') and not meter.wants_brief('a')
 
 
 @pytest.mark.parametrize('text, problem', [

@@ -24,12 +24,12 @@ class Scripted:
 
 
 def text(words, **kw):
-  return llm.Reply(types.Message('assistant', words),
+  return llm.Answer(types.Message('assistant', words),
                    usage=llm.Usage(10, 1, 1), **kw)
 
 
 def call(name, **arguments):
-  return llm.Reply(types.Message('assistant', tool_calls=(
+  return llm.Answer(types.Message('assistant', tool_calls=(
       types.ToolCall(name, arguments),)))
 
 

@@ -1,12 +1,11 @@
-"""The certificate of a task: what was executed to trust its checker.
+"""Certifies a task: executes runs that show whether its verdict can be trusted.
 
-The gold run must pass in every wording, and with its demands in another order
-where that leads to the same state; doing nothing, refusing and handing
-over must fail, unless that is the task; every mutant of the gold run
-(see `mutants.py`) must fail; and the checker must give a verdict on all of
-them, for one that raises on a bad run would hide it. Where a benchmark judges
-by its own evaluator as well, both must pass the gold run, and neither anything
-that is to fail.
+The gold run must pass in every wording, and with its demands in another order;
+doing nothing, refusing and handing over must fail, unless that is the task;
+every mutant of the gold run (see `mutants.py`) must fail; and there must be a
+verdict on all of these runs, because a checker that raises on a bad run would
+hide it. Where several judges decide, such as a checker and a benchmark's own
+evaluator, all must pass the gold run, and none a run that must fail.
 """
 
 from __future__ import annotations
@@ -20,31 +19,31 @@ import random
 from typing import NamedTuple
 
 from agentrl import types
+from agentrl.eigendata import source
 from agentrl.eigendata.check import mutants
 from agentrl.envs import checkers
 from agentrl.envs import dialogue
-from agentrl.envs import domain
 from agentrl.envs import env as env_lib
 from agentrl.envs import replay
 
-GOLDS = 4  # wordings of the gold run; other orders of it follow
 Moves = list[types.Message]
 
 
 class ProblemKind(enum.StrEnum):
-  """Problems of a checker beside the mutants that it passes."""
+  """Names problems of a task beside the mutants that pass."""
 
   GOLD_FAILS = 'gold run fails'
+  GOLD_REFUSED = 'gold is refused'
   BREAKS = 'checker breaks'
   GIVING_UP_PASSES = 'passes to'
   NOTHING_FAILS = 'no wrong run fails'
 
 
 class Problem(NamedTuple):
-  """Something that speaks against a checker.
+  """Describes evidence against a task.
 
   Attributes:
-    kind: of a wrong run that passes, the kind of its mutant.
+    kind: kind of the problem, or kind of the mutant that passes.
     detail: the problem in words, for the LLM that mends the checker.
   """
 
@@ -54,79 +53,99 @@ class Problem(NamedTuple):
   @property
   def passes_wrongly(self) -> bool:
     """Whether a wrong run passes."""
-    return self.kind not in (ProblemKind.GOLD_FAILS, ProblemKind.BREAKS,
-                             ProblemKind.NOTHING_FAILS)
+    return (self.kind == ProblemKind.GIVING_UP_PASSES
+            or isinstance(self.kind, mutants.MutantKind))
 
 
 BLIND = Problem(ProblemKind.NOTHING_FAILS, 'no wrong run fails: there is '
                 'nothing to tell right from wrong')
 
 
-def certify(env: domain.Domain, task: types.Task, script: Sequence[types.Beat],
-            seed: int) -> tuple[types.Certificate | None, tuple[Problem, ...]]:
-  """Executes everything that the trust in a checker rests on.
+def certify(env: source.WritableEnv, task: types.Task, seed: int, *,
+            way_known: bool, script: Sequence[types.Beat] = ()
+            ) -> tuple[types.Certificate | None, tuple[Problem, ...]]:
+  """Executes all runs that the trust in a verdict rests on.
 
   Args:
-    env: of the task.
-    task: with its checker.
-    script: the gold beats.
-    seed: of wordings and mutated values.
+    env: environment of the task; it gives the verdicts.
+    task: task with its gold run.
+    seed: seed of wordings and mutated values.
+    way_known: whether the gold exchange is the one that the policy asks for.
+      If not, the end state and the facts told decide alone.
+    script: the gold exchange with all its wordings; () if the gold run of the
+      task is the only one.
 
   Returns:
-    the certificate, None if the checker breaks; and everything that speaks
-    against the task: with a problem, the certificate is worth nothing.
+    the certificate, None if there is no verdict on some run; and all evidence
+    against the task: with a problem, the certificate is worth nothing, unless
+    the verdict is a benchmark's and cannot be mended.
   """
   rng = random.Random(seed)
-  golds = [replay.render(script, rng)]
-  golds += [_worded(script, golds[0], which) for which in (0, -1)]
+  golds = _worded(script, rng) if script else []
   golds.append(list(task.gold.moves))
-  orders = _reordered(env, task, script, golds[0])
+  orders = (_reordered_script(env, task, script, golds[0]) if script else
+            _reordered_writes(task))
   floors = _floors(env, task, golds[0])
-  changed = list(mutants.make(env, task, golds[0], rng))
+  wrong = list(mutants.make(env, task, golds[0], rng, way_known=way_known))
   runs = [*golds, *orders, *(moves for _, moves in floors),
-          *(m.moves for m in changed)]
+          *(m.moves for m in wrong)]
   try:
     verdicts = iter(_judge(env, task, runs))
   except checkers.CheckerError as e:
     return None, (Problem(ProblemKind.BREAKS, f'the checker breaks: {e}'),)
-  gold = list(map(all, itertools.islice(verdicts, len(golds))))
-  ordered = list(map(all, itertools.islice(verdicts, len(orders))))
+  gold = tuple(map(all, itertools.islice(verdicts, len(golds))))
+  ordered = tuple(map(all, itertools.islice(verdicts, len(orders))))
   given_up = {}
   for name, _ in floors:
     given_up[name] = given_up.get(name, False) | any(next(verdicts))
-  passed = [m for m, verdict in zip(changed, verdicts) if any(verdict)]
-  survivors = [m for m in passed
-               if not mutants.is_equivalent(env, task, m, golds[0])]
-  killed = len(changed) - len(passed)
-  problems = _problems(env, task, gold + ordered, given_up,
-                       survivors=survivors)
-  return types.Certificate(
-      gold=tuple(gold), orders=tuple(ordered), floors=given_up,
-      mutants=len(changed), killed=killed,
-      equivalent=len(passed) - len(survivors),
+  passed = [m for m, verdict in zip(wrong, verdicts) if any(verdict)]
+  survivors = [m for m in passed if not mutants.is_equivalent(
+      env, task, m, golds[0], way_known=way_known)]
+  certificate = types.Certificate(
+      gold=gold, orders=ordered, floors=given_up, mutants=len(wrong),
+      killed=len(wrong) - len(passed), equivalent=len(passed) - len(survivors),
       survivors=tuple(m.name for m in survivors),
-      score=round(killed / max(1, killed + len(survivors)), 4),
-      fingerprint=fingerprint(env)), (*problems, *[BLIND] * (not killed))
+      score=_score(len(wrong) - len(passed), len(survivors)),
+      fingerprint=fingerprint(env))
+  return certificate, (
+      *_refused(env, task, golds[-1]),
+      *_gold_problems(gold, ordered),
+      *_floor_problems(task, given_up, way_known=way_known),
+      *(Problem(m.kind, f'it passes with {m.name}') for m in survivors),
+      *[BLIND] * (not certificate.killed))
 
 
-def _worded(script: Sequence[types.Beat], gold: Moves, which: int) -> Moves:
-  """The gold run with the same wording of every beat, the first or the last: a
-  wording that has an alternative is missing from one of the two, so that no
-  checker passes which asks for it to the letter."""
-  return [move if beat.call else
-          dataclasses.replace(move, content=beat.say[which])
-          for beat, move in zip(script, gold, strict=True)]
+@functools.lru_cache(maxsize=8)
+def fingerprint(env: env_lib.Env) -> str:
+  """Returns `env.fingerprint()`, which reads files, once for each process."""
+  return env.fingerprint()
 
 
-def _reordered(env: domain.Domain, task: types.Task,
-               script: Sequence[types.Beat], gold: Moves) -> list[Moves]:
-  """The gold run with its demands in the reverse order, if each call is still
-  taken and the end is the same."""
+# --- The runs ---
+
+
+def _worded(script: Sequence[types.Beat], rng: random.Random) -> list[Moves]:
+  """Renders the gold run in a random wording, in the first and in the last.
+
+  A wording that has an alternative is missing from one of the last two, so no
+  checker passes that asks for it to the letter.
+  """
+  gold = replay.render(script, rng)
+  return [gold, *(
+      [move if beat.call else dataclasses.replace(move, content=beat.say[which])
+       for beat, move in zip(script, gold, strict=True)] for which in (0, -1))]
+
+
+def _reordered_script(env: source.WritableEnv, task: types.Task,
+                      script: Sequence[types.Beat], gold: Moves
+                      ) -> list[Moves]:
+  """Renders the demands in reverse order, if the tools accept each call and the
+  end state is the same."""
   *beats, bye = script
   demands = [[b for b in beats if b.demand == i and not b.opening]
              for i in range(bye.demand, -1, -1)]
   if len(demands) < 2 or dialogue.TRANSFER in bye.say[0]:
-    return []  # who is handed over is not served any more
+    return []  # after a hand-over no demand is served
   (first, *rest), *others = demands
   turned = [first, *(b for b in beats if b.opening), *rest,
             *itertools.chain(*others), bye]
@@ -137,18 +156,42 @@ def _reordered(env: domain.Domain, task: types.Task,
   return [moves] if same and not any(m.error for m in played) else []
 
 
-@functools.lru_cache(maxsize=8)
-def fingerprint(env: domain.Domain) -> str:
-  """`env.fingerprint()`, which reads files, once for each process."""
-  return env.fingerprint()
+def _reordered_writes(task: types.Task) -> list[Moves]:
+  """Puts the writes of the last demand first; other moves keep their places."""
+  demands = [d.writes for d in task.demands if d.writes]
+  if len(demands) < 2:
+    return []
+  moves = list(task.gold.moves)
+  for place, i in zip(itertools.chain(*demands),
+                      itertools.chain(*reversed(demands))):
+    moves[place] = task.gold.moves[i]
+  return [moves]
 
 
-def _judge(env: domain.Domain, task: types.Task,
+def _floors(env: source.WritableEnv, task: types.Task,
+            gold: Moves) -> list[tuple[str, Moves]]:
+  """Returns the ways to give up, each after the user's first words, if any."""
+  def says(text: str) -> types.Message:
+    return types.Message('assistant', text)
+  def leaves(token: str) -> types.Message:
+    return types.Message('user', token, requestor='user')
+  begun = [m for m in gold[:1] if m.role == 'user' and not m.is_call]
+  refusal = says('I am sorry, I cannot help with that.')
+  handed = says('You are being transferred to a human.')
+  return [('noop', [*begun, dialogue.GREETING, leaves(dialogue.STOP)]),
+          ('refuse', [*begun, refusal, leaves(dialogue.STOP)]),
+          *(('transfer', [
+              *begun, types.Message('assistant', tool_calls=(call,)), handed,
+              leaves(dialogue.TRANSFER)])
+            for call in env_lib.transfers(env, task))]
+
+
+def _judge(env: source.WritableEnv, task: types.Task,
            runs: Sequence[Moves]) -> list[list[bool]]:
-  """Whether the checker passes each run, and a benchmark's own evaluator.
+  """Returns for each run whether each judge passes it.
 
   Raises:
-    checkers.CheckerError: it gives no sound verdict on one of them.
+    checkers.CheckerError: there is no sound verdict on one of them.
   """
   verdicts = []
   for moves in runs:
@@ -162,36 +205,39 @@ def _judge(env: domain.Domain, task: types.Task,
   return verdicts
 
 
-def _problems(env: domain.Domain, task: types.Task, gold: Sequence[bool],
-              floors: Mapping[str, bool], *,
-              survivors: Sequence[mutants.Mutant]) -> list[Problem]:
+# --- The evidence ---
+
+
+def _score(killed: int, survivors: int) -> float:
+  """Returns the killed share of the mutants that are not equivalent."""
+  return round(killed / max(1, killed + survivors), 4)
+
+
+def _refused(env: source.WritableEnv, task: types.Task, gold: Moves
+             ) -> list[Problem]:
+  """Finds the first gold call that a tool refuses."""
+  _, played = replay.replay(env, task, gold)
+  return [Problem(ProblemKind.GOLD_REFUSED,
+                  f'a gold call is refused: {m.content}')
+          for m in played if m.role == 'tool' and m.error][:1]
+
+
+def _gold_problems(gold: Sequence[bool], orders: Sequence[bool]
+                   ) -> list[Problem]:
+  return [
+      *(Problem(ProblemKind.GOLD_FAILS, f'the gold run fails in wording {i}')
+        for i, passed in enumerate(gold) if not passed),
+      *(Problem(ProblemKind.GOLD_FAILS,
+                'the gold run fails with its demands in another order')
+        for passed in orders if not passed)]
+
+
+def _floor_problems(task: types.Task, floors: Mapping[str, bool], *,
+                    way_known: bool) -> list[Problem]:
   kinds = {d.kind for d in task.demands}
   allowed = {'transfer'} if kinds == {'transfer'} else set()
-  if not env.drafts and kinds <= {'transfer', 'refuse'}:
+  if not way_known and kinds <= {'transfer', 'refuse'}:
     # An end state cannot tell a refusal from the rest, unless words must.
     allowed = set() if task.criteria.communicate_info else set(floors)
-  return ([Problem(ProblemKind.GOLD_FAILS,
-                   f'the gold run fails in wording {i}' if i < GOLDS else
-                   'the gold run fails with its demands in another order')
-           for i, passed in enumerate(gold) if not passed]
-          + [Problem(ProblemKind.GIVING_UP_PASSES, f'it passes to {name}')
-             for name, passed in floors.items()
-             if passed and name not in allowed]
-          + [Problem(m.kind, f'it passes with {m.name}') for m in survivors])
-
-
-def _floors(env: domain.Domain, task: types.Task,
-            gold: Moves) -> list[tuple[str, Moves]]:
-  """Ways to give up, each after the user's first words."""
-  def says(text: str) -> types.Message:
-    return types.Message('assistant', text)
-  def leaves(token: str) -> types.Message:
-    return types.Message('user', token, requestor='user')
-  refusal = says('I am sorry, I cannot help with that.')
-  handed = says('You are being transferred to a human.')
-  return [('noop', [gold[0], dialogue.GREETING, leaves(dialogue.STOP)]),
-          ('refuse', [gold[0], refusal, leaves(dialogue.STOP)]),
-          *(('transfer', [
-              gold[0], types.Message('assistant', tool_calls=(call,)), handed,
-              leaves(dialogue.TRANSFER)])
-            for call in env_lib.transfers(env, task))]
+  return [Problem(ProblemKind.GIVING_UP_PASSES, f'it passes to {name}')
+          for name, passed in floors.items() if passed and name not in allowed]

@@ -1,7 +1,7 @@
-"""What a student fails at, so that the next corpus holds more of it.
+"""Weights the next corpus by the failures of a student.
 
-Failures of an evaluation are clustered by demand family, by tool and by the
-clause of the checker that failed. Families that fail more often are drawn more
+Failures of an evaluation are grouped by demand family, by tool and by the
+failed clause of the checker. Families that fail more often are drawn more
 often; one that never fails is still drawn, or it would be forgotten.
 """
 
@@ -24,20 +24,21 @@ from agentrl.eigendata.plan import planner
 from agentrl.envs import load as env_load
 from agentrl.stage import inputs
 
-LEAST = 0.25  # weight of a family that never fails; one that always does: 1.25
+LEAST = 0.25  # weight of a family that never fails; 1.25 if it always does
 FAILED = (types.Outcome.FAILURE, types.Outcome.AGENT_LIMIT)
 
 
 def read(folder: str | os.PathLike) -> dict[str, Any]:
-  """The failures of a finished evaluation.
+  """Reads the failures of a finished evaluation.
 
-  User faults and what is not evaluated count neither for nor against.
+  User faults and outcomes that are not evaluated are left out.
 
   Returns:
-    failed, counted: dialogues; families: domain -> family -> [failed, counted]
-    of the dialogues whose task holds it; tools and clauses: how many dialogues
-    failed with a gold call of that tool undone, or with that clause unmet
-    (names and numbers left out); the most first.
+    failed, counted: numbers of dialogues; families: domain -> family ->
+    [failed, counted] of the dialogues with a task of that family; tools and
+    clauses: number of failed dialogues in which a gold call of that tool was
+      not
+    made, or that clause not met (names and numbers left out); the most first.
 
   Raises:
     ValueError: no finished evaluation, or its tasks are gone.
@@ -80,30 +81,34 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def _families(task: types.Task) -> set[str]:
-  """Of a task of the benchmark the tools of its gold calls, for those are the
-  families of new tasks for it (`Tau2Domain.aims`)."""
+  """Returns the families of a task; of the benchmark's, the tools of its gold
+  calls, which are the families of new tasks (`Tau2Domain.demand_tools`)."""
   return set(task.families) or {a.name for a in task.criteria.actions}
 
 
 def _undone(task: types.Task, messages: Sequence[types.Message]) -> set[str]:
-  """Tools of gold calls that the dialogue lacks."""
-  fine = {m.id for m in messages if m.role == 'tool' and not m.error}
+  """Returns the tools of gold calls that a dialogue lacks."""
+  accepted = {m.id for m in messages if m.role == 'tool' and not m.error}
   done = [(c.name, dict(c.arguments)) for m in messages
-          for c in m.tool_calls if c.id in fine]
+          for c in m.tool_calls if c.id in accepted]
   return {a.name for a in task.criteria.actions
           if (a.name, dict(a.arguments)) not in done}
 
 
-def weigh(plans: Sequence[planner.Plan], found: Mapping[str, Any]
+def weigh(plans: Sequence[planner.Plan], failures: Mapping[str, Any]
           ) -> list[planner.Plan]:
-  """The plans, with weights for their combinations by what fails.
+  """Returns the plans with weights for their combinations.
 
-  A combination weighs the mean of its families, a family `LEAST` and the share
-  of its dialogues that failed; a family never evaluated weighs as one that
-  always fails.
+  A combination weighs as the mean of its families, a family `LEAST` plus the
+  share of its dialogues that failed; a family that was never evaluated weighs
+  as one that always fails.
+
+  Args:
+    plans: plans to weigh.
+    failures: failures of a student, see `read`.
   """
   def family(domain: str, name: str) -> float:
-    failed, counted = found['families'].get(domain, {}).get(name, (1, 1))
+    failed, counted = failures['families'].get(domain, {}).get(name, (1, 1))
     return LEAST + failed / counted
   return [dataclasses.replace(plan, emphasis=tuple(
       round(sum(family(plan.domain, f) for f in c) / len(c), 4)

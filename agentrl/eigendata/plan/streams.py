@@ -8,17 +8,18 @@ import pathlib
 from typing import Any
 
 from agentrl import files
+from agentrl import jsons
 from agentrl.eigendata import prompts
 from agentrl.eigendata.plan import planner
 
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-  """What writes samples.
+  """A source of samples.
 
   Attributes:
-    plan: what to write and what to look for.
-    prompts: of the workers.
+    plan: synthesis and evaluation plan.
+    prompts: prompts of the workers.
     weight: relative number of its samples.
   """
 
@@ -31,22 +32,24 @@ Streams = Mapping[str, Sequence[Stream]]  # split -> streams
 
 
 def to_json(streams: Streams) -> dict[str, Any]:
-  """As JSON: every version of the prompts stands there once."""
+  """Returns JSON in which each version of the prompts stands once."""
   versions = {s.prompts.version: dict(s.prompts.texts)
-              for found in streams.values() for s in found}
+              for of_split in streams.values() for s in of_split}
   return {'prompts': versions, **{
       split: [{'plan': dataclasses.asdict(s.plan), 'weight': s.weight,
-               'prompts': s.prompts.version} for s in found]
-      for split, found in streams.items()}}
+               'prompts': s.prompts.version} for s in of_split]
+      for split, of_split in streams.items()}}
 
 
 def from_json(record: Mapping[str, Any]) -> Streams:
+  """Reads the streams of all splits; the inverse of `to_json`."""
   versions = {k: prompts.Prompts(v) for k, v in record['prompts'].items()}
-  return {split: [Stream(planner.from_json(s['plan']), versions[s['prompts']],
-                         s['weight']) for s in found]
-          for split, found in record.items() if split != 'prompts'}
+  return {split: [Stream(jsons.from_json(planner.Plan, s['plan']),
+                         versions[s['prompts']], s['weight'])
+                  for s in of_split]
+          for split, of_split in record.items() if split != 'prompts'}
 
 
 def read(folder: str, name: str) -> Streams:
-  """The streams that a file of a data stage holds."""
+  """Reads the streams in a file of a data stage."""
   return from_json(files.read_json(pathlib.Path(folder, name)))

@@ -1,7 +1,7 @@
-"""Rows of a published corpus as messages; see `published.py`.
+"""Converts rows of a published corpus to messages; see `stage.py`.
 
-Everything here is a function of one row or of rows of one dialogue; what is
-ill-formed is a typed rejection.
+Every function depends on one row, or on the rows of one dialogue; ill-formed
+rows are rejected with a kind.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Row = Mapping[str, Any]
 
 
 def parse(line: bytes) -> Row:
-  """A row of a file.
+  """Parses a row of a file.
 
   Raises:
     SampleRejected: it is not a JSON object, or holds half a character.
   """
   try:
     row = json.loads(line)
-    if b'\\u' in line:  # half of a pair is JSON, but no text
+    if b'\\u' in line:  # half of a surrogate pair is JSON, but no text
       json.dumps(row, ensure_ascii=False).encode()
   except (ValueError, RecursionError) as e:
     raise rejection.SampleRejected(
@@ -36,14 +36,14 @@ def parse(line: bytes) -> Row:
   return row
 
 
-def about(row: Row) -> Row:
-  """Notes of the makers on a row."""
-  found = row.get('metadata')
-  return found if isinstance(found, dict) else {}
+def metadata(row: Row) -> Row:
+  """Returns the makers' notes on a row."""
+  notes = row.get('metadata')
+  return notes if isinstance(notes, dict) else {}
 
 
 def messages(row: Row) -> tuple[types.Message, ...]:
-  """The dialogue up to the answer of a row.
+  """Returns the dialogue up to the answer of a row.
 
   Raises:
     SampleRejected: it is none.
@@ -52,12 +52,12 @@ def messages(row: Row) -> tuple[types.Message, ...]:
   if not isinstance(given, list) or not isinstance(answer, dict):
     raise rejection.SampleRejected(
         types.Worker.READ, 'no messages or no answer', str(sorted(row))[:200])
-  found: list[types.Message] = []
-  waiting: list[tuple[str, types.ToolCall]] = []  # their id of it, the call
+  read: list[types.Message] = []
+  waiting: list[tuple[str, types.ToolCall]] = []  # (their id, call)
   for m in [*given, {**answer, 'role': 'assistant'}]:
     role = m.get('role') if isinstance(m, dict) else None
     if role == 'system':
-      continue  # ours has policy and tools as well
+      continue  # our system prompt has policy and tools as well
     if role not in ('assistant', 'user', 'tool'):
       raise rejection.SampleRejected(
           types.Worker.READ, 'a message of no role', str(m)[:200])
@@ -65,22 +65,22 @@ def messages(row: Row) -> tuple[types.Message, ...]:
       raise rejection.SampleRejected(
           types.Worker.READ, 'calls and results do not match', str(m)[:200])
     if role == 'tool':
-      found.append(_result(m, waiting))
+      read.append(_result(m, waiting))
       continue
-    waiting = _calls(m.get('tool_calls'), role, len(found))
+    waiting = _calls(m.get('tool_calls'), role, len(read))
     text, calls = _text(m.get('content')), tuple(c for _, c in waiting)
     if not text and not calls:
       raise rejection.SampleRejected(
           types.Worker.READ, 'an empty message', str(m)[:200])
     thought = _text(m.get('thinking')) if role == 'assistant' else None
-    found.append(types.Message(role, text, calls, requestor=role,
-                               thinking=thought))
-  return tuple(found)
+    read.append(types.Message(role, text, calls, requestor=role,
+                              thinking=thought))
+  return tuple(read)
 
 
 def _result(m: Row, waiting: list[tuple[str, types.ToolCall]]
             ) -> types.Message:
-  """The result of the call that it names, else of the first that waits."""
+  """Converts the result of the call that it names, else of the first."""
   theirs = str(m.get('tool_call_id') or m.get('id'))
   place = next((i for i, (name, _) in enumerate(waiting) if name == theirs), 0)
   _, call = waiting.pop(place)
@@ -91,9 +91,9 @@ def _result(m: Row, waiting: list[tuple[str, types.ToolCall]]
 
 def _calls(given: Any, side: types.Side, place: int
            ) -> list[tuple[str, types.ToolCall]]:
-  """(their id, call) of each call of a message: in OpenAI's form, or with name
-  and arguments alone."""
-  found = []
+  """Returns (their id, call) of each call of a message, in the OpenAI form or
+  with name and arguments only."""
+  calls = []
   for c in given if isinstance(given, list) else ():
     function = c.get('function') or c if isinstance(c, dict) else c
     function = function if isinstance(function, dict) else {}
@@ -107,13 +107,13 @@ def _calls(given: Any, side: types.Side, place: int
     if not isinstance(arguments, dict) or not isinstance(name, str):
       raise rejection.SampleRejected(
           types.Worker.READ, 'a call without name or arguments', str(c)[:200])
-    found.append((str(c.get('id')), types.ToolCall(
-        name, bare(arguments), f'{place}.{len(found)}', side)))
-  return found
+    calls.append((str(c.get('id')), types.ToolCall(
+        name, bare(arguments), f'{place}.{len(calls)}', side)))
+  return calls
 
 
 def _text(content: Any) -> str | None:
-  """Text of a message, which may come in parts; None if there is none."""
+  """Returns the text of a message, which may come in parts; None without."""
   if isinstance(content, list):
     content = ''.join(str(part.get('text') or '') for part in content
                       if isinstance(part, dict))
@@ -121,18 +121,18 @@ def _text(content: Any) -> str | None:
 
 
 def bare(value: Any) -> Any:
-  """Without fields that are None: where rows of several kinds shared one
+  """Removes fields that are None: where rows of several kinds shared one
   schema, each has the fields of all."""
   if isinstance(value, dict):
     return {k: bare(v) for k, v in value.items() if v is not None}
   return [bare(v) for v in value] if isinstance(value, list) else value
 
 
-def joined(found: Iterable[tuple[types.Message, ...]]
+def joined(dialogues: Iterable[tuple[types.Message, ...]]
            ) -> list[tuple[types.Message, ...]]:
-  """Those that no other begins with, with the thinking of all."""
+  """Drops dialogues that begin another one, and keeps their thinking in it."""
   kept: list[list[types.Message]] = []
-  for one in sorted(found, key=len, reverse=True):
+  for one in sorted(dialogues, key=len, reverse=True):
     said = list(map(unthought, one))
     whole = next((other for other in kept
                   if list(map(unthought, other[:len(one)])) == said), None)
@@ -146,4 +146,5 @@ def joined(found: Iterable[tuple[types.Message, ...]]
 
 
 def unthought(message: types.Message) -> types.Message:
+  """Removes the thinking of a message."""
   return dataclasses.replace(message, thinking=None)

@@ -1,4 +1,4 @@
-"""The data stage from a corpus that others have made and published.
+"""Imports a published corpus as a data stage.
 
 Two kinds of JSON lines are read. *Dialogues*, one assistant turn a row:
 `messages` before it (OpenAI's form, system prompt included), `answer`
@@ -7,9 +7,9 @@ reason_for_call, correct, reward). *Tasks* in tau2-bench's form, whose
 `evaluation_criteria` may be JSON text and whose `db_path` names the database
 that they start from. The form is that of the corpus of arXiv:2601.22607.
 
-What is read is not trusted: it goes through the gates of `guards.py`, the gold
-calls of tasks are executed, and the manifest says what was dropped and why.
-The folder is that of any data stage.
+The corpus is not trusted: it goes through the gates of `eigendata/output.py`,
+the gold calls of tasks are executed, and the manifest counts the dropped rows
+by reason. The folder has the form of any data stage.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from agentrl import types
 from agentrl.eigendata import rejection
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.published import rows as rows_lib
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import domain as tau2_domain
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases as databases_lib
-from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import env as tau2
 from agentrl.stage import fields
 from agentrl.stage import runs
 
-# Of a row; the others are notes of its makers.
+# Fields of a row that define a task; the others are its makers' notes.
 TASK_FIELDS = ('id', 'description', 'user_scenario', 'ticket', 'initial_state',
                'evaluation_criteria')
 Row = rows_lib.Row
-Envs = Mapping[str, tau2.Tau2]  # by name of the benchmark's domain
+Envs = Mapping[str, tau2_domain.Tau2Domain]  # domain of the benchmark -> env
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """Fields of the config; configs/eigendata/published.py explains them."""
+  """Holds the config's fields; configs/eigendata/published.py explains them."""
 
   seed: int
   domains: tuple[str, ...]
@@ -69,10 +69,10 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes the data stage; see configs/eigendata/published.py.
 
   Raises:
-    ValueError: a wrong config, or a file that is missing.
+    ValueError: the config is wrong, or a file is missing.
   """
   config = read_config(config)
-  tau2_writer.check_config(config.domains, config.judged_on)
+  tau2_stage.check_config(config.domains, config.judged_on)
   corpus = {name: pathlib.Path(path) for name, path in (
       ('dialogues', config.dialogues), ('tasks', config.tasks)) if path}
   for name, path in corpus.items():
@@ -87,7 +87,8 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = stage.folder / databases_lib.FOLDER
   options = dict(config.env, databases=str(folder))
   envs = {env.domain: env for env in (
-      env_load.load(name, options) for name in config.domains)}
+      tau2_domain.load(name, options, config.judged_on)
+      for name in config.domains)}
   train = []
   if 'dialogues' in corpus:
     train += dialogues(corpus['dialogues'], envs,
@@ -96,13 +97,12 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
   if 'tasks' in corpus:
     train += tasks(corpus['tasks'], envs, folder,
                    drop_failures=config.drop_failures)
-  found = {'train': once(train), 'test': [
-      sample_lib.Sample(tau2_writer.certified(env, task))
+  samples = {'train': without_repeats(train), 'test': [
+      sample_lib.Sample(certify.with_certificate(env, task))
       for env in envs.values() for task in env.tasks(config.judged_on)]}
-  tau2_writer.finish(
-      stage, config, list(envs.values()), found,
-      sources={name: files.file_digest(path) for name, path in corpus.items()},
-      databases=sorted(p.stem for p in folder.glob('*')))
+  tau2_stage.finish(
+      stage, config, list(envs.values()), samples,
+      sources={name: files.file_digest(path) for name, path in corpus.items()})
 
 
 # --- Dialogues ---
@@ -110,17 +110,17 @@ def synthesize(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool,
               thinking: bool) -> Iterator[sample_lib.Sample]:
-  """Dialogues of a file of one-turn rows, in the order of their first rows.
+  """Reads the dialogues of a file of one-turn rows, by their first rows.
 
-  Rows of one dialogue are put together again where one begins with all of
-  another, each turn with the thinking of its own row; a row that fits no other
-  is a dialogue of its own.
+  Rows of one dialogue are joined where one begins with all of another, each
+  turn with the thinking of its own row; a row that fits no other is a dialogue
+  of its own.
 
   Args:
-    path: of the file.
-    envs: of the domains that count.
-    drop_failures: leaves out what its makers' notes call wrong.
-    thinking: keeps what the assistant thought.
+    path: file of JSON lines.
+    envs: domains whose dialogues are read.
+    drop_failures: rejects dialogues that the makers' notes call wrong.
+    thinking: keeps the thinking of the assistant.
 
   Yields:
     a sample for each dialogue, and one for each row that cannot be read.
@@ -145,7 +145,7 @@ def dialogues(path: pathlib.Path, envs: Envs, *, drop_failures: bool,
 
 
 def _lines(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
-  """(offset, line) of each line that is not empty."""
+  """Yields (offset, line) of each line that is not empty."""
   with path.open('rb') as file:
     offset = 0
     for line in file:
@@ -155,22 +155,22 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _name(row: Row, offset: int) -> str:
-  """Of the dialogue that a row is a turn of."""
-  about = rows_lib.about(row)
-  return str(about.get('source_dialog_id') or about.get('scenario_id')
+  """Returns the name of the dialogue that a row is a turn of."""
+  notes = rows_lib.metadata(row)
+  return str(notes.get('source_dialog_id') or notes.get('scenario_id')
              or f'dialogue_{offset}')
 
 
 def _dialogues(name: str, rows: Sequence[Row], envs: Envs, *,
                drop_failures: bool) -> Iterator[sample_lib.Sample]:
-  """The dialogues that the rows of one name are turns of."""
+  """Yields the dialogues of the rows of one name."""
   try:
     for row in rows:
-      if drop_failures and (why := _failure(rows_lib.about(row))):
+      if drop_failures and (why := _failure(rows_lib.metadata(row))):
         raise rejection.SampleRejected(types.Worker.FAILURES, why)
     for messages in rows_lib.joined(map(rows_lib.messages, rows)):
       env = _env(name, messages, envs)
-      said = str(rows_lib.about(rows[0]).get('reason_for_call') or '')
+      said = str(rows_lib.metadata(rows[0]).get('reason_for_call') or '')
       yield sample_lib.Sample(types.Task(
           name, env.name, said, split='train', brief=said),
           messages)
@@ -181,28 +181,29 @@ def _dialogues(name: str, rows: Sequence[Row], envs: Envs, *,
         types.Worker.READ, 'nested too deep', name))
 
 
-def _failure(about: Mapping[str, Any]) -> str:
-  """Which of its makers' notes says that it went wrong; '' if none does."""
-  return next((f'{name} is {about[name]}' for name in ('correct', 'reward')
-               if isinstance(about.get(name), (bool, int, float))
-               and about[name] < 1), '')
+def _failure(notes: Mapping[str, Any]) -> str:
+  """Returns the makers' note that says that it went wrong, or ''."""
+  return next((f'{name} is {notes[name]}' for name in ('correct', 'reward')
+               if isinstance(notes.get(name), (bool, int, float))
+               and notes[name] < 1), '')
 
 
 def _env(name: str, messages: Sequence[types.Message], envs: Envs
-         ) -> tau2.Tau2:
-  """The domain that a name begins with, else the one with all its tools."""
-  if found := [e for domain, e in envs.items() if name.startswith(domain)]:
-    return found[0]
+         ) -> tau2_domain.Tau2Domain:
+  """Returns the domain that a name begins with, else the one with all its
+  tools."""
+  if named := [e for domain, e in envs.items() if name.startswith(domain)]:
+    return named[0]
   called = {call.name for m in messages for call in m.tool_calls}
   task = types.Task('', '', '')
-  found = [env for env in envs.values() if called and called <= {
+  fits = [env for env in envs.values() if called and called <= {
       tool['function']['name'] for side in ('assistant', 'user')
       for tool in env.tools(side, task)}]
-  if len(found) != 1:
+  if len(fits) != 1:
     raise rejection.SampleRejected(
         types.Worker.READ, 'of no domain in config.domains',
         ', '.join(sorted(called))[:200])
-  return found[0]
+  return fits[0]
 
 
 # --- Tasks ---
@@ -210,13 +211,13 @@ def _env(name: str, messages: Sequence[types.Message], envs: Envs
 
 def tasks(path: pathlib.Path, envs: Envs, folder: pathlib.Path, *,
           drop_failures: bool) -> Iterator[sample_lib.Sample]:
-  """Tasks of a file, each with a certificate.
+  """Reads the tasks of a file and certifies each.
 
   Args:
-    path: of the file; `db_path` of a row starts from its folder.
-    envs: which look for databases in `folder`.
-    folder: where the databases go, each under its hash.
-    drop_failures: leaves out what its makers' notes call wrong.
+    path: file of JSON lines; `db_path` of a row is relative to its folder.
+    envs: domains whose tasks are read; they look for databases in `folder`.
+    folder: folder to copy the databases to, each under its hash.
+    drop_failures: rejects tasks that the makers' notes call wrong.
 
   Raises:
     ValueError: a database is missing.
@@ -243,10 +244,10 @@ def tasks(path: pathlib.Path, envs: Envs, folder: pathlib.Path, *,
 
 
 def _stored(root: pathlib.Path, name: str, folder: pathlib.Path) -> str:
-  """Copies a database to where the environment finds it; its hash.
+  """Copies a database to the folder of the environment; returns its hash.
 
   Raises:
-    ValueError: it is not there, or lies outside the corpus.
+    ValueError: the file is missing, or lies outside the corpus.
   """
   path = (root / name).resolve()
   if not path.is_relative_to(root.resolve()) or not path.is_file():
@@ -258,10 +259,10 @@ def _stored(root: pathlib.Path, name: str, folder: pathlib.Path) -> str:
 
 
 def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
-  """A certified task.
+  """Converts a row to a certified task.
 
   Raises:
-    SampleRejected: it is not of the benchmark's form, or its gold calls do
+    SampleRejected: the row has not the benchmark's form, or its gold calls do
       not earn 1.
   """
   record = rows_lib.bare({name: row.get(name) for name in TASK_FIELDS})
@@ -273,13 +274,15 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
     task = env.task(record)
   except (ValueError, KeyError, TypeError, RecursionError) as e:
     raise rejection.SampleRejected(
-        types.Worker.READ, 'not of the form of a task in ' 'config.domains',
+        types.Worker.READ, 'not of the form of a task in config.domains',
         f'{name}: {str(e)[:200]}') from e
-  task = dataclasses.replace(task, split='train', database=databases.get(
-      row.get('db_path'), ''))
+  path = row.get('db_path')
+  task = dataclasses.replace(
+      task, split='train',
+      database=databases[path] if isinstance(path, str) else '')
   try:
-    task = tau2_writer.certified(env, task)
-  except Exception as e:  # of the benchmark, on what others wrote
+    task = certify.with_certificate(env, task)
+  except Exception as e:  # the benchmark raises any error on foreign data
     raise rejection.SampleRejected(
         types.Worker.CERTIFICATE, 'it cannot be played',
         f'{name}: {type(e).__name__}: {str(e)[:200]}') from e
@@ -292,18 +295,20 @@ def _task(row: Row, envs: Envs, databases: Mapping[str, str]) -> types.Task:
 
 
 def _rejected(why: types.Rejection, place: str) -> sample_lib.Sample:
-  """Returns the sample that stands for a rejected row, and says where it is."""
+  """Returns the sample of a rejected row, whose detail names its place."""
   return sample_lib.Sample(rejection=dataclasses.replace(
       why, detail=f'{place}: {why.detail}'))
 
 
-def once(samples: Iterable[sample_lib.Sample]) -> list[sample_lib.Sample]:
-  """Each dialogue or task once; another one of the same id gets its own."""
-  found, seen, names = [], set(), set()
+def without_repeats(samples: Iterable[sample_lib.Sample]
+                    ) -> list[sample_lib.Sample]:
+  """Rejects repeated dialogues and tasks, and gives each task an id of its own.
+  """
+  unique, seen, names = [], set(), set()
   for s in samples:
     if s.task:
-      asked = files.hash_text(jsons.dumps(
-          s.messages or dataclasses.replace(s.task, id='')))
+      asked = files.hash_text(jsons.dumps(s.messages or dataclasses.replace(
+          s.task, id='', certificate=None)))
       if asked in seen:
         s = sample_lib.Sample(rejection=types.Rejection(
             types.Worker.DUPLICATES, 'seen before', s.task.id))
@@ -312,11 +317,11 @@ def once(samples: Iterable[sample_lib.Sample]) -> list[sample_lib.Sample]:
       name = next(name for name in _names(s.task.id) if name not in names)
       names.add(name)
       s = dataclasses.replace(s, task=dataclasses.replace(s.task, id=name))
-    found.append(s)
-  return found
+    unique.append(s)
+  return unique
 
 
 def _names(name: str) -> Iterator[str]:
-  """The name, and then with a number."""
+  """Yields the name, and then with a number."""
   yield name
   yield from (f'{name}-{i}' for i in itertools.count(2))

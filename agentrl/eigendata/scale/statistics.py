@@ -1,4 +1,4 @@
-"""The figures of a split: the funnel, and what was kept."""
+"""Figures of a split: the funnel, and the samples that were kept."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from agentrl.llm import llm as llm_lib
 
 
 def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
-  """What was tried, kept and turned down (by whom), and of what was kept the
-  certificates, its kinds, lengths and words; calls by worker."""
+  """Returns numbers of samples tried, kept and rejected (by worker and kind),
+  the certificates, kinds, lengths and words of those kept, and calls by
+  worker."""
   kept = [s for s in samples if s.task]
   rejected = [s for s in samples if not s.task]
   usage = collections.Counter()
@@ -43,23 +44,24 @@ def describe(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
                 for (worker, unit), n in sorted(usage.items())}}
 
 
-def cost(found: Mapping[str, Sequence[sample_lib.Sample]],
+def cost(splits: Mapping[str, Sequence[sample_lib.Sample]],
          ledger: budget.Ledger,
          before: Sequence[Mapping[str, llm_lib.Usage]]) -> dict[str, Any]:
-  """What each stage took, and what was paid since the run was first started.
+  """Returns the cost of each stage, and the payments since the run was first
+  started.
 
-  A task has its price even where the cache had all answers, or a run that was
-  stopped went on.
+  The price of a task counts answers from the cache, and what earlier starts of
+  the run paid.
 
   Args:
-    found: the samples, the rejected ones among them.
-    ledger: of the run; it knows of samples that were never finished, too.
-    before: what planning and evolution took.
+    splits: split -> its samples, the rejected ones among them.
+    ledger: account of the run; it includes samples that were never finished.
+    before: usage of planning and evolution, by stage.
   """
-  samples = [s for split in found.values() for s in split]
+  samples = [s for split in splits.values() for s in split]
   stages = llm_lib.by_stage([*before, *(s.usage for s in samples)])
   total = sum(stages.values(), llm_lib.Usage())
-  # What one start paid for, the next may have found in the cache.
+  # A later start finds answers in the cache that an earlier one paid for.
   dollars = max(total.dollars + total.saved, ledger.spent.dollars)
   tokens = max(total.tokens + total.saved_tokens, ledger.spent.tokens)
   kept = sum(s.task is not None for s in samples)
@@ -76,13 +78,13 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
-  """Killed, equivalent and all mutants of what was kept; and how good the
-  checkers were before any was mended: how many passed a wrong run, and of
-  which kinds."""
-  found = [s.task.certificate for s in samples
+  """Returns numbers of mutants, killed and equivalent ones among the samples
+  that were kept; and the quality of the first checkers, before any was mended:
+  how many passed a wrong run, by kinds."""
+  certificates = [s.task.certificate for s in samples
            if s.task and s.task.certificate]
   total, killed, equivalent = (
-      sum(getattr(c, name) for c in found)
+      sum(getattr(c, name) for c in certificates)
       for name in ('mutants', 'killed', 'equivalent'))
   first = [s.first_checker for s in samples if s.first_checker]
   return {'total': total, 'killed': killed, 'equivalent': equivalent,
@@ -95,7 +97,7 @@ def _mutants(samples: Sequence[sample_lib.Sample]) -> dict[str, Any]:
 
 
 def _lengths(kept: Sequence[sample_lib.Sample]) -> dict[str, list[int]]:
-  """Lengths of every kept sample."""
+  """Returns the lengths of every kept sample."""
   return {
       'scenario_words': [len(s.task.scenario.split()) for s in kept],
       'dialogue_messages': [len(s.messages) for s in kept if s.messages],
@@ -104,13 +106,13 @@ def _lengths(kept: Sequence[sample_lib.Sample]) -> dict[str, list[int]]:
 
 
 def _vocabulary(kept: Sequence[sample_lib.Sample]) -> dict[str, int]:
-  """Different words by who used them."""
+  """Returns numbers of different words in scenarios and by role."""
   words = collections.defaultdict(set)
   for s in kept:
     words['scenario'].update(_words(s.task.scenario))
     for m in s.messages:
       words[m.role].update(_words(m.content or ''))
-  return {role: len(found) for role, found in sorted(words.items())}
+  return {role: len(own) for role, own in sorted(words.items())}
 
 
 def _words(text: str) -> list[str]:

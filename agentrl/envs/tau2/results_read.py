@@ -1,9 +1,9 @@
-"""Dialogues out of the results file of tau2-bench, and verdicts anew.
+"""Reads dialogues from a results file of tau2-bench and scores them again.
 
-Such a file is one JSON: `info` (who played, by which limits), `tasks`, and
-`simulations`, each with its messages and its verdict. It is what `tau2 run`
-writes and `tau2 view`, `tau2 evaluate-trajs` and the leaderboard read. The way
-back is `tau2_export.py`.
+Such a file is one JSON object: `info` (the two models and the limits), `tasks`,
+and `simulations`, each with its messages and its verdict. `tau2 run` writes it;
+`tau2 view`, `tau2 evaluate-trajs` and the leaderboard read it. The opposite
+direction is `results_write.py`.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import reward
-from agentrl.envs.tau2 import env as tau2
-from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import env as tau2_env
+from agentrl.envs.tau2 import package
 
 Path = str | os.PathLike
 
-# How simulations end in some version of the benchmark, 0.2.1 to 1.0.1.
+# Ends of simulations in the versions 0.2.1 to 1.0.1 of the benchmark.
 ENDS = ('user_stop', 'agent_stop', 'judge_stop', 'max_steps', 'timeout',
         'too_many_errors', 'agent_error', 'user_error', 'unexpected_error')
 JUDGED = ('user_stop', 'agent_stop')  # any other end is worth 0
-# Upstream leaves these out of pass^k.
+# Upstream does not count these in pass^k.
 LOST = ('infrastructure_error', 'context_window_exceeded')
-# Names by which the package tells that nobody played the user.
+# The package's names of agent and user where no user takes part.
 SOLO = ('llm_agent_solo', 'dummy_user')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setup:
-  """How the dialogues of a file were played.
+  """Describes how the dialogues of a file were played.
 
   Attributes:
-    agent, user: who spoke: name of a model, or folder of one.
-    trials: of each task.
-    limits: of a dialogue.
-    seed: with task and trial it tells dialogues apart; None if unknown.
+    agent, user: model of each side: its name, or a folder.
+    trials: number of dialogues for each task.
+    limits: limits of a dialogue.
+    seed: seed of the run; with task and trial it identifies a dialogue; None
+      if unknown.
     when: time of the evaluation, ISO 8601.
-    commit: of the code.
-    args: how `agent` and `user` were sampled.
+    commit: commit of the code.
+    args: `agent` or `user` -> its sampling options.
   """
 
   agent: str
@@ -64,7 +65,7 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class File:
-  """A results file that was read; `ends` has the end of each simulation."""
+  """Holds a results file that was read; `ends`: how each simulation ended."""
 
   path: Path
   raw: Any  # the package's `Results`
@@ -95,7 +96,7 @@ class File:
 
 @contextlib.contextmanager
 def naming(where: str) -> Iterator[None]:
-  """Puts before an error where it was found."""
+  """Prefixes the message of a ValueError with the place where it occurred."""
   try:
     yield
   except ValueError as e:
@@ -105,10 +106,10 @@ def naming(where: str) -> Iterator[None]:
 # Replay.
 
 
-def rescore(env: tau2.Tau2, task: types.Task,
+def rescore(env: tau2_env.Tau2, task: types.Task,
             messages: Sequence[types.Message], ended: str = 'user_stop'
            ) -> types.Score:
-  """The verdict on a recorded dialogue, from its calls played again.
+  """Judges a recorded dialogue by playing its calls again.
 
   Raises:
     ValueError: see `replay`.
@@ -123,8 +124,8 @@ def replay(world: env_lib.World, messages: Sequence[types.Message]) -> None:
   """Makes the calls of a dialogue in a fresh world of its task.
 
   Raises:
-    ValueError: a call is answered otherwise than it was (compared as JSON
-      where it is JSON, as the benchmark does), or not answered.
+    ValueError: a call gets another result than the recorded one (compared as
+      JSON where it is JSON, as the benchmark does), or has no result.
   """
   queue = iter(messages)
   for message in queue:
@@ -133,8 +134,8 @@ def replay(world: env_lib.World, messages: Sequence[types.Message]) -> None:
                        'follows its call, in the order of the calls.')
     calls = message.tool_calls
     told = itertools.islice(queue, len(calls))
-    found = world.execute(calls) if calls else ()
-    for call, now, then in itertools.zip_longest(calls, found, told):
+    results = world.execute(calls) if calls else ()
+    for call, now, then in itertools.zip_longest(calls, results, told):
       _compare(call, now, then)
 
 
@@ -167,11 +168,11 @@ def short(value: Any, most: int = 120) -> str:
 
 
 def read(path: Path) -> File:
-  """A results file, of the installed version or a near one.
+  """Reads a results file of the installed version or a similar one.
 
   Raises:
-    ValueError: it is absent, empty, cut off, of another shape, of a domain
-      that there is not, or holds no simulations.
+    ValueError: the file is absent, empty, cut off, of another shape, of an
+      unknown domain, or holds no simulations.
   """
   path = pathlib.Path(path)
   record = _record(path)
@@ -188,18 +189,18 @@ def read(path: Path) -> File:
   for i, simulation in enumerate(record['simulations']):
     with naming(f'{path}: simulations.{i}'):
       ends.append(_end(simulation))
-    # Newer versions know more ends than the package that checks the shape.
+    # Newer versions have more ends than the package that checks the shape.
     simulations.append({**simulation, 'termination_reason': 'user_stop'})
   raw = _validated(path, {**record, 'simulations': simulations})
   domain = raw.info.environment_info.domain_name
-  if domain not in tau2_bench.DOMAINS:
+  if domain not in package.DOMAINS:
     raise ValueError(f'{path} is of the domain {domain!r}, which is not played '
-                     'here.' + resolve.hint(domain, tau2_bench.DOMAINS))
+                     'here.' + resolve.hint(domain, package.DOMAINS))
   return File(path, raw, tuple(ends))
 
 
 def _record(path: pathlib.Path) -> dict[str, Any]:
-  """The JSON object of a file."""
+  """Returns the JSON object of a file."""
   if not path.is_file():
     raise ValueError(f'There is no file {path}: give the results file that '
                      '`tau2 run` wrote, or that was exported from here.')
@@ -229,42 +230,44 @@ def _end(simulation: Any) -> str:
 
 
 def _validated(path: pathlib.Path, record: Mapping[str, Any]) -> Any:
-  raw = tau2_bench.part('data_model.simulation')
+  raw = package.part('data_model.simulation')
   try:
     return raw.Results.model_validate(record)
-  except ValueError as e:  # pydantic's, which tells of all in many lines
+  except ValueError as e:  # pydantic's, which lists all errors in many lines
     first, *more = e.errors()
     place = '.'.join(map(str, first['loc']))
     raise ValueError(
-        f'{path} is not of the shape that {tau2_bench.version()} reads: '
+        f'{path} is not of the shape that {package.version()} reads: '
         f'{place}: {first["msg"]}' + f' (and {len(more)} more)' * bool(more)
         + '. Was it written by another version, or edited?') from e
 
 
-def episodes(env: tau2.Tau2, file: File, fresh: bool = False
+def episodes(env: tau2_env.Tau2, file: File, fresh: bool = False
             ) -> tuple[list[types.Task], list[types.Episode]]:
-  """The tasks of a file, and its simulations as episodes without traces.
+  """Returns the tasks of a file and its simulations as episodes.
+
+  The episodes have no traces.
 
   Args:
-    env: of the domain of the file.
-    file: see `read`.
-    fresh: score each anew, see `rescore`; otherwise the verdict of the file
-      is taken over.
+    env: environment of the domain of the file.
+    file: the file that `read` returned.
+    fresh: scores each simulation again, see `rescore`; otherwise the verdict
+      of the file is kept.
 
   Returns:
     P tasks, as the file defines them, and P * G episodes: the trials of a
     task side by side. A trial that the file lacks, or that the benchmark gave
-    up, is one that was lost to infrastructure: no zero.
+    up, counts as lost to infrastructure, not as reward 0.
 
   Raises:
-    ValueError: a task that neither the file nor the benchmark defines, two
-      simulations of one trial, one without a verdict, or one that goes
-      otherwise when it is scored anew.
+    ValueError: neither the file nor the benchmark defines a task, two
+      simulations are of one trial, one has no verdict, or one goes differently
+      when it is scored again.
   """
   tasks = _tasks(env, file)
-  found: dict[str, dict[int, types.Episode]] = {key: {} for key in tasks}
+  by_task: dict[str, dict[int, types.Episode]] = {key: {} for key in tasks}
   for raw, ended in zip(file.raw.simulations, file.ends):
-    trials = found[raw.task_id]
+    trials = by_task[raw.task_id]
     trial = len(trials) if raw.trial is None else raw.trial
     where = f'{file.path}: trial {trial} of task {raw.task_id}'
     if trial in trials or trial < 0:
@@ -274,14 +277,14 @@ def episodes(env: tau2.Tau2, file: File, fresh: bool = False
       trials[trial] = _episode(env, tasks[raw.task_id], ended, fresh,
                                raw.model_copy(update={'trial': trial}))
   count = max(file.setup.trials, *(1 + max(t, default=-1)
-                                   for t in found.values()))
+                                   for t in by_task.values()))
   return list(tasks.values()), [
-      found[key].get(g) or _lost(key, g, 'It is not in the file.')
+      by_task[key].get(g) or _lost(key, g, 'It is not in the file.')
       for key in tasks for g in range(count)]
 
 
-def _tasks(env: tau2.Tau2, file: File) -> dict[str, types.Task]:
-  """Those of the file, and those of its simulations, by id."""
+def _tasks(env: tau2_env.Tau2, file: File) -> dict[str, types.Task]:
+  """Returns the tasks of the file and of its simulations, by id."""
   tasks = {}
   for raw in file.raw.tasks:
     with naming(f'{file.path}: task {raw.id}'):
@@ -293,10 +296,10 @@ def _tasks(env: tau2.Tau2, file: File) -> dict[str, types.Task]:
   return tasks
 
 
-def _task(env: tau2.Tau2, raw: Any) -> types.Task:
+def _task(env: tau2_env.Tau2, raw: Any) -> types.Task:
   told = raw.user_scenario.instructions
   record = raw.model_dump(mode='json')
-  if isinstance(told, str):  # such as those that we export of our own tasks
+  if isinstance(told, str):  # such as our own tasks after an export
     record['user_scenario']['instructions'] = dict(
         domain=env.domain, reason_for_call=told, task_instructions='')
   try:
@@ -309,9 +312,9 @@ def _task(env: tau2.Tau2, raw: Any) -> types.Task:
   return dataclasses.replace(task, scenario=told, brief=told)
 
 
-def _episode(env: tau2.Tau2, task: types.Task, ended: str, fresh: bool,
+def _episode(env: tau2_env.Tau2, task: types.Task, ended: str, fresh: bool,
              raw: Any) -> types.Episode:
-  """One simulation `raw` of a task."""
+  """Converts one simulation `raw` of a task."""
   messages = tuple(_message(m) for outer in raw.messages
                    for m in getattr(outer, 'tool_messages', [outer]))
   if ended in LOST or raw.skipped or not messages:
@@ -337,7 +340,7 @@ def _lost(task_id: str, trial: int, note: str) -> types.Episode:
 
 
 def _score(info: Any, ended: str) -> types.Score:
-  """Its verdict; of a dialogue that nobody ended it looks at no database."""
+  """Converts a verdict; without a stop the benchmark reads no database."""
   parts = {k.value: v for k, v in (info.reward_breakdown or {}).items()}
   db = info.db_check and float(info.db_check.db_match)
   return types.Score(info.reward, parts, db=db if ended in JUDGED else 0.0)

@@ -1,8 +1,8 @@
-"""Episodes as the results file of tau2-bench; see `tau2_results.py`.
+"""Writes episodes as a results file of tau2-bench; see `results_read.py`.
 
-What the file asks for and we do not know is filled in plainly: all times are
-that of the evaluation, a microsecond apart to keep the messages in order;
-durations and costs are 0.
+Fields of the file that we do not know get neutral values: all times are that of
+the evaluation, a microsecond apart to keep the messages in order; durations and
+costs are 0.
 """
 
 from __future__ import annotations
@@ -15,54 +15,55 @@ import uuid
 from agentrl import jsons
 from agentrl import types
 from agentrl.envs import outcomes
-from agentrl.envs.tau2 import env as tau2
-from agentrl.envs.tau2 import package as tau2_bench
-from agentrl.envs.tau2 import results_read as tau2_results
-from agentrl.envs.tau2 import score as tau2_score
+from agentrl.envs.tau2 import env as tau2_env
+from agentrl.envs.tau2 import package
+from agentrl.envs.tau2 import results_read
+from agentrl.envs.tau2 import score
 
 
-def to_json(env: tau2.Tau2, tasks: Sequence[types.Task],
-            episodes: Sequence[types.Episode], setup: tau2_results.Setup
+def to_json(env: tau2_env.Tau2, tasks: Sequence[types.Task],
+            episodes: Sequence[types.Episode], setup: results_read.Setup
            ) -> types.Json:
-  """The results file of episodes.
+  """Returns the results file of episodes.
 
   Episodes that are no trials (`envs/outcomes.py`: lost to infrastructure, or
-  without a verdict) are left out. All others are played again, so what is in
-  the file is what the benchmark's own evaluator says of it.
+  without a verdict) are left out. All others are played again, so the file
+  holds the verdicts of the benchmark's own evaluator.
 
   Args:
-    env: where they were played.
-    tasks: all of that one domain.
-    episodes: of these tasks, in any order.
-    setup: how they were played.
+    env: environment that the episodes were played in.
+    tasks: tasks of the episodes, all of one domain.
+    episodes: episodes in any order.
+    setup: how the episodes were played.
 
   Raises:
-    ValueError: an episode, played again, goes or scores otherwise.
+    ValueError: an episode goes differently, or has another score, when it is
+      played again.
   """
-  raw = tau2_bench.part('data_model.simulation')
+  raw = package.part('data_model.simulation')
   known = {task.id: task for task in tasks}
   raw_tasks = {task.id: _raw_task(env, task) for task in tasks}
   kept = [e for e in episodes if outcomes.RULES[e.outcome].evaluated]
-  # In the package, once a task has broken the VPN it is broken for whatever
-  # is evaluated after it in the same process: such tasks come last.
+  # In the package, once a task has broken the VPN it stays broken for all
+  # episodes evaluated later in the same process: such tasks come last.
   kept.sort(key=lambda e: _breaks_vpn(known[e.task_id]))
-  found = raw.Results(
+  file = raw.Results(
       timestamp=setup.when, info=_info(env, setup),
       tasks=list(raw_tasks.values()), simulations=[
           _simulation(env, known[e.task_id], raw_tasks[e.task_id], e, setup)
           for e in kept])
-  return found.model_dump(mode='json')
+  return file.model_dump(mode='json')
 
 
-def _raw_task(env: tau2.Tau2, task: types.Task) -> Any:
-  """The benchmark's own where it is this very task."""
-  bench = tau2_bench.load(env.domain, env.solo)
+def _raw_task(env: tau2_env.Tau2, task: types.Task) -> Any:
+  """Returns the benchmark's own task if ours is unchanged, else converts."""
+  bench = package.load(env.domain, env.solo)
   if task.id in bench.records:
     own = env.by_id(task.id)
     if ((own.scenario, own.criteria, own.initial_state)
         == (task.scenario, task.criteria, task.initial_state)):
       return bench.task(task.id)
-  return tau2_score.raw_task(task)
+  return score.raw_task(task)
 
 
 def _breaks_vpn(task: types.Task) -> bool:
@@ -71,10 +72,10 @@ def _breaks_vpn(task: types.Task) -> bool:
              for call in state.get('initialization_actions') or ())
 
 
-def _info(env: tau2.Tau2, setup: tau2_results.Setup) -> Any:
-  raw = tau2_bench.part('data_model.simulation')
-  bench = tau2_bench.load(env.domain, env.solo)
-  agent, user = tau2_results.SOLO if env.solo else ('agentrl', 'agentrl')
+def _info(env: tau2_env.Tau2, setup: results_read.Setup) -> Any:
+  raw = package.part('data_model.simulation')
+  bench = package.load(env.domain, env.solo)
+  agent, user = results_read.SOLO if env.solo else ('agentrl', 'agentrl')
   args = lambda side: {**setup.args.get(side, {}), 'prompt': env.style}
   return raw.Info(
       git_commit=setup.commit, num_trials=setup.trials, seed=setup.seed,
@@ -88,14 +89,14 @@ def _info(env: tau2.Tau2, setup: tau2_results.Setup) -> Any:
               bench.guide if env.style == 'full' else None)))
 
 
-def _simulation(env: tau2.Tau2, task: types.Task, raw_task: Any,
-                episode: types.Episode, setup: tau2_results.Setup) -> Any:
-  raw = tau2_bench.part('data_model.simulation')
+def _simulation(env: tau2_env.Tau2, task: types.Task, raw_task: Any,
+                episode: types.Episode, setup: results_read.Setup) -> Any:
+  raw = package.part('data_model.simulation')
   start = datetime.datetime.fromisoformat(setup.when)
   times = [(start + datetime.timedelta(microseconds=i)).isoformat(
       timespec='microseconds') for i in range(len(episode.messages))]
   messages = [
-      tau2_score.raw_message(m).model_copy(
+      score.raw_message(m).model_copy(
           update={'turn_idx': i, 'timestamp': time})
       for i, (m, time) in enumerate(zip(episode.messages, times))]
   name = jsons.dumps([episode.task_id, episode.trial, episode.messages])
@@ -107,30 +108,31 @@ def _simulation(env: tau2.Tau2, task: types.Task, raw_task: Any,
       reward_info=_verdict(env, task, raw_task, episode), messages=messages)
 
 
-def _verdict(env: tau2.Tau2, task: types.Task, raw_task: Any,
+def _verdict(env: tau2_env.Tau2, task: types.Task, raw_task: Any,
              episode: types.Episode) -> Any:
-  """The benchmark's record of a verdict, the parts that do not count too.
+  """Returns the benchmark's record of a verdict, with parts that do not count.
 
   Raises:
-    ValueError: the episode, played again, goes or scores otherwise.
+    ValueError: the episode goes differently, or has another score, when it is
+      played again.
   """
-  raw = tau2_bench.part('data_model.simulation')
-  if episode.ended not in tau2_results.JUDGED:
+  raw = package.part('data_model.simulation')
+  if episode.ended not in results_read.JUDGED:
     return raw.RewardInfo(reward=0.0, reward_basis=None, info={
         'note': f'Termination reason: {episode.ended}'})
   where = f'Trial {episode.trial} of task {task.id}'
   world, scored = env.start(task), episode.score
-  with tau2_results.naming(where):
-    tau2_results.replay(world, episode.messages)
+  with results_read.naming(where):
+    results_read.replay(world, episode.messages)
   again = env.score(task, world, episode.messages, episode.ended)
   if again.error or not again.unjudged and again.reward != scored.reward:
     raise ValueError(
         f'{where} was scored {scored.reward:g}, but now scores '
         f'{again.reward:g} {again.error}: it was scored by another version, or '
         'was edited. Run the evaluation again.')
-  history = [tau2_score.raw_message(m) for m in episode.messages]
+  history = [score.raw_message(m) for m in episode.messages]
   grade = lambda name: getattr(
-      tau2_bench.part(f'evaluator.evaluator_{name}'),
+      package.part(f'evaluator.evaluator_{name}'),
       f'{name.title()}Evaluator').calculate_reward(raw_task, history)
   met = lambda check: world.environment.run_env_assertion(
       check, raise_assertion_error=False)

@@ -1,11 +1,11 @@
-"""The benchmark's verdict, read off the live state of a dialogue.
+"""Computes the benchmark's verdict from the live state of a dialogue.
 
-Its own evaluator plays every call again on a fresh environment, plays the
-gold calls on another, and hashes both databases: seconds for one dialogue.
-What it asks for is known without that: the state after the dialogue is there,
-and the gold end state of a task is always the same. Which calls count as equal
-is asked of the package's own data models; the rest is repeated here, and tests
-hold it to the package's verdicts.
+The benchmark's evaluator plays every call again on a fresh environment, plays
+the gold calls on another, and hashes both databases, which takes seconds for
+one dialogue. None of that is needed: the state after the dialogue is at hand,
+and the gold end state of a task is always the same. The package's own data
+models decide which calls count as equal; the rest is repeated here, and tests
+compare it with the package's verdicts.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 
 from agentrl import types
 from agentrl.envs import env as env_lib
-from agentrl.envs.tau2 import package as tau2_bench
-from agentrl.envs.tau2 import state as tau2_state
+from agentrl.envs.tau2 import package
+from agentrl.envs.tau2 import state
 
-# (assertions, messages) -> is it so, for each assertion.
+# (assertions, messages) -> whether each assertion holds.
 Judge = Callable[[Sequence[str], Sequence[types.Message]], Sequence[bool]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Known:
-  """What is known of a task before it is played.
+class PreparedTask:
+  """Holds the parts of a verdict that do not depend on the dialogue.
 
   Attributes:
-    criteria, initial_state, database: of the task, to know it by.
+    criteria, initial_state, database: fields of our task that identify it.
     raw: the package's task.
-    end: the state that the gold calls lead to, see `state`.
+    end: the state that the gold calls lead to, see `Scorer.state`.
   """
 
   criteria: types.Criteria
@@ -42,29 +42,29 @@ class Known:
   end: Any
 
 
-class Judging:
+class Scorer:
   """Scores dialogues of one domain.
 
   Args:
-    start: gives the package's environment in the initial state of a task.
+    start: returns the package's environment in the initial state of a task.
     judge: decides on NL_ASSERTION; None leaves such tasks unjudged.
   """
 
   def __init__(self, start: Callable[[types.Task], Any],
                judge: Judge | None = None):
     self._start, self._judge = start, judge
-    self._known: dict[str, Known] = {}
+    self._prepared: dict[str, PreparedTask] = {}
 
-  def known(self, task: types.Task) -> Known:
-    """See `Known`; computed once for each task."""
-    found, database = self._known.get(task.id), task.database
-    if (found is None or found.criteria != task.criteria
-        or found.initial_state != task.initial_state
-        or found.database != database):
-      found = Known(task.criteria, task.initial_state, database,
-                    raw_task(task), self._gold(task))
-      self._known[task.id] = found
-    return found
+  def prepared(self, task: types.Task) -> PreparedTask:
+    """Prepares a task, once for each task."""
+    own, database = self._prepared.get(task.id), task.database
+    if (own is None or own.criteria != task.criteria
+        or own.initial_state != task.initial_state
+        or own.database != database):
+      own = PreparedTask(task.criteria, task.initial_state, database,
+                         raw_task(task), self._gold(task))
+      self._prepared[task.id] = own
+    return own
 
   def _gold(self, task: types.Task) -> Any:
     env = self._start(task)
@@ -79,22 +79,23 @@ class Judging:
     return self.state(env)
 
   def state(self, env: Any) -> Any:
-    """What is equal for two environments just if both their hashes are."""
-    if env.base and tau2_state.is_fresh(env.tools.db):
+    """Returns a value that compares equal for two environments if and only if
+    both their hashes do."""
+    if env.base and state.is_fresh(env.tools.db):
       return env.base.changes(env.tools.db)
     return env.get_db_hash(), env.get_user_db_hash()
 
   def score(self, task: types.Task, env: Any,
             messages: Sequence[types.Message]) -> types.Score:
-    """The verdict on a dialogue that a stop has ended.
+    """Judges a dialogue that was ended by a stop.
 
     Args:
-      task: what was played.
-      env: the package's environment as the dialogue has left it.
-      messages: all of the dialogue.
+      task: the task that was played.
+      env: the package's environment in the state after the dialogue.
+      messages: all messages of the dialogue.
     """
-    known, basis = self.known(task), set(task.criteria.reward_basis)
-    db_match = self.state(env) == known.end
+    prepared, basis = self.prepared(task), set(task.criteria.reward_basis)
+    db_match = self.state(env) == prepared.end
     parts, clauses = {}, {}
     if 'DB' in basis:
       parts['DB'] = float(db_match)
@@ -102,18 +103,18 @@ class Judging:
     if 'ENV_ASSERTION' in basis:
       met = {f'{a.func_name}({a.arguments})':
                  env.run_env_assertion(a, raise_assertion_error=False)
-             for a in known.raw.evaluation_criteria.env_assertions or ()}
+             for a in prepared.raw.evaluation_criteria.env_assertions or ()}
       parts['ENV_ASSERTION'] = float(all(met.values()))
       clauses |= met
     history = [raw_message(m) for m in messages]
     for name, grade in (('ACTION', _actions), ('COMMUNICATE', _words)):
       if name in basis:
-        met = grade(known.raw, history)
+        met = grade(prepared.raw, history)
         parts[name] = float(all(met.values()))
         clauses |= met
     reward, unjudged = math.prod(parts.values()), False
     if 'NL_ASSERTION' in basis and (told := task.criteria.nl_assertions):
-      # Whatever it says of a dialogue that has failed already, it stays so.
+      # A dialogue that has failed already stays failed: no judge is asked.
       unjudged = reward == 1 and self._judge is None
       if reward == 1 and self._judge:
         met = dict(zip(told, self._judge(told, messages), strict=True))
@@ -127,7 +128,7 @@ class Judging:
 
 
 def _actions(raw: Any, history: Sequence[Any]) -> dict[str, bool]:
-  """Every gold call was made, by whichever side, with what is compared."""
+  """Checks that some side made every gold call, by the arguments compared."""
   made = [call for m in history if m.role != 'tool'
           for call in m.tool_calls or ()]
   return {f'called {gold.get_func_format()}': any(
@@ -136,9 +137,9 @@ def _actions(raw: Any, history: Sequence[Any]) -> dict[str, bool]:
 
 
 def _words(raw: Any, history: Sequence[Any]) -> dict[str, bool]:
-  """Every fact stands in a text of the agent, were it beside calls.
+  """Checks that every fact is in a text of the agent, even one beside calls.
 
-  Commas are taken out of the text but not of the fact, as in the package.
+  Like the package, it removes commas from the text but not from the fact.
   """
   said = [m.content.lower().replace(',', '') for m in history
           if m.role == 'assistant' and m.has_text_content()]
@@ -147,12 +148,12 @@ def _words(raw: Any, history: Sequence[Any]) -> dict[str, bool]:
 
 
 def raw_task(task: types.Task) -> Any:
-  """The benchmark's task back from ours: all that its evaluators look at."""
+  """Converts our task to the benchmark's, with all that its evaluators read."""
   c = task.criteria
   actions = [dict(action_id=a.id, requestor=a.requestor, name=a.name,
                   arguments=dict(a.arguments), compare_args=a.compare_args,
                   info=a.info) for a in c.actions]
-  return tau2_bench.part('data_model.tasks').Task.model_validate(dict(
+  return package.part('data_model.tasks').Task.model_validate(dict(
       id=task.id, user_scenario={'instructions': task.scenario},
       initial_state=task.initial_state, evaluation_criteria=dict(
           actions=actions, env_assertions=list(c.env_assertions),
@@ -162,11 +163,11 @@ def raw_task(task: types.Task) -> Any:
 
 @functools.cache
 def _messages() -> Any:
-  return tau2_bench.part('data_model.message')
+  return package.part('data_model.message')
 
 
 def raw_message(m: types.Message) -> Any:
-  """The benchmark's message of ours."""
+  """Converts our message to the benchmark's."""
   raw = _messages()
   if m.role == 'tool':
     return raw.ToolMessage(role='tool', id=m.id, content=m.content,
@@ -183,7 +184,7 @@ def raw_call(call: types.ToolCall) -> Any:
 
 
 def criteria(raw: Any) -> types.Criteria:
-  """Our criteria of the benchmark's."""
+  """Converts the benchmark's criteria to ours."""
   return types.Criteria(
       actions=tuple(types.Action(
           a.name, a.arguments, a.requestor, a.action_id,

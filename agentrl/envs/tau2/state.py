@@ -1,14 +1,13 @@
-"""The benchmark's databases, shared by all dialogues, copied row by row.
+"""Shares the benchmark's databases between dialogues and copies single rows.
 
 A database of tau2-bench is parsed once a process. A dialogue gets tables that
 point to the shared rows; a row is copied when a tool asks for it by its key,
-for the tool may change it. Tools that walk over a whole table only look
-(`tests/envs/tau2_state_test.py` holds them to that), and see the shared rows.
+because the tool may change it. Tools that walk over a whole table only read
+(`tests/envs/tau2/state_test.py` checks that) and see the shared rows.
 
 So a fresh database costs a few dictionaries, and two states can be compared
-by the few rows that either has touched: what `get_hash` of the package says
-of them follows, for its hash is one of sorted JSON, and the JSON of a database
-is that of its rows.
+by the few rows that either has touched. The comparison agrees with the
+package's `get_hash`, which hashes the sorted JSON of all rows.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _GONE = object()
 Changes = Mapping[tuple[str, Any], str]
 
 
-class Rows(dict):
-  """A table: rows of `base`, each copied on its first access by key.
+class SharedTable(dict):
+  """Holds the rows of `base` and copies each on its first access by key.
 
-  A dictionary in full, so that pydantic and `json` read it as one.
+  It is a complete dictionary, so pydantic and `json` read it as one.
 
   Attributes:
-    base: the shared rows.
+    base: key -> shared row.
     own: keys of all rows that may differ from those of the base.
   """
 
@@ -43,7 +42,7 @@ class Rows(dict):
   def __getitem__(self, key: Any) -> Any:
     row = super().__getitem__(key)
     if key not in self.own:
-      self[key] = row = copied(row)
+      self[key] = row = copy_row(row)
     return row
 
   def get(self, key: Any, default: Any = None) -> Any:
@@ -64,26 +63,26 @@ class Rows(dict):
     raise env_lib.ToolBroken(
         'A tool of the benchmark changes a table in a way that it did not in '
         '0.2.1 and 1.0.1, and would change shared rows: teach it to '
-        'agentrl.envs.tau2.state.Rows.')
+        'agentrl.envs.tau2.state.SharedTable.')
 
   pop = popitem = setdefault = update = clear = _refuse
   __ior__ = _refuse
 
 
-def copied(value: Any) -> Any:
-  """A deep copy of a row: models, dictionaries and lists of plain values."""
+def copy_row(value: Any) -> Any:
+  """Copies a row deeply: models, dictionaries and lists of plain values."""
   kind = type(value)
   if kind in (str, int, float, bool, type(None)):
     return value
   if kind is dict:
-    return {k: copied(v) for k, v in value.items()}
+    return {k: copy_row(v) for k, v in value.items()}
   if kind is list:
-    return [copied(v) for v in value]
+    return [copy_row(v) for v in value]
   if hasattr(kind, '__pydantic_fields__'):
-    # As `model_copy` does, but which fields were given is not kept: nobody
-    # asks, and to copy that set took longer than all else.
+    # Like `model_copy`, but without the set of the fields that were given: it
+    # is never read, and copying it took longer than everything else.
     new = kind.__new__(kind)
-    fields = {name: copied(field) for name, field in value.__dict__.items()}
+    fields = {name: copy_row(field) for name, field in value.__dict__.items()}
     object.__setattr__(new, '__dict__', fields)
     object.__setattr__(new, '__pydantic_fields_set__', set())
     object.__setattr__(new, '__pydantic_extra__', None)
@@ -93,16 +92,17 @@ def copied(value: Any) -> Any:
 
 
 def is_fresh(db: Any) -> bool:
-  """True if the database came from `Base.fresh`, and was not replaced since."""
-  return all(isinstance(getattr(db, name), Rows)
+  """Returns whether the database came from `SharedDatabase.fresh` and was not
+  replaced since."""
+  return all(isinstance(getattr(db, name), SharedTable)
              for name in type(db).model_fields)
 
 
-class Base:
-  """A parsed database that many dialogues share.
+class SharedDatabase:
+  """Holds a parsed database that many dialogues share.
 
   Args:
-    db: the package's, whose every field is a table by key.
+    db: the package's database; each of its fields is a table by key.
   """
 
   def __init__(self, db: Any):
@@ -111,26 +111,28 @@ class Base:
 
   @staticmethod
   def fits(db: Any) -> bool:
-    """True if every field of the database is a table."""
+    """Returns whether every field of the database is a table."""
     return all(type(getattr(db, name)) is dict
                for name in type(db).model_fields)
 
   def fresh(self) -> Any:
-    """A database in its first state, of the package's own type."""
+    """Returns a database in its first state, of the package's own type."""
     return type(self._db).model_construct(**{
-        name: Rows(getattr(self._db, name))
+        name: SharedTable(getattr(self._db, name))
         for name in type(self._db).model_fields})
 
   def changes(self, db: Any) -> Changes:
-    """(table, key) -> JSON of each row that differs; '' for one that is gone.
+    """Returns (table, key) -> JSON of each row that differs from the first
+    state, '' for a deleted row.
 
-    Two databases from `fresh` have equal `get_hash` just if these are equal.
+    Two databases from `fresh` have equal `get_hash` if and only if these
+    mappings are equal.
     """
     return {place: text for place, text in _texts(db)
             if text != self.text(place)}
 
   def text(self, place: tuple[str, Any]) -> str:
-    """JSON of a row as it was at first, '' if there was none."""
+    """Returns the JSON of a row in the first state, '' if there was none."""
     if place not in self._texts:
       table, key = place
       row = getattr(self._db, table).get(key, _GONE)
@@ -146,7 +148,7 @@ def _texts(db: Any) -> Iterator[tuple[tuple[str, Any], str]]:
 
 
 def _text(row: Any) -> str:
-  """As the package's hash sees a row."""
+  """Returns the JSON of a row as the package's hash sees it."""
   if row is _GONE:
     return ''
   return json.dumps(row.model_dump(), sort_keys=True, default=str)

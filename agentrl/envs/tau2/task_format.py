@@ -1,11 +1,11 @@
-"""Tasks as entries of a tasks.json of tau2-bench; the package is not needed.
+"""Writes tasks as entries of a tasks.json of tau2-bench, without the package.
 
-What that form has no place for stands in the field `agentrl` of an entry, which
-the package's own `Task` passes over: `domain`, `kind`, `families`, the text of
-the checker, its certificate, the plan, prompts and sample that made it, and the
-initial state if the domain is none of the package's. It passes over `db_path`
-too, the file of the database that a task starts from, if that is not the
-domain's own.
+Fields that this form lacks are kept in the field `agentrl` of an entry, which
+the package's own `Task` ignores: `domain`, `kind`, `families`, the text of the
+checker, its certificate, the plan, prompts and sample that made the task, and
+the initial state if the domain is none of the package's. The package also
+ignores `db_path`, the file of the database that a task starts from if that is
+not the domain's own.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from agentrl.envs import databases
 
 EXTRA = 'agentrl'
 _BEYOND = ('domain', 'kind', 'families', 'checker', 'certificate')
-# What a checker of ours is held to: it must agree with the end state, and with
-# what must be told.
+# The reward basis in place of our checker, which must agree with the end state
+# and with the facts to be told.
 _BASIS = {'CHECKER': ('DB', 'COMMUNICATE')}
-# How the package prints a scenario; its parts stand two tabs in.
+# The package's print of a scenario; its parts are indented by two tabs.
 _SCENARIO = re.compile(
     r'(?:Persona:\n(?P<persona>.*?)\n)?Instructions:\n(?:'
     r'\tDomain: (?P<domain>[^\n]*)'
@@ -44,12 +44,12 @@ def write(folder: pathlib.Path, split: str,
   entries = (json.dumps(entry(task, paths.get(task.database, '')),
                         ensure_ascii=False) for task in tasks)
   files.write_text(folder / f'tau2_tasks_{split}.json',
-                     '[\n' + ',\n'.join(entries) + '\n]\n')
+                   '[\n' + ',\n'.join(entries) + '\n]\n')
 
 
 def entry(task: types.Task, db_path: str = '') -> types.Json:
-  """A task in that form; `db_path` is the file of its database, '' for that of
-  its domain."""
+  """Converts a task to that form; `db_path` is the file of its database, ''
+  for the database of its domain."""
   criteria = {'actions': [
       {'action_id': a.id, 'requestor': a.requestor, 'name': a.name,
        'arguments': a.arguments, 'info': a.info,
@@ -73,7 +73,7 @@ def entry(task: types.Task, db_path: str = '') -> types.Json:
 
 
 def _scenario(text: str) -> types.Json:
-  """The parts of a scenario that the package has printed; else it is text."""
+  """Splits a scenario that the package has printed; other text stays whole."""
   match = _SCENARIO.fullmatch(text)
   if not match:
     return {'instructions': text}
@@ -89,6 +89,6 @@ def _scenario(text: str) -> types.Json:
 
 
 def _dedent(text: str, tabs: int) -> str:
-  """The inverse of `textwrap.indent`, which leaves empty lines alone."""
+  """Inverts `textwrap.indent`, which does not change empty lines."""
   return ''.join(line.removeprefix('\t' * tabs) if line.strip() else line
                  for line in text.splitlines(True))

@@ -1,7 +1,7 @@
-"""Faults of the user in tau2-bench dialogues: only what is certain.
+"""Finds faults of the user in tau2-bench dialogues, only certain ones.
 
-That is, what no agent could have caused. Where it is the user's word against
-the agent's, the agent is held responsible.
+A fault is certain if no agent could have caused it. In all other cases the
+agent is held responsible.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 
 _PHONE = re.compile(r'\b\d{3}-\d{3}-\d{4}\b')
-# Switch of the phone, its harmful position, the word for it, and the
-# assertions that it makes fail.
+# (switch of the phone, its harmful position, the word for it, assertions that
+# fail in that position)
 _SWITCHES = (
     ('Airplane Mode', 'ON', 'airplane', {
         'assert_service_status', 'assert_mobile_data_status',
@@ -26,7 +26,7 @@ _SWITCHES = (
 
 
 def find(task: types.Task, messages: Sequence[types.Message]) -> str:
-  """The fault of the user in a dialogue that failed; '' if there is none."""
+  """Returns the user's fault in a failed dialogue; '' if there is none."""
   told = [m.content for m in messages if m.role == 'user' and m.has_text]
   said = ' '.join(m.content for m in messages
                   if m.role == 'assistant' and m.has_text)
@@ -35,14 +35,14 @@ def find(task: types.Task, messages: Sequence[types.Message]) -> str:
 
 
 def _invented(task: types.Task, told: Sequence[str], said: str) -> str:
-  """A phone number that is nowhere but in the user's own words."""
+  """Finds a phone number that only the user's own words contain."""
   known = set(_PHONE.findall(f'{task.scenario} {said}'))
   new = set(_PHONE.findall(' '.join(told))) - known
   return f'The user made up {", ".join(sorted(new))}.' if new else ''
 
 
 def _left(messages: Sequence[types.Message], said: str) -> str:
-  """A goodbye that nothing the agent did can have called for."""
+  """Finds a goodbye that the agent cannot have caused."""
   last = messages[-1]
   if last.role != 'user' or not dialogue.is_stop(last):
     return ''
@@ -56,13 +56,13 @@ def _left(messages: Sequence[types.Message], said: str) -> str:
 
 def _broke(task: types.Task, messages: Sequence[types.Message],
            said: str) -> str:
-  """A switch of the phone that the user moved, and nobody had spoken of."""
+  """Finds a switch of the phone that the user moved without being asked."""
   asserted = {a['func_name'] for a in task.criteria.env_assertions}
   results = '\n'.join(m.content for m in messages
                       if m.role == 'tool' and m.requestor == 'user')
   for switch, harmful, word, fails in _SWITCHES:
     seen = re.findall(f'{switch} is now (ON|OFF)', results)
-    # The first result tells how it stood before: the other way round.
+    # The first result is the opposite of the position before.
     if (task.kind == 'do' and asserted & fails and word not in said
         and seen and seen[0] == seen[-1] == harmful):
       return f'The user turned {switch} {harmful} unasked.'

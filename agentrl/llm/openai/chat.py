@@ -2,9 +2,9 @@
 
     --config.llm=agentrl.llm.openai.chat:OpenAIChat --config.llm_kw.model=<name>
 
-`complete` blocks, so who calls it stays a plain function; many threads call at
-once, and one event loop in the background serves them all. Key and address are
-those of OPENAI_API_KEY and OPENAI_BASE_URL, or of variables named in the
+`complete` blocks, so that its callers stay plain functions; many threads call
+at once, and one event loop in the background serves them all. Key and address
+come from OPENAI_API_KEY and OPENAI_BASE_URL, or from variables named in the
 config; the key is in no file, log or error.
 """
 
@@ -30,19 +30,19 @@ from agentrl import types
 from agentrl.llm import budget
 from agentrl.llm import llm
 from agentrl.llm.openai import pace
-from agentrl.llm.openai import wire as openai_format
+from agentrl.llm.openai import wire
 
-# Waits between tries grow from the first of these seconds to the second.
+# Waits between tries grow from the first number of seconds to the second.
 BACKOFF_S = 0.5, 60.0
-# Statuses of a server that may be well again.
+# Statuses after which a server may recover.
 PASSING = (408, 409, 429, *range(500, 600))
-# A wrong address is not waited for as long as a server that has answered.
+# Most seconds for a server that has never answered: its address may be wrong.
 STRANGER_S = 20.0
-EMPTY = 4  # answers without a message, until that is the answer
+EMPTY = 4  # answers without a message that are taken for an answer
 URL = 'OPENAI_BASE_URL'
-_BROKE = 'insufficient_quota'  # comes as a 429, and stays
-# What servers say of one request, whatever the others are like: the prompt has
-# no room, a filter is against it, or the model's own answer was no good.
+_BROKE = 'insufficient_quota'  # a 429 that no retry helps against
+# Errors of servers that concern one request alone: the prompt has no room, a
+# filter is against it, or the model's own answer was malformed.
 _TOO_LONG, _DENIED, _NONSENSE = (re.compile(p, re.IGNORECASE) for p in (
     r'context.?(length|size|window)|(prompt|input|request) (is )?too '
     r'(long|large)|input token count|too many input tokens',
@@ -52,14 +52,14 @@ _TOO_LONG, _DENIED, _NONSENSE = (re.compile(p, re.IGNORECASE) for p in (
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """What answers depend on, beside the request.
+  """Settings that answers depend on, beside the request.
 
   Attributes:
-    max_tokens: of an answer.
-    temperature: None leaves it to the server.
-    form: how a schema is asked for, see `openai_format.request`.
-    extra: further fields of the request, as the server has them.
-    max_tokens_field: what it calls `max_tokens`.
+    max_tokens: most tokens of an answer.
+    temperature: sampling temperature; None leaves it to the server.
+    form: way to ask for a schema, see `wire.request`.
+    extra: further fields of the request, as the server names them.
+    max_tokens_field: the server's name for `max_tokens`.
   """
 
   max_tokens: int = 2048
@@ -70,15 +70,16 @@ class Sampling:
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
-  """What one process asks of a server.
+class ServerLimits:
+  """Limits on the load that one process puts on a server.
 
   Attributes:
-    concurrency: calls at once.
-    requests_per_minute: 0 for any number.
-    tokens_per_minute: the same.
-    timeout_s: of a call [seconds].
-    max_wait_s: of all tries of a call and the waits between them [seconds].
+    concurrency: most calls at once.
+    requests_per_minute: most requests a minute; 0 for any number.
+    tokens_per_minute: most tokens a minute; 0 for any number.
+    timeout_s: time limit of a try [seconds].
+    max_wait_s: time limit of all tries of a call and the waits between them
+      [seconds].
   """
 
   concurrency: int = 16
@@ -88,21 +89,21 @@ class Limits:
   max_wait_s: float = 900.0
 
 
-class _Again(Exception):
+class _Retry(Exception):
   """A call failed that may succeed later.
 
   Attributes:
-    after_s: not before that, says the server.
-    nobody: there may be none at that address.
+    after_s: least wait that the server asks for [seconds].
+    unknown: whether there may be no server at that address.
   """
 
-  def __init__(self, why: str, after_s: float = 0.0, nobody: bool = False):
+  def __init__(self, why: str, after_s: float = 0.0, unknown: bool = False):
     super().__init__(why)
-    self.after_s, self.nobody = after_s, nobody
+    self.after_s, self.unknown = after_s, unknown
 
 
-class _Empty(_Again):
-  """An answer came, and was paid for, that holds no message."""
+class _EmptyAnswer(_Retry):
+  """An answer was paid for that holds no message."""
 
   def __init__(self, why: str, usage: llm.Usage):
     super().__init__(why)
@@ -113,9 +114,9 @@ class OpenAIChat:
   """`llm.LLM` of a server.
 
   Args:
-    model: its name there.
+    model: name of the model on the server.
     sampling: fields of `Sampling`.
-    limits: fields of `Limits`.
+    limits: fields of `ServerLimits`.
     key: environment variable with the key.
     url: environment variable with the address; OpenAI's own where
       OPENAI_BASE_URL is not set.
@@ -124,15 +125,16 @@ class OpenAIChat:
     ValueError: a wrong field, no key or address, or no package openai.
 
   Raises (`complete`):
-    ValueError: the server will not have the call: wrong key, unknown model.
-    Unavailable: busy, broken or absent for longer than `max_wait_s`.
+    ValueError: the server refuses all such calls: wrong key, unknown model.
+    Unavailable: the server was busy, broken or absent for longer than
+      `max_wait_s`.
   """
 
   def __init__(self, model: str, *, sampling: Mapping[str, Any] | None = None,
                limits: Mapping[str, Any] | None = None,
                key: str = 'OPENAI_API_KEY', url: str = URL):
     self._sampling = resolve.call(Sampling, sampling or {})
-    self._limits = resolve.call(Limits, limits or {})
+    self._limits = resolve.call(ServerLimits, limits or {})
     _check(model, self._sampling, self._limits)
     self._model, self._key, self._url = model, key, url
     self._openai = resolve.extra('openai', 'llm')
@@ -143,8 +145,8 @@ class OpenAIChat:
     self._requests = pace.Pace(self._limits.requests_per_minute)
     self._tokens = pace.Pace(self._limits.tokens_per_minute)
     self._loop = _loop()
-    self._known = False  # it has answered before
-    self._served: set[frozenset[str]] = set()  # fields of what it answered
+    self._known = False  # whether it has answered before
+    self._served: set[frozenset[str]] = set()  # fields of answered requests
     self._stopped = asyncio.Event()
 
   @property
@@ -154,10 +156,10 @@ class OpenAIChat:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     s = self._sampling
     body = {'model': self._model, 'seed': seed, s.max_tokens_field:
-                s.max_tokens, **openai_format.request(
+                s.max_tokens, **wire.request(
                     messages, schema=schema, tools=tools, form=s.form)}
     if s.temperature is not None:
       body['temperature'] = s.temperature
@@ -171,10 +173,10 @@ class OpenAIChat:
       asked.cancel()  # if it was Ctrl-C
 
   def stop(self) -> None:
-    """No call is tried from now on; those under way may have their answer."""
+    """Ends all tries; requests that were sent may still be answered."""
     self._loop.call_soon_threadsafe(self._stopped.set)
 
-  async def _ask(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Reply:
+  async def _ask(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Answer:
     """Tries until there is an answer."""
     waited, tries, empty = 0.0, 0, []
     while True:
@@ -186,19 +188,19 @@ class OpenAIChat:
         try:
           reply = await self._send(body, most)
           return dataclasses.replace(reply, usage=sum(empty, reply.usage))
-        except _Empty as e:
+        except _EmptyAnswer as e:
           again = e
           empty.append(e.usage)
-        except _Again as e:
+        except _Retry as e:
           again = e
       if len(empty) == EMPTY:
-        return llm.Reply(types.Message('assistant', ''), problem=str(again),
+        return llm.Answer(types.Message('assistant', ''), problem=str(again),
                          usage=sum(empty, llm.Usage()))
       tries += 1
       pause = again.after_s + _backoff(tries)
       waited += time.monotonic() - began + pause
       if waited > min(self._limits.max_wait_s,
-                      STRANGER_S if again.nobody else float('inf')):
+                      STRANGER_S if again.unknown else float('inf')):
         raise llm.Unavailable(
             f'{self._name} gave no answer in {tries} tries; the last: {again}. '
             f'Is {self._url} its address?')
@@ -206,33 +208,33 @@ class OpenAIChat:
       await self._sleep(pause)
 
   async def _turn(self, most: llm.Usage) -> None:
-    """Waits until the server may be asked."""
+    """Waits until the limits allow a call."""
     now = time.monotonic()
     await self._sleep(max(self._requests.reserve(1, now),
                           self._tokens.reserve(_likely(most), now)))
 
   async def _sleep(self, seconds: float) -> None:
-    """Waits, or until it is stopped."""
+    """Waits, at most until `stop` is called."""
     with contextlib.suppress(TimeoutError):
       await asyncio.wait_for(self._stopped.wait(), seconds)
 
-  async def _send(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Reply:
-    """One try.
+  async def _send(self, body: Mapping[str, Any], most: llm.Usage) -> llm.Answer:
+    """Sends the request once.
 
     Raises:
-      _Again: it may succeed later.
-      ValueError: it will not.
+      _Retry: it may succeed later.
+      ValueError: it will never succeed.
     """
     try:
       async with asyncio.timeout(self._limits.timeout_s):
         raw = await self._client.chat.completions.with_raw_response.create(
             **body)
     except (TimeoutError, self._openai.APITimeoutError):
-      raise _Again(f'nothing within {self._limits.timeout_s} s') from None
+      raise _Retry(f'nothing within {self._limits.timeout_s} s') from None
     except self._openai.APIConnectionError as e:
       why = f'{type(e.__cause__).__name__}: {e.__cause__}'
-      raise _Again(self._safe(f'connection failed, {why}'),
-                   nobody=not self._known) from None
+      raise _Retry(self._safe(f'connection failed, {why}'),
+                   unknown=not self._known) from None
     except self._openai.APIStatusError as e:
       self._known = True
       return self._refused(e, frozenset(body))
@@ -242,46 +244,46 @@ class OpenAIChat:
     self._tokens.give_back(_likely(most) - reply.usage.tokens)
     return reply
 
-  def _read(self, content: bytes, most: llm.Usage) -> llm.Reply:
-    """The reply in an answer.
+  def _read(self, content: bytes, most: llm.Usage) -> llm.Answer:
+    """Reads the answer in a response.
 
     Raises:
-      _Again: there is none.
+      _Retry: it holds none.
     """
     body = None
     try:
       body = json.loads(content)
-      return openai_format.reply(body, most)
+      return wire.answer(body, most)
     except (ValueError, RecursionError) as e:
       why = self._safe(f'an answer that is none: {e}')
     if not isinstance(body, dict):
-      raise _Again(why)
+      raise _Retry(why)
     error = body.get('error')
     if isinstance(error, dict) and error.get('code') in PASSING:
-      raise _Again(why)
+      raise _Retry(why)
     cost = llm.Usage(calls=1)
     with contextlib.suppress(ValueError, TypeError, AttributeError):
-      cost = openai_format.usage(body, cost)
-    raise _Empty(why, cost)
+      cost = wire.usage(body, cost)
+    raise _EmptyAnswer(why, cost)
 
-  def _refused(self, e: Any, fields: frozenset[str]) -> llm.Reply:
-    """A call that the server does not serve.
+  def _refused(self, e: Any, fields: frozenset[str]) -> llm.Answer:
+    """Returns the answer that stands for a request which the server refuses.
 
     Args:
-      e: its error.
-      fields: of the request. Where others with the same were answered before,
-        nothing is wrong but what this one says.
+      e: the server's error.
+      fields: names of the request's fields. If requests with the same fields
+        were answered before, the content of this one is at fault.
 
     Raises:
-      _Again, ValueError: see `_send`.
+      _Retry, ValueError: see `_send`.
     """
     status, text = e.status_code, self._safe(f'{e.status_code}: {e.message}')
     if e.code == _BROKE:
       raise ValueError(f'{self._name}: the account has no money left.')
     if status in PASSING:
-      raise _Again(text, _after_s(e.response.headers))
+      raise _Retry(text, _after_s(e.response.headers))
     if end := _end(status, f'{e.code} {text}', fields in self._served):
-      return llm.Reply(types.Message('assistant', ''), end=end, problem=text,
+      return llm.Answer(types.Message('assistant', ''), end=end, problem=text,
                        usage=llm.Usage(calls=1))
     if status in (401, 403):  # the text may quote the key in part
       text = f'{status}: set {self._key} to a key that may use this model'
@@ -290,27 +292,27 @@ class OpenAIChat:
                'mostly ends in /v1?)')
     if 'response_format' in text:
       text += " (set llm_kw.sampling.form to 'json_object' or 'prompt')"
-    raise ValueError(f'{self._name} will not have the call; {text}.')
+    raise ValueError(f'{self._name} refuses the call; {text}.')
 
   @property
   def _name(self) -> str:
-    """For errors; an address may hold a password before its host."""
+    """Model and host, for errors; without a password in the address."""
     host = urllib.parse.urlsplit(str(self._client.base_url))
     return f'{self._model} at {host.hostname}:{host.port or host.scheme}'
 
   def _safe(self, text: str) -> str:
-    """A text of the server's without the key, and not too long."""
+    """Returns a text of the server without the key, and cut."""
     return text.replace(self._client.api_key, '[key]')[:300]
 
 
 def _end(status: int, text: str, served: bool) -> str:
-  """How the answer ends that a refused request is; '' if it is none, for any
-  other would be refused too.
+  """Returns `llm.Answer.end` for a refused request; '' if any other request
+  would be refused too.
 
   Args:
-    status: of the refusal.
-    text: of it, with its code.
-    served: others like it were answered.
+    status: HTTP status of the refusal.
+    text: text of the refusal, with its code.
+    served: whether requests with the same fields were answered.
   """
   if status == 413 or status == 400 and _TOO_LONG.search(text):
     return 'no room'
@@ -321,14 +323,14 @@ def _end(status: int, text: str, served: bool) -> str:
   return 'refused' if status in (400, 422) and served else ''
 
 
-def _check(model: str, sampling: Sampling, limits: Limits) -> None:
-  """Raises ValueError for what no server would take."""
+def _check(model: str, sampling: Sampling, limits: ServerLimits) -> None:
+  """Raises ValueError for settings that no server would take."""
   if not model:
     raise ValueError("No model to ask, got model='': set it to the name that "
                      'the server of OPENAI_BASE_URL has for it.')
-  if sampling.form not in openai_format.FORMS:
+  if sampling.form not in wire.FORMS:
     raise ValueError(f'No form {sampling.form!r}.' + resolve.hint(
-        sampling.form, openai_format.FORMS))
+        sampling.form, wire.FORMS))
   for name, value in (('max_tokens', sampling.max_tokens),
                       ('concurrency', limits.concurrency),
                       ('timeout_s', limits.timeout_s)):
@@ -337,11 +339,11 @@ def _check(model: str, sampling: Sampling, limits: Limits) -> None:
 
 
 def _key(name: str) -> str:
-  """The key in a variable.
+  """Returns the key in an environment variable.
 
   Raises:
-    ValueError: there is none, or it cannot be sent: then the client's own
-      error would quote it.
+    ValueError: it is not set, or cannot be sent: then the client's own error
+      would quote it.
   """
   key = os.environ.get(resolve.variable(name), '').strip()
   if not key:
@@ -354,11 +356,11 @@ def _key(name: str) -> str:
 
 
 def _address(name: str) -> str | None:
-  """The address in a variable; None is OpenAI's.
+  """Returns the address in an environment variable; None is OpenAI's.
 
   Raises:
-    ValueError: there is none in a variable of another name than the usual, and
-      the key might go to the wrong server.
+    ValueError: a variable of another name than the usual is not set: the key
+      might go to the wrong server.
   """
   if not os.environ.get(resolve.variable(name)) and name != URL:
     raise ValueError(f'{name} is not set: export the address of the server, '
@@ -368,26 +370,27 @@ def _address(name: str) -> str | None:
 
 @functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
-  """The loop of this process, in a thread of its own."""
+  """Returns the event loop of this process, in a thread of its own."""
   loop = asyncio.new_event_loop()
   threading.Thread(target=loop.run_forever, name='llm', daemon=True).start()
   return loop
 
 
 def _backoff(tries: int) -> float:
-  """Seconds to wait, by full jitter: calls that failed together do not come
-  back together."""
+  """Returns seconds to wait, with full jitter: calls that failed together are
+  not tried again together."""
   first_s, most_s = BACKOFF_S
   return random.uniform(0, min(most_s, first_s * 2**min(tries, 20)))
 
 
 def _likely(most: llm.Usage) -> float:
-  """Tokens of a call, about: text has four bytes a token."""
+  """Returns the likely tokens of a call: text has about four bytes a token."""
   return most.prompt_tokens / 4 + most.completion_tokens
 
 
 def _after_s(headers: Mapping[str, str]) -> float:
-  """What Retry-After says [seconds], as a number or as a date; else 0."""
+  """Returns the wait [seconds] of a Retry-After header, which is a number or a
+  date; 0 without one."""
   text = headers.get('retry-after', '')
   with contextlib.suppress(ValueError):
     return min(max(0.0, float(text)), 1e6)

@@ -1,14 +1,14 @@
-"""When the next call may start."""
+"""Spaces calls out in time."""
 
 from __future__ import annotations
 
 
 class Pace:
-  """At most so many a minute (requests, or tokens), evenly: no minute of the
-  server's own, wherever it begins, sees more of them.
+  """Spaces an amount (of requests, or tokens) out evenly, so that no minute of
+  the server's clock sees more than allowed.
 
   Args:
-    per_minute: 0 for as many as one likes.
+    per_minute: amount allowed a minute; 0 for no limit.
   """
 
   def __init__(self, per_minute: float):
@@ -16,15 +16,16 @@ class Pace:
     self._free_at = 0.0
 
   def reserve(self, amount: float, now: float) -> float:
-    """Seconds from `now` until a call of that amount may start."""
+    """Returns seconds from `now` until a call of that amount may start."""
     start = max(now, self._free_at)
     self._free_at = start + amount * self._each_s
     return start - now
 
   def give_back(self, amount: float) -> None:
-    """Of a reserved amount, what was not used (negative: used beyond it)."""
+    """Returns an unused part of a reserved amount to the limit; negative for an
+    amount that was used beyond it."""
     self._free_at -= amount * self._each_s
 
   def hold(self, until: float) -> None:
-    """Nothing starts before `until`."""
+    """Lets nothing start before `until`."""
     self._free_at = max(self._free_at, until)

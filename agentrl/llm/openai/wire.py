@@ -1,4 +1,4 @@
-"""Requests and replies of the OpenAI chat format, and ours."""
+"""Converts requests and answers to and from the OpenAI chat format."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ _ENDS = {'length': 'truncated', 'content_filter': 'refused'}
 def request(messages: Sequence[types.Message], *,
             schema: Mapping[str, Any] | None,
             tools: Sequence[Mapping[str, Any]], form: str) -> dict[str, Any]:
-  """The fields of a request that say what is asked.
+  """Returns the fields of a request that hold the question.
 
   Args:
-    messages: the chat. Calls without an id take that of their result.
-    schema: of the answer, or None.
-    tools: schemas of the tools at hand.
-    form: how a schema is asked for. `json_schema` leaves it to the server,
+    messages: the chat. Calls without an id take the id of their result.
+    schema: JSON schema of the answer, or None.
+    tools: schemas of the tools that may be called.
+    form: way to ask for a schema. `json_schema` leaves it to the server,
       `json_object` asks it for JSON and states the schema in the prompt,
       `prompt` only states it.
   """
-  found: dict[str, Any] = {}
+  fields: dict[str, Any] = {}
   if tools:
-    found['tools'] = list(tools)
+    fields['tools'] = list(tools)
   stated = ''
   if schema is not None and form == 'json_schema':
-    found['response_format'] = {'type': 'json_schema', 'json_schema': {
+    fields['response_format'] = {'type': 'json_schema', 'json_schema': {
         'name': 'answer', 'schema': dict(schema)}}
   elif schema is not None:
     stated = SCHEMA.format(json.dumps(schema))
     if form == 'json_object':
-      found['response_format'] = {'type': 'json_object'}
+      fields['response_format'] = {'type': 'json_object'}
   return {'messages': list(map(types.to_openai, _with_ids(
-      with_user(messages, stated)))), **found}
+      with_user(messages, stated)))), **fields}
 
 
 def with_user(messages: Sequence[types.Message], stated: str
               ) -> list[types.Message]:
-  """The chat, with what is stated said by the user, who says something."""
+  """Returns the chat with a text stated by the user; without a text, some
+  message of the user is added if there is none."""
   last = messages[-1]
   if stated and last.role == 'user':
     text = f'{last.content}\n\n{stated}'
@@ -59,8 +60,8 @@ def with_user(messages: Sequence[types.Message], stated: str
 
 
 def _with_ids(messages: Sequence[types.Message]) -> list[types.Message]:
-  """The chat with an id for each call, and the same for its result."""
-  found, ids = [], iter(())
+  """Returns the chat with an id for each call, and the same for its result."""
+  numbered, ids = [], iter(())
   for i, m in enumerate(messages):
     if m.is_call:
       after = itertools.takewhile(lambda m: m.role == 'tool', messages[i + 1:])
@@ -73,15 +74,19 @@ def _with_ids(messages: Sequence[types.Message]) -> list[types.Message]:
     elif m.role == 'tool':
       call = next(ids, None)
       m = dataclasses.replace(m, id=m.id or (call.id if call else ''))
-    found.append(m)
-  return found
+    numbered.append(m)
+  return numbered
 
 
-def reply(body: Any, most: llm.Usage) -> llm.Reply:
-  """What a server's answer says, and cost: `most` if it does not say.
+def answer(body: Any, most: llm.Usage) -> llm.Answer:
+  """Reads the answer in a server's response.
+
+  Args:
+    body: JSON of the response.
+    most: its cost, if it does not state one.
 
   Raises:
-    ValueError: it is not the answer of a chat.
+    ValueError: it is no response to a chat.
   """
   try:
     choice = body['choices'][0]
@@ -92,17 +97,17 @@ def reply(body: Any, most: llm.Usage) -> llm.Reply:
   except (LookupError, TypeError, AttributeError) as e:
     raise ValueError(f'no choices in {json.dumps(body)[:200]}') from e
   if refusal:
-    return llm.Reply(said, usage=cost, end='refused', problem=str(refusal))
-  return llm.Reply(said, usage=cost, thinking=thinking, problem=problem,
+    return llm.Answer(said, usage=cost, end='refused', problem=str(refusal))
+  return llm.Answer(said, usage=cost, thinking=thinking, problem=problem,
                    end=_ENDS.get(end, 'stop'))
 
 
 def message(record: Mapping[str, Any]) -> tuple[types.Message, str, str]:
-  """A message of the format.
+  """Reads a message of the format.
 
   Returns:
     the message, with its calls as text if they cannot be read; the thinking
-    before it; and what is wrong with it, '' if nothing is.
+    before it; and the problem with it, '' without one.
   """
   text, thinking = _split(_text(record.get('content') or ''))
   thinking = (record.get('reasoning_content') or record.get('reasoning')
@@ -114,24 +119,24 @@ def message(record: Mapping[str, Any]) -> tuple[types.Message, str, str]:
   except (ValueError, LookupError, TypeError) as e:
     calls, problem = (), f'Its calls cannot be read: {e}.'
     text = f'{text}\n{json.dumps(raw)}'.strip()
-  if found := llm.unwritable([text, thinking]):
+  if broken := llm.unwritable([text, thinking]):
     text, thinking = (t.encode(errors='replace').decode()
                       for t in (text, thinking))
-    problem = problem or f'It cannot be read: {found}.'
+    problem = problem or f'It cannot be read: {broken}.'
   said = types.Message(record.get('role', 'assistant'), text or None, calls,
                        id=record.get('tool_call_id', ''))
   return said, thinking, problem
 
 
 def _text(content: str | Sequence[Mapping[str, Any]]) -> str:
-  """What a message says, also where it comes in parts, thinking among them."""
+  """Returns the text of a message, which may come in parts with thinking."""
   if isinstance(content, str):
     return content
   return ''.join(part['text'] for part in content if part['type'] == 'text')
 
 
 def _split(text: str) -> tuple[str, str]:
-  """(words, thinking before them)."""
+  """Returns the words, and the thinking before them."""
   before, mark, after = text.rpartition(_THINK_END)
   if mark:
     return after.lstrip(), before.replace(_THINK, '', 1).strip()
@@ -141,7 +146,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _call(record: Mapping[str, Any]) -> types.ToolCall:
-  """A call, without its id: dialogues have ids of their own.
+  """Reads a call, without its id: dialogues have ids of their own.
 
   Raises:
     ValueError: its arguments are not a JSON object.
@@ -158,10 +163,10 @@ def _call(record: Mapping[str, Any]) -> types.ToolCall:
 
 
 def usage(body: Mapping[str, Any], most: llm.Usage) -> llm.Usage:
-  """What an answer cost: `most` if it does not say."""
-  found = body.get('usage') or {}
-  details = found.get('prompt_tokens_details') or {}
+  """Reads the cost of a response: `most` if it does not state one."""
+  stated = body.get('usage') or {}
+  details = stated.get('prompt_tokens_details') or {}
   return llm.Usage(
-      int(found.get('prompt_tokens', most.prompt_tokens)),
-      int(found.get('completion_tokens', most.completion_tokens)), 1,
+      int(stated.get('prompt_tokens', most.prompt_tokens)),
+      int(stated.get('completion_tokens', most.completion_tokens)), 1,
       int(details.get('cached_tokens') or 0))

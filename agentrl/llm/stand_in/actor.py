@@ -1,9 +1,8 @@
-"""How the stand-in for an LLM plays a side of a dialogue from a script.
+"""Plays a side of a dialogue from a script, for the stand-in of an LLM.
 
-The script is a list of beats `{by, say: [variants], call, arguments,
-demand, opens}`; `opens` marks where the user turns to a further demand.
-A side finds its place in it from what has been said so far, so it also goes on
-sensibly when the other side leaves the script.
+The script is a list of `types.Beat`. A side finds its place in it from the
+messages so far, so that it also goes on sensibly when the other side leaves the
+script.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from typing import Any
 
 from agentrl import jsons
 from agentrl import types
-from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import mistakes
 
 Script = list[types.Beat]
 
 REFUSAL = 'I am sorry, I cannot help with that.'
 BYE = 'Okay, bye. ###STOP###'
-# What a style of the user, or the agent, puts before and after its words.
+# Style of the user, or `agent` -> fillers before and after the words.
 FILLERS = {
     'polite': (('Hello!', 'Excuse me!', 'If you please:'),
                ('Thank you.', 'Thanks a lot.', 'That is kind.')),
@@ -40,27 +39,32 @@ NEXT_SHARE = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
-  """What else one could talk of: a pattern of names, and some such names."""
+class Distractors:
+  """Names that a mistake may bring in.
+
+  Attributes:
+    entity: pattern of the names of entities.
+    others: names of entities that the task is not about.
+  """
 
   entity: str
   others: tuple[str, ...]
 
 
 def act(payload: Any, messages: Sequence[types.Message], side: types.Side,
-        seed: int, slip: habits.Slip) -> types.Message:
-  """The next message of `side`, seen from itself.
+        seed: int, draw: mistakes.MistakeDraw) -> types.Message:
+  """Returns the next message of a side, seen from itself.
 
   Args:
-    payload: `script`, `style`, `entity` (pattern of their names) and `others`
-      (some of no matter here).
+    payload: `script`, `style`, `entity` (pattern of names) and `others` (names
+      that the task is not about).
     messages: the dialogue as that side sees it, system prompt first.
-    side: who speaks.
-    seed: of the dialogue; fixes the mistake made in it.
-    slip: whether one is made.
+    side: side that speaks.
+    seed: seed of the dialogue; decides which mistake is made in it.
+    draw: decides whether a mistake is made.
   """
-  world = World(payload['entity'], tuple(payload['others']))
-  script = _script(json.dumps(payload['script']), world, side, seed, slip)
+  distractors = Distractors(payload['entity'], tuple(payload['others']))
+  script = _script(json.dumps(payload['script']), distractors, side, seed, draw)
   beat = _next(script, messages, side)
   rng = random.Random(f'{side}/{seed}/{len(messages)}')
   if beat is None:
@@ -88,15 +92,15 @@ def _worded(beat: types.Beat, side: types.Side, style: str,
 
 def _next(script: Script, messages: Sequence[types.Message],
           side: types.Side) -> types.Beat | None:
-  """The beat that is up, None once the script is over."""
+  """Returns the beat that is up; None once the script is over."""
   other = 'user' if side == 'assistant' else 'assistant'
   place, known = 0, True
   for message in messages:
     if message.role in ('assistant', 'user'):
       by = side if message.role == 'assistant' else other
-      found = _find(script, place, by, message)
-      known = found is not None
-      place = found if known else place
+      after = _find(script, place, by, message)
+      known = after is not None
+      place = after if known else place
   rest = script[place:]
   lost = not known and place > 0 and messages[-1].role == 'user'
   if lost and side == 'user':  # refused, or talked past: on to the next demand
@@ -107,7 +111,8 @@ def _next(script: Script, messages: Sequence[types.Message],
 
 def _find(script: Script, place: int, by: str,
           message: types.Message) -> int | None:
-  """The place after the first beat from `place` on that the message is."""
+  """Returns the place after the first beat, from `place` on, that a message
+  matches; None without one."""
   ahead = [(i + 1, b) for i, b in enumerate(script) if i >= place
            and b.by == by and bool(b.call) == message.is_call]
   if message.is_call:
@@ -126,7 +131,7 @@ def _within(words: str, text: str) -> bool:
 
 
 def _alike(words: str, text: str) -> bool:
-  """Most of the words are the same ones."""
+  """Returns whether most of the words are the same."""
   a, b = _bag(words), _bag(text)
   return len(a & b) >= 0.6 * len(a | b)
 
@@ -137,22 +142,22 @@ def _bag(text: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _script(script: str, world: World, side: types.Side, seed: int,
-            slip: habits.Slip) -> Script:
-  """The script as this side will play it, with its mistake built in."""
+def _script(script: str, distractors: Distractors, side: types.Side, seed: int,
+            draw: mistakes.MistakeDraw) -> Script:
+  """Returns the script as a side plays it, with its mistake built in."""
   beats = list(jsons.all_from_json(types.Beat, json.loads(script)))
-  if not slip.due:
+  if not draw.due:
     return beats
   rng = random.Random(f'flaw/{side}/{seed}')
   flaws = list(FLAWS[side])
   rng.shuffle(flaws)
   for flaw in flaws:  # not every mistake can be made in every dialogue
-    if (flawed := flaw(beats, world, rng)) is not None:
-      return flawed if slip.makes(flaw.__name__[1:]) else beats
+    if (flawed := flaw(beats, distractors, rng)) is not None:
+      return flawed if draw.makes(flaw.__name__[1:]) else beats
   return beats
 
 
-Flaw = Callable[[Script, World, random.Random], Script | None]
+Flaw = Callable[[Script, Distractors, random.Random], Script | None]
 
 
 def _own(script: Script, by: str, call: bool) -> list[int]:
@@ -166,12 +171,12 @@ def _with(script: Script, i: int, **fields: Any) -> Script:
 
 
 def _demand(script: Script, rng: random.Random) -> list[int]:
-  """The places of one demand's beats."""
+  """Returns the places of the beats of one demand."""
   demand = rng.randrange(script[-1].demand + 1)
   return [i for i, b in enumerate(script) if b.demand == demand]
 
 
-def _wrong_argument(script: Script, world: World,
+def _wrong_argument(script: Script, distractors: Distractors,
                     rng: random.Random) -> Script | None:
   calls = [i for i in _own(script, 'assistant', True)
            if script[i].arguments]
@@ -188,13 +193,13 @@ def _wrong_argument(script: Script, world: World,
     case list(values):
       arguments[name] = values[:-1]
     case _:
-      arguments[name] = rng.choice(world.others)
+      arguments[name] = rng.choice(distractors.others)
   return _with(script, i, arguments=arguments)
 
 
-def _skipped_confirmation(script: Script, world: World,
+def _skipped_confirmation(script: Script, distractors: Distractors,
                           rng: random.Random) -> Script | None:
-  del world
+  del distractors
   asks = [i for i in _own(script, 'assistant', False)
           if [b.by for b in script[i + 1:i + 3]] == ['user', 'assistant']
           and script[i + 1].say and script[i + 2].call]
@@ -204,71 +209,71 @@ def _skipped_confirmation(script: Script, world: World,
   return script[:i] + script[i + 2:]
 
 
-def _forgotten(script: Script, world: World,
+def _forgotten(script: Script, distractors: Distractors,
                rng: random.Random) -> Script | None:
-  """Tells the user that a demand is met without having done a thing."""
-  del world
+  """Tells the user that a demand is met, but does nothing."""
+  del distractors
   places = _demand(script, rng)
   says = [i for i in places if i in _own(script, 'assistant', False)]
   return script[:places[0] + 1] + script[says[-1]:]
 
 
-def _doubled(script: Script, world: World,
+def _doubled(script: Script, distractors: Distractors,
              rng: random.Random) -> Script | None:
-  del world
+  del distractors
   i = rng.choice(_own(script, 'assistant', True))
   return script[:i + 1] + script[i:]
 
 
-def _wrong_fact(script: Script, world: World,
+def _wrong_fact(script: Script, distractors: Distractors,
                 rng: random.Random) -> Script | None:
-  """Another number, or another thing, in what the agent says."""
+  """Puts another number, or another entity, into the agent's words."""
   says = [i for i in _own(script, 'assistant', False)
-          if re.search(rf'\d|{world.entity}', ' '.join(script[i].say))]
+          if re.search(rf'\d|{distractors.entity}', ' '.join(script[i].say))]
   if not says:
     return None
   i = rng.choice(says)
-  number, thing = str(rng.randint(5, 95)), rng.choice(world.others)
-  say = tuple(re.sub(world.entity, thing, re.sub(r'\d+', number, words))
+  number, thing = str(rng.randint(5, 95)), rng.choice(distractors.others)
+  say = tuple(re.sub(distractors.entity, thing, re.sub(r'\d+', number, words))
               for words in script[i].say)
   return _with(script, i, say=say)
 
 
-def _refusal(script: Script, world: World,
+def _refusal(script: Script, distractors: Distractors,
              rng: random.Random) -> Script | None:
-  del world
+  del distractors
   places = _demand(script, rng)
   refusal = dataclasses.replace(script[places[0]], by='assistant',
                                 say=(REFUSAL,))
   return script[:places[0] + 1] + [refusal] + script[places[-1] + 1:]
 
 
-def _unsaid(script: Script, world: World,
+def _unsaid(script: Script, distractors: Distractors,
             rng: random.Random) -> Script | None:
-  """The user forgets a demand."""
-  del world
+  """Leaves out a demand of the user."""
+  del distractors
   places = _demand(script, rng)
   if places[0] == 0:
     return None  # it opens with its first demand
   return script[:places[0]] + script[places[-1] + 1:]
 
 
-def _made_up(script: Script, world: World,
+def _made_up(script: Script, distractors: Distractors,
              rng: random.Random) -> Script | None:
-  """The user names a thing of no matter here."""
+  """Has the user name an entity that the task is not about."""
   says = [i for i in _own(script, 'user', False)
-          if re.search(world.entity, ' '.join(script[i].say))]
+          if re.search(distractors.entity, ' '.join(script[i].say))]
   if not says:
     return None
-  i, thing = rng.choice(says), rng.choice(world.others)
-  return _with(script, i, say=tuple(re.sub(world.entity, thing, words)
+  i, thing = rng.choice(says), rng.choice(distractors.others)
+  return _with(script, i, say=tuple(re.sub(distractors.entity, thing, words)
                                     for words in script[i].say))
 
 
-def _early(script: Script, world: World,
+def _early(script: Script, distractors: Distractors,
            rng: random.Random) -> Script | None:
-  """The user leaves before all is done."""
-  del world
+  """Has the user leave before all demands are met."""
+  del distractors
   says = _own(script, 'user', False)
   i = rng.choice(says[1:])
   return _with(script, i, say=(BYE,))

@@ -1,11 +1,11 @@
 """An offline stand-in for an LLM, so that the data engine runs without one.
 
-No model: a grammar. It reads the JSON on the last line of the system prompt
-(`eigendata/prompts.py` writes it) and answers by one pure function for each
-role. A real LLM would have to think of an intent, a checker or the next words
-by itself; this one is handed a domain's own drafts and only words them, with
-varied language, and it gets them wrong at a set rate, in the ways that LLMs
-do, so that validation has real work to do.
+It is no model but a grammar. It reads the JSON on the last line of the system
+prompt (`eigendata/prompts.py` writes it) and answers by one pure function for
+each role. A real LLM would have to invent an intent, a checker or the next
+words by itself; this one is given a domain's own drafts and only words them, in
+varied language. It gets them wrong at a set rate, in the ways that LLMs do, so
+that validation has real work to do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentrl import resolve
 from agentrl import types
 from agentrl.llm import llm
 from agentrl.llm.stand_in import actor
-from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import mistakes as mistakes_lib
 
 Payload = Mapping[str, Any]
 Value = dict[str, Any]
@@ -34,18 +34,18 @@ class Procedural:
   """`llm.LLM` by rules.
 
   Args:
-    mistakes: for each role (intent, user, agent, checker, judge, engineer) the
-      share of its answers, or for user and agent of its dialogues, with a
-      mistake.
-    heeds: whether instructions switch mistakes off, or bring more; see
-      `habits`, a simulation.
+    mistakes: role (intent, user, agent, checker, judge, engineer) -> share of
+      its answers, or for user and agent of its dialogues, with a mistake.
+    obeys_prompts: whether instructions prevent mistakes, or bring more; see
+      `mistakes.py`, a simulation.
 
   Raises:
-    ValueError: a rate is missing, of no role, or not within 0 .. 1.
+    ValueError: a rate is missing, is of no role, or is not within 0 .. 1.
   """
 
-  def __init__(self, mistakes: Mapping[str, float], heeds: bool = False):
-    self._rates, self._heeds = dict(mistakes), heeds
+  def __init__(self, mistakes: Mapping[str, float],
+               obeys_prompts: bool = False):
+    self._rates, self._obeys_prompts = dict(mistakes), obeys_prompts
     if unknown := sorted(set(mistakes) - set(MISTAKEN)):
       raise ValueError(f'mistakes has no role {unknown[0]!r}.'
                        + resolve.hint(unknown[0], MISTAKEN))
@@ -57,25 +57,25 @@ class Procedural:
   def complete(self, messages: Sequence[types.Message], *,
                schema: Mapping[str, Any] | None = None,
                tools: Sequence[Mapping[str, Any]] = (),
-               seed: int) -> llm.Reply:
+               seed: int) -> llm.Answer:
     del tools  # the script has the calls
     text = [m.content for m in messages if m.role == 'system'][-1]
     instructions, payload = _parts(text)
     role = payload['role']
     rng = random.Random(f'{role}/{seed}')
-    rate, avoided = self._rates.get(role, 0.0), frozenset()
-    if self._heeds:
-      rate += habits.harm(instructions)
-      avoided = habits.avoided(instructions, role)
-    slip = habits.Slip(rng.random() < rate, avoided)
+    rate, prevented = self._rates.get(role, 0.0), frozenset()
+    if self._obeys_prompts:
+      rate += mistakes_lib.harm(instructions)
+      prevented = mistakes_lib.prevented(instructions, role)
+    draw = mistakes_lib.MistakeDraw(rng.random() < rate, prevented)
     if schema is None:
-      message = actor.act(payload, messages, llm.SIDES[role], seed, slip)
+      message = actor.act(payload, messages, llm.SIDES[role], seed, draw)
       value, written = None, jsons.dumps(message)
     else:
-      value = ROLES[role](payload, rng, slip)
+      value = ROLES[role](payload, rng, draw)
       written = json.dumps(value, ensure_ascii=False)
       message = types.Message('assistant', written)
-    return llm.Reply(message, value, llm.Usage(
+    return llm.Answer(message, value, llm.Usage(
         _words(messages), len(written.split()), 1))
 
 
@@ -92,17 +92,18 @@ def _parts(system: str) -> tuple[str, Payload]:
 
 
 def _words(messages: Sequence[types.Message]) -> int:
-  """Words, in place of the tokens of a model."""
+  """Counts words, in place of the tokens of a model."""
   return sum(len((m.content or '').split()) for m in messages)
 
 
-def _intent(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """The drafts of a domain as one scenario."""
+def _intent(payload: Payload, rng: random.Random,
+            draw: mistakes_lib.MistakeDraw) -> Value:
+  """Returns the drafts of a domain as one scenario."""
   demands = [{'draft': i, 'goal': d['goal']}
              for i, d in enumerate(payload['drafts'])]
   about = [d['about'] for d in payload['drafts']]
-  if slip.due:
-    _spoil(demands, about, payload['others'], rng, slip)
+  if draw.due:
+    _spoil(demands, about, payload['others'], rng, draw)
   goals = ' '.join(f'{i}. {d["goal"]}' for i, d in enumerate(demands, 1))
   return {'scenario': f'{payload["knowledge"]} {payload["style"]} {goals}',
           'demands': demands}
@@ -110,41 +111,42 @@ def _intent(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
 
 def _spoil(demands: list[Value], about: Sequence[Sequence[str]],
            others: Sequence[str], rng: random.Random,
-           slip: habits.Slip) -> None:
-  """A wrong entity, a missing detail, or a demand that is taken back."""
+           draw: mistakes_lib.MistakeDraw) -> None:
+  """Puts in a wrong entity, no detail, or a demand that is taken back."""
   details = [(d, word) for d, words in zip(demands, about) for word in words
              if word in d['goal']]
   if details and rng.random() < 0.7:
     demand, word = rng.choice(details)
     instead = rng.choice(('it', rng.choice(others)))
-    if slip.makes('vague'):
+    if draw.makes('vague'):
       demand['goal'] = demand['goal'].replace(word, instead)
-  elif slip.makes('contradiction'):
+  elif draw.makes('contradiction'):
     demand = rng.choice(demands)
     demands.append({**demand, 'goal': f'Do not do this: {demand["goal"]}'})
 
 
-def _checker(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """A checker from what the gold run changed, said and kept to."""
+def _checker(payload: Payload, rng: random.Random,
+             draw: mistakes_lib.MistakeDraw) -> Value:
+  """Returns a checker from the conditions that the gold run meets."""
   clauses = [(f'{path} is {value}', f'changes.get({path!r}) == {value!r}')
              for path, value in payload['changes'].items()]
-  clauses.append((f'{habits.NOTHING_ELSE} is changed',
+  clauses.append((f'{mistakes_lib.NOTHING_ELSE} is changed',
                   f'sorted(changes) == {sorted(payload["changes"])!r}'))
-  clauses += [(f'{habits.TOLD} {fact}', f'said(events, {fact.lower()!r})')
+  clauses += [(f'{mistakes_lib.TOLD} {fact}', f'said(events, {fact.lower()!r})')
               for fact in payload['tell']]
-  clauses += [(f'{first} {habits.BEFORE} {then}',
+  clauses += [(f'{first} {mistakes_lib.BEFORE} {then}',
                f'before(events, {first!r}, {then!r})')
               for first, then in payload['before']]
-  clauses += [(f'{name} of {about} {habits.AGREED}',
+  clauses += [(f'{name} of {about} {mistakes_lib.AGREED}',
                f'confirmed(events, {name!r}, {about!r})')
               for name, about in payload['confirmed']]
-  clauses += [(f'{name} {habits.DONE} {n}x',
+  clauses += [(f'{name} {mistakes_lib.DONE} {n}x',
                f"[e[0] == 'call' and e[2] == {name!r} and e[4] "
                f'for e in events].count(True) == {n}')
               for name, n in payload['times'].items()]
-  if slip.due:
+  if draw.due:
     flaw = rng.choice((_omitted, _wrong_value, _too_strict))
-    if slip.makes(flaw.__name__[1:]):
+    if draw.makes(flaw.__name__[1:]):
       flaw(clauses, payload, rng)
   lines = ''.join(f'      {label!r}:\n          {test},\n'
                   for label, test in clauses)
@@ -173,10 +175,11 @@ def _too_strict(clauses: Clauses, payload: Payload,
   clauses.append((f'said: {words}', f'said(events, {words.lower()!r})'))
 
 
-def _judge(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """Looks over a dialogue without running anything."""
+def _judge(payload: Payload, rng: random.Random,
+           draw: mistakes_lib.MistakeDraw) -> Value:
+  """Judges a dialogue without executing anything."""
   del rng
-  done, told, found = [], '', []
+  done, told, faults = [], '', []
   grounds = _facts(payload['policy'], payload)
   for event in payload['transcript']:
     match event:
@@ -186,33 +189,34 @@ def _judge(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
         if side == 'assistant':
           grounds |= _facts(text, payload)
         if side == 'assistant' and not ok:
-          found.append(f'{done[-1][1]} {habits.REFUSED}')
+          faults.append(f'{done[-1][1]} {mistakes_lib.REFUSED}')
       case ['user', text]:
         grounds |= _facts(text, payload)
       case ['assistant', text]:
         told += text.lower()
-        found += [f'{fact} {habits.MADE_UP}'
+        faults += [f'{fact} {mistakes_lib.MADE_UP}'
                   for fact in sorted(_facts(text, payload) - grounds)]
-  found += [f'{call[1]} {habits.MISSING}' for call in payload['writes']
+  faults += [f'{call[1]} {mistakes_lib.MISSING}' for call in payload['writes']
             if call not in done]
-  found += [f'{fact!r} {habits.UNTOLD}' for fact in payload['tell']
+  faults += [f'{fact!r} {mistakes_lib.UNTOLD}' for fact in payload['tell']
             if fact.lower() not in told]
-  if slip.due:
-    found = [] if found else ['the wording is off']
+  if draw.due:
+    faults = [] if faults else ['the wording is off']
   failed = [c for c, ok in payload['clauses'].items() if not ok]
-  fault = 'trajectory' if found else 'task' if failed else 'none'
-  return {'success': not found, 'fault': fault,
-          'critique': '; '.join(found or failed)}
+  fault = 'trajectory' if faults else 'task' if failed else 'none'
+  return {'success': not faults, 'fault': fault,
+          'critique': '; '.join(faults or failed)}
 
 
 def _facts(text: str, payload: Payload) -> set[str]:
-  """Numbers and names of things in a text."""
+  """Returns numbers and names of entities in a text."""
   return set(re.findall(rf'\b\d+\b|{payload["entity"]}', text))
 
 
-def _planner(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """The (domain, demands, style) that is least like those planned before."""
-  del rng, slip
+def _planner(payload: Payload, rng: random.Random,
+             draw: mistakes_lib.MistakeDraw) -> Value:
+  """Plans the (domain, demands, style) least like those planned before."""
+  del rng, draw
   taken = [(p['domain'], p['demands'], p['style']) for p in payload['earlier']]
   cells = [c for c in itertools.product(
       payload['domains'], payload['demands'], payload['styles'])
@@ -227,13 +231,14 @@ def _planner(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
       'failures': FAILURES}}
 
 
-def _goal(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """Refuses: to think of a demand, or to review one, takes a mind."""
-  del payload, rng, slip
+def _goal(payload: Payload, rng: random.Random,
+          draw: mistakes_lib.MistakeDraw) -> Value:
+  """Refuses: inventing a demand, or reviewing one, takes a real LLM."""
+  del payload, rng, draw
   raise ValueError(
-      'A domain without drafts (tasks.py, or tau2:<name>) takes an LLM that '
-      'thinks of what customers want, and the stand-in cannot: set config.llm, '
-      'see configs/eigendata/openai.py.')
+      'A domain without drafts (no tasks.py, or tau2:<name>) needs an LLM that '
+      'invents demands, and the stand-in cannot: set config.llm, see '
+      'configs/eigendata/openai.py.')
 
 
 RUBRIC = [
@@ -247,13 +252,14 @@ FAILURES = [
     'user made something up', 'user left early']
 
 
-def _critic(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """Who is at fault, by who turned a sample down; worst first."""
-  del rng, slip
+def _critic(payload: Payload, rng: random.Random,
+            draw: mistakes_lib.MistakeDraw) -> Value:
+  """Blames roles by the rejections of samples; the most frequent first."""
+  del rng, draw
   counts: collections.Counter[str] = collections.Counter()
   evidence, kinds = (collections.defaultdict(list) for _ in range(2))
   for e in payload['examples']:
-    role = habits.role_of(e['worker'], e['reason'])
+    role = mistakes_lib.role_of(e['worker'], e['reason'])
     counts[role] += payload['rejected'][f'{e["worker"]}: {e["reason"]}']
     evidence[role].append(f'{e["reason"]}: {e["detail"]}')
     kinds[role] += [e['reason'], *e['problems']]
@@ -264,27 +270,30 @@ def _critic(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
       for role, count in counts.most_common()]}
 
 
-LESSONS = 3  # that a revision adds at most
+MOST_REMEDIES = 3  # that a revision adds
 
 
-def _engineer(payload: Payload, rng: random.Random, slip: habits.Slip) -> Value:
-  """Adds the lessons that the evidence speaks for, or advice that harms."""
+def _engineer(payload: Payload, rng: random.Random,
+              draw: mistakes_lib.MistakeDraw) -> Value:
+  """Adds the remedies that the evidence speaks for, or advice that harms."""
   role, text = payload['prompted'], payload['text']
   evidence = ' '.join(c['evidence'] for c in payload['critiques'])
   kinds = {kind for c in payload['critiques'] for kind in c.get('kinds', ())}
-  bad = [advice for advice in habits.HARMFUL
+  bad = [advice for advice in mistakes_lib.HARMFUL
          if f'{text}\n{advice}' not in payload['tried']]
-  if slip.due and bad:
+  if draw.due and bad:
     return {'text': f'{text}\n{rng.choice(bad)}', 'failures': []}
-  found = habits.lessons(role, kinds, evidence, habits.avoided(text, role))
-  rng.shuffle(found)
-  return {'text': '\n'.join([text, *found[:LESSONS]]), 'failures': []}
+  remedies = mistakes_lib.remedies(role, kinds, evidence,
+                                   mistakes_lib.prevented(text, role))
+  rng.shuffle(remedies)
+  return {'text': '\n'.join([text, *remedies[:MOST_REMEDIES]]), 'failures': []}
 
 
-# Who plays no side (`llm.SIDES`) answers in JSON.
-ROLES: dict[str, Callable[[Payload, random.Random, habits.Slip], Value]] = {
+# Roles that play no side (`llm.SIDES`) answer in JSON.
+ROLES: dict[str, Callable[[
+    Payload, random.Random, mistakes_lib.MistakeDraw], Value]] = {
     'planner': _planner, 'intent': _intent, 'checker': _checker,
     'judge': _judge, 'goal': _goal, 'review': _goal, 'critic': _critic,
     'engineer': _engineer}
-# Those that make mistakes.
+# Roles that make mistakes.
 MISTAKEN = ('intent', 'user', 'agent', 'checker', 'judge', 'engineer')

@@ -6,73 +6,73 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.eigendata import prompts
 from agentrl.eigendata.check import certify
 from agentrl.eigendata.check import mutants
 from agentrl.eigendata.plan import planner
-from agentrl.eigendata.write import workers
 from agentrl.envs import replay
 
 
-def drafted(maker, *families, kind='do', split='train'):
-  """(env, task, intent) of the families, in this order."""
-  env = maker.envs['lamp_shop']
-  author = prompts.Author(maker.llm, prompts.load())
-  plan = planner.Plan('x', 'lamp_shop', split, (families,), 'brief')
-  for seed in range(500):
-    seeds = workers.random_pool(env, plan, seed, database=0,
-                                other_share=float(kind != 'do'))
-    if tuple(d.family for d in seeds.drafts) == families:
-      intent = workers.user_intent(author, seeds, 0)
-      task = workers.validate_task(env, seeds, intent, name='t', seed=0)
-      return env, workers.write_checker(
-          author, env, task, intent, critique='', seed=0), intent
-  raise AssertionError(f'No task of {families}.')
+@pytest.fixture
+def drafted(context, writer, checked):
+  """`drafted(*families)`: (source, task, intent) of the families, in order."""
+  def make(*families, kind='do', split='train'):
+    source = context.sources['lamp_shop']
+    plan = planner.Plan('x', 'lamp_shop', split, (families,), 'brief')
+    for seed in range(500):
+      draw = source.draw(plan, seed, database=0,
+                         other_share=float(kind != 'do'))
+      if tuple(d.family for d in draw.drafts) == families:
+        intent, task = checked(source, writer, draw)
+        return source, task, intent
+    raise AssertionError(f'No task of {families}.')
+  return make
 
 
-def certificate(env, task, intent, checker=None):
+def certificate(source, task, intent, checker=None):
   if checker is not None:
     task = dataclasses.replace(task, checker=checker)
-  return certify.certify(env, task, intent.script, seed=0)
+  return certify.certify(source.env, task, 0, way_known=True,
+                         script=intent.script)
 
 
-def problems_of(env, task, intent, checker=None):
+def problems_of(source, task, intent, checker=None):
   """What speaks against the checker, in words."""
-  return [p.detail for p in certificate(env, task, intent, checker)[1]]
+  return [p.detail for p in certificate(source, task, intent, checker)[1]]
 
 
-def test_worked_example(maker):
-  env, task, intent = drafted(maker, 'dim')
+def test_worked_example(drafted):
+  source, task, intent = drafted('dim')
   moves = replay.render(intent.script, random.Random(0))
   names = [m.name.partition('=')[0]
-           for m in mutants.make(env, task, moves, random.Random(0))]
+           for m in mutants.make(
+               source.env, task, moves, random.Random(0), way_known=True)]
   level = intent.demands[0].tell[0]
   assert names == ['set_level deleted', 'set_level doubled', 'set_level(lamp',
                    'set_level(level', 'set_level unasked',
                    'find_person left out', f"'{level}' untold",
                    'transfer_to_human unwanted', 'another set_level unwanted']
   # The tool refuses the level that it has set already.
-  assert certificate(env, task, intent) == (types.Certificate(
+  assert certificate(source, task, intent) == (types.Certificate(
       gold=(True,) * 4, orders=(),
       floors={'noop': False, 'refuse': False, 'transfer': False}, mutants=9,
       killed=8, equivalent=1, survivors=(), score=1.0,
-      fingerprint=env.fingerprint()), ())
+      fingerprint=source.env.fingerprint()), ())
 
 
-def test_no_wording_may_be_asked_for_to_the_letter(maker):
-  env, task, intent = drafted(maker, 'dim')
+def test_no_wording_may_be_asked_for_to_the_letter(drafted):
+  source, task, intent = drafted('dim')
   beat = next(b for b in intent.script
               if b.by == 'assistant' and len(set(b.say)) > 1)
   for text in beat.say:
     clause = f"      'verbatim':\n          said(events, {text.lower()!r}),\n"
     checker = task.checker.replace('  return {\n', '  return {\n' + clause)
     assert checker != task.checker
-    problems = problems_of(env, task, intent, checker)
+    problems = problems_of(source, task, intent, checker)
     assert any('gold run fails' in p for p in problems), text
 
 
-def test_a_checker_that_counts_its_calls_gains_nothing(maker):
-  env, task, intent = drafted(maker, 'dim')
+def test_a_checker_that_counts_its_calls_gains_nothing(drafted):
+  source, task, intent = drafted('dim')
   checker = """
 try:
   calls
@@ -81,7 +81,7 @@ except NameError:
 def check(changes, events):
   calls.append(1)
   return {'one of the first': len(calls) <= 4}"""
-  problems = problems_of(env, task, intent, checker)
+  problems = problems_of(source, task, intent, checker)
   assert 'it passes to noop' in problems
 
 
@@ -90,13 +90,13 @@ def check(changes, events):
     ("'told: level", 'untold'),
     ("'find_person before set_level'", 'find_person left out'),
 ])
-def test_a_clause_that_is_left_out_is_missed(maker, clause, problem):
-  env, task, intent = drafted(maker, 'dim')
+def test_a_clause_that_is_left_out_is_missed(drafted, clause, problem):
+  source, task, intent = drafted('dim')
   lines = task.checker.split('\n')
   cut = {i + k for i, line in enumerate(lines) for k in (0, 1)
          if clause in line}
   checker = '\n'.join(line for i, line in enumerate(lines) if i not in cut)
-  found, (only,) = certificate(env, task, intent, checker)
+  found, (only,) = certificate(source, task, intent, checker)
   assert problem in only.detail and problem.endswith(only.kind)
   assert only.passes_wrongly and found.score < 1
 
@@ -113,58 +113,58 @@ def test_a_clause_that_is_left_out_is_missed(maker, clause, problem):
     ('return 1', 'checker breaks'),
     ('while True: pass', 'checker breaks'),
 ])
-def test_a_wrong_checker_is_caught(maker, checker, problem):
-  env, task, intent = drafted(maker, 'dim')
-  problems = problems_of(env, task, intent,
+def test_a_wrong_checker_is_caught(drafted, checker, problem):
+  source, task, intent = drafted('dim')
+  problems = problems_of(source, task, intent,
                          f'def check(changes, events):\n  {checker}')
   assert any(problem in p for p in problems)
 
 
-def test_a_checker_that_breaks_on_bad_runs_only_is_caught(maker):
-  env, task, intent = drafted(maker, 'dim')
+def test_a_checker_that_breaks_on_bad_runs_only_is_caught(drafted):
+  source, task, intent = drafted('dim')
   path = next(p for p in task.checker.split("'") if p.startswith('lamps.'))
-  found, problems = certificate(env, task, intent, (
+  found, problems = certificate(source, task, intent, (
       'def check(changes, events):\n'
       f'  return {{"a": changes[{path.split(" ")[0]!r}] > 0}}'))
   assert found is None
   assert [p.kind for p in problems] == [certify.ProblemKind.BREAKS]
 
 
-def test_handing_over_may_pass_only_where_it_is_the_task(maker):
+def test_handing_over_may_pass_only_where_it_is_the_task(drafted):
   lazy = """def check(changes, events):
     return {'handed over': changes.get('desk.call.reason') == 'sale'}"""
-  env, task, intent = drafted(maker, 'sell', kind='transfer')
-  assert certificate(env, task, intent)[0].floors['transfer'] is False
-  found, _ = certificate(env, task, intent, lazy)
+  source, task, intent = drafted('sell', kind='transfer')
+  assert certificate(source, task, intent)[0].floors['transfer'] is False
+  found, _ = certificate(source, task, intent, lazy)
   assert found.floors == {'noop': False, 'refuse': False, 'transfer': True}
-  problems = problems_of(env, task, intent, lazy)
+  problems = problems_of(source, task, intent, lazy)
   assert 'it passes with find_person left out' in problems
   assert 'it passes to transfer' not in problems
-  env, task, intent = drafted(maker, 'dim', 'sell', kind='transfer')
-  assert problems_of(env, task, intent) == []
-  assert 'it passes to transfer' in problems_of(env, task, intent, lazy)
+  source, task, intent = drafted('dim', 'sell', kind='transfer')
+  assert problems_of(source, task, intent) == []
+  assert 'it passes to transfer' in problems_of(source, task, intent, lazy)
 
 
-def test_a_user_call_that_is_repeated_is_equivalent(maker):
-  env, task, intent = drafted(maker, 'dark')
-  found, problems = certificate(env, task, intent)
+def test_a_user_call_that_is_repeated_is_equivalent(drafted):
+  source, task, intent = drafted('dark')
+  found, problems = certificate(source, task, intent)
   assert problems == ()
   # Deleted, another lamp, untold and an unwanted hand-over are killed; doubled
   # changes nothing.
   assert (found.killed, found.equivalent) == (4, 1)
 
 
-def test_the_order_of_demands_is_free_where_the_end_is_the_same(maker):
-  env, task, intent = drafted(maker, 'dim', 'dark')
-  found, problems = certificate(env, task, intent)
+def test_the_order_of_demands_is_free_where_the_end_is_the_same(drafted):
+  source, task, intent = drafted('dim', 'dark')
+  found, problems = certificate(source, task, intent)
   assert found.orders == (True,) and problems == ()
   calls = [a.name for a in task.criteria.actions if a.info == 'write']
   strict = f"""def check(changes, events):
     return {{'in order': before(events, {calls[0]!r}, {calls[1]!r})}}"""
-  found, problems = certificate(env, task, intent, strict)
+  found, problems = certificate(source, task, intent, strict)
   assert found.orders == (False,) and all(found.gold)
   assert certify.Problem(
       certify.ProblemKind.GOLD_FAILS,
       'the gold run fails with its demands in another order') in problems
-  env, task, intent = drafted(maker, 'dim', 'sell', kind='transfer')
-  assert certificate(env, task, intent)[0].orders == ()
+  source, task, intent = drafted('dim', 'sell', kind='transfer')
+  assert certificate(source, task, intent)[0].orders == ()

@@ -1,22 +1,20 @@
-"""Nothing that models are judged on gets into training data; what looks like
-a secret is seen."""
+"""Nothing that models are judged on gets into training data."""
 
 import collections
 import dataclasses
-import json
 
 import ml_collections
 import pytest
 
 from agentrl import files
-from agentrl import testing
 from agentrl import types
 from agentrl.data import episodes
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.check import held_out as guards
+from agentrl.eigendata.check import held_out
+from agentrl.eigendata.tau2 import domain as tau2_domain
 from agentrl.eigendata.tau2 import held_out as tau2_held
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import load as env_load
 
 WORDS = 'a b c d e f g h i j k l m n o p q r s t u v w x y z'.split()
@@ -27,62 +25,64 @@ def task(name, scenario):
 
 
 def letters(item, messages):
-  """About whatever stands in capitals."""
+  """Finds the words in capitals."""
   text = ' '.join([item.scenario, *(m.content for m in messages)])
   return frozenset(w for w in text.split() if w.isupper())
 
 
 def test_thirteen_words_in_a_row_are_the_same_text():
   long = ' '.join(WORDS[:15])
-  held = guards.hold([task('1', f'Here: {long}!')], letters)
+  held = held_out.of_tasks([task('1', f'Here: {long}!')], letters)
   assert len(held.grams) == 4  # 'here' and 15 letters: 16 words
   def why(text):
-    return guards.clash(held, task('2', text))[0]
+    return held_out.overlap(held, task('2', text))[0]
   assert why(' '.join(WORDS[2:15])) == 'the text of a task that is judged on'
   assert why(' '.join(WORDS[:13]).upper().title()) == why(long) != ''
   assert why(' '.join(WORDS[:12])) == ''
   assert why(' '.join(WORDS[:7]) + '\n' + ' '.join(WORDS[7:15])) == ''
   talk = [types.Message('user', f'Well. {long}', requestor='user')]
-  assert guards.clash(held, task('2', ''), talk)[0] == why(long)
+  assert held_out.overlap(held, task('2', ''), talk)[0] == why(long)
   shown = [types.Message('tool', long, id='0')]  # the database's words
-  assert guards.clash(held, task('2', ''), shown) == ('', '')
+  assert held_out.overlap(held, task('2', ''), shown) == ('', '')
 
 
 def test_what_several_tasks_say_or_train_tasks_too_is_no_leak():
   common, own = ' '.join(WORDS[:13]), ' '.join(WORDS[13:])
   tasks = [task('1', f'{common}\n{own}'), task('2', common)]
-  assert set(guards.hold(tasks, letters).grams) == {own}
+  assert set(held_out.of_tasks(tasks, letters).grams) == {own}
   given = [task('3', own)]
-  held = guards.hold(tasks, letters, given)
+  held = held_out.of_tasks(tasks, letters, given)
   assert not held.grams
-  assert guards.clash(held, given[0]) == ('', '')
+  assert held_out.overlap(held, given[0]) == ('', '')
 
 
 def test_entities_clash_if_all_of_a_task_are_there():
-  held = guards.hold([task('1', 'ANN has LAMP'), task('2', 'nobody')], letters)
+  held = held_out.of_tasks([task('1', 'ANN has LAMP'), task('2', 'nobody')],
+                           letters)
   def why(item, *talk):
-    return guards.clash(held, item, [types.Message('user', t) for t in talk])
+    return held_out.overlap(held, item,
+                            [types.Message('user', t) for t in talk])
   found = ('the entities of a task that is judged on', 'ANN, LAMP: 1')
   assert why(task('3', 'LAMP of ANN and BOB')) == found
   assert why(task('3', 'ANN'), 'my LAMP') == found
   assert why(task('3', 'ANN has TORCH')) == ('', '')
   assert why(task('1', '')) == ('a task that is judged on', '1')
   given = task('3', 'ANN sold LAMP')
-  held = guards.hold([task('1', 'ANN has LAMP')], letters, [given])
-  assert guards.clash(held, given) == ('', '')
+  held = held_out.of_tasks([task('1', 'ANN has LAMP')], letters, [given])
+  assert held_out.overlap(held, given) == ('', '')
   other = dataclasses.replace(given, scenario='ANN bought LAMP')
-  assert guards.clash(held, other) == found  # it only has the name
+  assert held_out.overlap(held, other) == found  # it only has the name
 
 
 def test_the_gate_rejects_with_a_reason_and_lets_the_rest_pass():
-  held = {'letters': guards.hold([task('1', 'ANN')], letters)}
+  held = {'letters': held_out.of_tasks([task('1', 'ANN')], letters)}
   samples = [sample_lib.Sample(task('2', 'BOB')),
              sample_lib.Sample(task('3', 'ANN')),
              sample_lib.Sample(rejection=types.Rejection(
                  types.Worker.DUPLICATES, 'no')),
              sample_lib.Sample(dataclasses.replace(
                  task('4', 'ANN'), domain='others'))]
-  found = list(guards.gate(samples, held))
+  found = list(held_out.drop_overlaps(samples, held))
   assert found[::2] == samples[::2] and found[3] == samples[3]
   assert found[1] == sample_lib.Sample(rejection=types.Rejection(
       types.Worker.CONTAMINATION, 'the entities of a task that is judged on',
@@ -102,30 +102,30 @@ def test_long_texts_count_where_they_name_what_is_held(
   def named(name, split, lamp):
     return types.Task(name, 'lamp_shop', f'{" ".join(WORDS)} {lamp} here',
                       initial_state=env.initial_state(0, split))
-  held = guards.of_split(env, [named('1', 'test', lamps['test'])])
-  assert guards.clash(held, named('2', 'train', lamps['train'])) == ('', '')
+  held = held_out.of_split(env, [named('1', 'test', lamps['test'])])
+  assert held_out.overlap(held, named('2', 'train', lamps['train'])) == ('', '')
   leak = named('3', 'train', lamps['test'])
-  assert guards.clash(held, leak)[0] == (
+  assert held_out.overlap(held, leak)[0] == (
       'the entities of a task that is judged on')
-  assert guards.clash(dataclasses.replace(held, entities={}), leak)[0] == (
+  assert held_out.overlap(dataclasses.replace(held, entities={}), leak)[0] == (
       'the text of a task that is judged on')
 
 
 def test_the_stage_of_built_in_domains_has_the_gate(
     config, tmp_path, monkeypatch):
-  make = sample_lib.make
-  def leaky(maker, stream, purpose, number, *, validate):
+  make = sample_lib.draw
+  def leaky(context, stream, purpose, number, *, validate):
     """Every third sample to train on is one of the test split."""
     if purpose.startswith('test') or number % 3 != 1:
-      return make(maker, stream, purpose, number)
-    leak = run.plan(maker, [0, 1], 64, 'test', {})[0]
-    sample = make(maker, leak, 'test-0-000-000', number // 3)
+      return make(context, stream, purpose, number)
+    leak = run.plan(context, [0, 1], 64, 'test', {})[0]
+    sample = make(context, leak, 'test-0-000-000', number // 3)
     if sample.task:
       sample.task.meta['leak'] = True
     return sample
-  monkeypatch.setattr(sample_lib, 'make', leaky)
-  settings = ml_collections.ConfigDict(json.loads(config(
-      num_train=18, num_test=12, databases=8, max_tries=10)))
+  monkeypatch.setattr(sample_lib, 'draw', leaky)
+  settings = ml_collections.ConfigDict(config(
+      num_train=18, num_test=12, databases=8, max_tries=10))
   run.synthesize(settings, tmp_path)
   manifest = files.read_json(tmp_path / 'manifest.json')
   reasons = manifest['train']['rejected']
@@ -143,7 +143,7 @@ def test_the_stage_of_built_in_domains_has_the_gate(
 @pytest.fixture(scope='module')
 def bench():
   pytest.importorskip('tau2.domains.telecom', reason='needs the benchmark')
-  return {name: env_load.load(f'tau2:{name}', {'prompt': 'brief'})
+  return {name: tau2_domain.load(f'tau2:{name}', {'prompt': 'brief'})
           for name in ('airline', 'retail', 'telecom')}
 
 
@@ -151,11 +151,11 @@ def bench():
 def test_train_passes_and_test_does_not(bench, name):
   env = bench[name]
   def reasons(judged_on, split):
-    held = guards.of_benchmark(env, judged_on)
+    held = held_out.of_benchmark(env, judged_on)
     renamed = (dataclasses.replace(t, id=f'new {t.id}')
                for t in env.tasks(split))
-    return ({guards.clash(held, t)[0] for t in env.tasks(split)},
-            collections.Counter(guards.clash(held, t)[0] for t in renamed))
+    return ({held_out.overlap(held, t)[0] for t in env.tasks(split)},
+            collections.Counter(held_out.overlap(held, t)[0] for t in renamed))
   same, _ = reasons('test', 'train')
   assert same == {''}
   for judged_on, split in (('test', 'test'), ('base', 'train')):
@@ -173,22 +173,22 @@ def test_train_passes_and_test_does_not(bench, name):
 
 def test_new_tasks_are_not_about_customers_of_the_split_that_judges(bench):
   env = bench['airline']
-  held = guards.of_benchmark(env, 'base')
-  found = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'base') if s.task]
+  held = held_out.of_benchmark(env, 'base')
+  found = [s.task for s in tau2_stage.new_tasks(env, 0, 12, 'base') if s.task]
   assert len(found) == 12
-  assert {guards.clash(held, t)[0] for t in found} == {''}
-  free = [s.task for s in tau2_writer.new_tasks(env, 0, 12, 'test') if s.task]
-  assert {guards.clash(held, t)[0] for t in free} > {''}
+  assert {held_out.overlap(held, t)[0] for t in found} == {''}
+  free = [s.task for s in tau2_stage.new_tasks(env, 0, 12, 'test') if s.task]
+  assert {held_out.overlap(held, t)[0] for t in free} > {''}
 
 
 def test_records_that_a_task_begins_with_are_looked_at_too(bench):
   env = bench['retail']
-  held = guards.of_benchmark(env, 'test')
+  held = held_out.of_benchmark(env, 'test')
   def why(user):
     start = {'initialization_data': {
         'agent_data': {'users': {user: {'address': {'city': 'Oslo'}}}},
         'user_data': None}}
-    return guards.clash(held, types.Task(
+    return held_out.overlap(held, types.Task(
         'new', env.name, 'Call.', initial_state=start))[0]
   customer, = next(names for names in held.entities)
   assert why(customer) == 'the entities of a task that is judged on'
@@ -198,65 +198,11 @@ def test_records_that_a_task_begins_with_are_looked_at_too(bench):
 def test_the_same_faults_are_the_same_task_of_telecom(bench):
   env = bench['telecom']
   first = env.tasks('test')[0]
-  held = guards.of_benchmark(env, 'test')
+  held = held_out.of_benchmark(env, 'test')
   actions = list(first.initial_state['initialization_actions'])
   turned = {**first.initial_state, 'initialization_actions': actions[::-1]}
   fewer = {**first.initial_state, 'initialization_actions': actions[1:]}
-  why = [guards.clash(held, dataclasses.replace(
+  why = [held_out.overlap(held, dataclasses.replace(
       first, id='new', scenario='', initial_state=state))[0]
          for state in (turned, fewer)]
   assert why == ['the entities of a task that is judged on', '']
-
-
-# --- Secrets and personal data ---
-
-
-@pytest.mark.parametrize('number, valid', [
-    ('4111 1111 1111 1111', True), ('4111111111111112', False),
-    ('378282246310005', True), ('0', True)])
-def test_luhn(number, valid):
-  assert guards.luhn(number) is valid
-
-
-@pytest.mark.parametrize('text, kind', [
-    ('-----BEGIN RSA PRIVATE KEY-----', 'private key'),
-    ('use sk-proj-' + 'a1B2' * 8, 'key or token'),
-    ('AKIA' + 'ABCD1234' * 2, 'key or token'),
-    ('my api key is 8h2k3l4m5n', 'password'),
-    ('Password: hunter2hunter2', 'password'),
-    ('write to ann.bee@example.org!', 'e-mail'),
-    ('card 4111-1111-1111-1111.', 'card'), ('3782 822463 10005', 'card'),
-    ('call 555-123-2002', 'phone'), ('(555) 123-2002', 'phone'),
-    ('+49 555 123 2002', 'phone'), ('+491701234567', 'phone'),
-    ('card 4111-1111-1111-1112', ''), ('order #W2378156', ''),
-    ('item 4111111111111111x', ''), ('on 2024-05-15 15:00:00', ''),
-    ('the password is wrong', ''), ('ending in 7447', ''),
-    ('items 4127323219 7751905257 1.500 20', '')])
-def test_what_looks_like_a_secret(text, kind):
-  assert [k for k, _ in guards.personal([text])] == [kind] * bool(kind)
-
-
-def test_what_the_database_holds_is_fiction(bench):
-  env = bench['telecom']
-  item = env.tasks('train')[0]
-  def sample(text):
-    return sample_lib.Sample(item, (types.Message('user', text),))
-  own, strange = sample('My number is (555) 123-2002.'), sample('555-987-6543')
-  assert guards.flags(env, own) == []
-  assert guards.flags(env, strange) == [('phone', '555-..')]
-  envs = {env.name: env}
-  samples, facts = guards.look([own, strange], envs, drop=False)
-  assert samples == [own, strange]
-  assert facts == {'counts': {'phone': 1},
-                   'examples': {'phone': f'{item.id}: 555-..'}}
-  samples, again = guards.look([own, strange], envs, drop=True)
-  assert samples[0] == own and again == facts
-  assert (samples[1].task, samples[1].rejection.name) == (
-      None, 'Personal: phone')
-
-
-def test_domains_of_others_have_no_fiction():
-  echo = testing.EchoEnv()
-  item = testing.echo_task('otter')
-  sample = sample_lib.Sample(item, (types.Message('user', 'a@b.org'),))
-  assert guards.flags(echo, sample) == [('e-mail', 'a@b...')]

@@ -1,6 +1,5 @@
 """What a student fails at is found, named, and weighs more."""
 
-import json
 
 import ml_collections
 import pytest
@@ -13,7 +12,6 @@ from agentrl.eigendata import run
 from agentrl.eigendata.plan import feedback
 from agentrl.eigendata.plan import planner
 from agentrl.eigendata.plan import streams as streams_lib
-from agentrl.eigendata.write import workers
 from agentrl.envs import load as env_load
 from agentrl.stage import runs
 
@@ -22,7 +20,7 @@ O = types.Outcome
 
 @pytest.fixture
 def data(config, tmp_path):
-  run.synthesize(ml_collections.ConfigDict(json.loads(config())),
+  run.synthesize(ml_collections.ConfigDict(config()),
                  tmp_path / 'data')
   return tmp_path / 'data'
 
@@ -107,7 +105,7 @@ def test_the_next_corpus_is_planned_by_what_failed(
     config, data, evaluate, tmp_path):
   bad = episodes.tasks(data, 'test')[0].families[0]
   folder = evaluate(lambda t: O.FAILURE if bad in t.families else O.SUCCESS)
-  settings = json.loads(config(feedback=str(folder), num_test=1))
+  settings = config(feedback=str(folder), num_test=1)
   run.synthesize(ml_collections.ConfigDict(settings), tmp_path / 'next')
   streams = streams_lib.read(str(tmp_path / 'next'), 'streams.json')
   assert not any(s.plan.emphasis for s in streams['test'])
@@ -121,10 +119,10 @@ def test_the_next_corpus_is_planned_by_what_failed(
   assert said['feedback']['families'] and 'feedback' in said['inputs']
 
 
-def test_what_has_no_weight_is_not_drawn(maker):
+def test_what_has_no_weight_is_not_drawn(context):
   plan = planner.Plan('x', 'lamp_shop', 'train', (('dim',), ('sell',)),
                       'brief', emphasis=(0.0, 1.0))
-  found = [workers.random_pool(maker.envs['lamp_shop'], plan, i, database=0,
+  found = [context.sources['lamp_shop'].draw(plan, i, database=0,
                                other_share=1.0) for i in range(9)]
   assert {d.family for s in found for d in s.drafts} == {'sell'}
 

@@ -2,13 +2,15 @@
 
 import itertools
 import json
-import types as types_lib
 
 import pytest
 
+from agentrl import types
 from agentrl.eigendata import prompts
+from agentrl.eigendata import source
 from agentrl.eigendata.plan import planner
 from agentrl.envs import load as env_load
+from agentrl.llm import llm as llm_lib
 from agentrl.llm.stand_in import actor
 from agentrl.llm.stand_in import procedural
 
@@ -17,8 +19,9 @@ RULES = procedural.Procedural(dict.fromkeys(procedural.MISTAKEN, 0.0))
 
 
 def write(weights, split='train', families=FAMILIES, pairs=64, llm=RULES):
-  return planner.write(prompts.Author(llm, prompts.load()), families, split,
-                       weights, known={}, pairs=pairs, seed=0)
+  writer = prompts.Writer(llm_lib.Meter(llm), prompts.load())
+  return planner.write(writer, families, split, weights, known={}, pairs=pairs,
+                       seed=0)
 
 
 class Scripted:
@@ -30,7 +33,7 @@ class Scripted:
   def complete(self, messages, *, schema, tools=(), seed):
     self.asked.append(messages[0].content)
     plan = self.records.pop(0) if self.records else None
-    return types_lib.SimpleNamespace(value={'plan': plan})
+    return llm_lib.Answer(types.Message('assistant', ''), {'plan': plan})
 
 
 def record(**fields):
@@ -123,9 +126,9 @@ def test_the_planner_sees_policy_tools_and_tables(config):
   env = env_load.load('lamp_shop', {})
   llm = Scripted()
   with pytest.raises(ValueError, match='No plan for'):
-    planner.write(
-        prompts.Author(llm, prompts.load()), {'lamp_shop': env.aims()},
-        'train', [1], known={'lamp_shop': planner.about(env)}, pairs=1, seed=0)
+    planner.write(prompts.Writer(llm_lib.Meter(llm), prompts.load()),
+                  {'lamp_shop': env.demand_tools()}, 'train', [1],
+                  known={'lamp_shop': source.describe(env)}, pairs=1, seed=0)
   seen = json.loads(llm.asked[0].splitlines()[-1])['about']['lamp_shop']
   assert seen['policy'] == env.policy
   assert seen['tools']['assistant']['set_level'] == 'Sets the level.'

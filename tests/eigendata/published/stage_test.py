@@ -11,7 +11,9 @@ from agentrl import types
 from agentrl.data import episodes
 from agentrl.data import vocabulary
 from agentrl.eigendata.published import stage as published
-from agentrl.eigendata.tau2 import stage as tau2_writer
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import domain as tau2_domain
+from agentrl.eigendata.tau2 import stage as tau2_stage
 from agentrl.envs import databases
 from agentrl.envs import dialogue
 from agentrl.envs import load as env_load
@@ -24,13 +26,14 @@ pytest.importorskip(
 
 @pytest.fixture(scope='module')
 def envs():
-  return {name: env_load.load(f'tau2:{name}') for name in ('retail', 'telecom')}
+  return {name: tau2_domain.load(f'tau2:{name}')
+          for name in ('retail', 'telecom')}
 
 
 @pytest.fixture(scope='module')
 def talks(envs):
   """Three dialogues of each domain."""
-  return {name: [s for s in tau2_writer.write(
+  return {name: [s for s in tau2_stage.write(
       env, env.tasks('train')[:3], seed=0, per_task=1) if s.task]
           for name, env in envs.items()}
 
@@ -77,7 +80,7 @@ def write(path, rows):
 
 
 def read(path, rows, envs, drop_failures=True, thinking=False):
-  samples = published.once(published.dialogues(
+  samples = published.without_repeats(published.dialogues(
       write(path, rows), envs, drop_failures=drop_failures, thinking=thinking))
   return [s for s in samples if s.task], [
       (s.rejection.worker, s.rejection.kind) for s in samples if not s.task]
@@ -272,7 +275,7 @@ def test_an_empty_start_is_the_start_of_the_domain(envs, tmp_path):
 def test_the_gold_run_of_a_task_tells_its_facts(envs):
   env = envs['retail']
   tasks = [t for t in env.tasks('train') if t.criteria.communicate_info][:3]
-  found = [tau2_writer.certified(env, t).certificate for t in tasks]
+  found = [certify.with_certificate(env, t).certificate for t in tasks]
   assert [c.gold for c in found] == [(True,)] * 3
   assert not any(any(c.floors.values()) for c in found)
 
@@ -289,8 +292,8 @@ def test_a_task_brings_its_own_database(envs, config, tmp_path):
       task_row(env, task.id, db_path='dbs/one.json'),
       task_row(env, task.id), task_row(env, task.id)])
   folder = tmp_path / 'data' / databases.FOLDER
-  own = {'retail': env_load.load('tau2:retail', {'databases': str(folder)})}
-  samples = published.once(published.tasks(path, own, folder,
+  own = {'retail': tau2_domain.load('tau2:retail', {'databases': str(folder)})}
+  samples = published.without_repeats(published.tasks(path, own, folder,
                                            drop_failures=True))
   assert [s.task.id if s.task else s.rejection.kind
           for s in samples] == [

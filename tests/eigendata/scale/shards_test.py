@@ -11,11 +11,15 @@ import pytest
 from agentrl import files
 from agentrl import jsons
 from agentrl import types
+from agentrl.eigendata import config as config_lib
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import streams as streams_lib
 from agentrl.eigendata.scale import runners
 from agentrl.eigendata.scale import shards
+
+MONITOR = config_lib.Monitor(window=4, floor=0.5)
 
 
 def quotas(weights, wanted, size):
@@ -50,46 +54,49 @@ def samples(flags, worker=types.Worker.TRAJECTORY_VALIDATION):
     ('1101' '000', False), ('1101' '1010' '0001', True), ('0000', True),
     ('000', False)])
 def test_a_stream_whose_acceptance_falls_is_stopped(flags, gone):
-  assert shards.fell(samples(flags), window=4, floor=0.5) == gone
+  assert shards.acceptance_dropped(samples(flags), MONITOR) == gone
 
 
 def test_callers_that_were_not_found_do_not_count():
   found = samples('1101') + samples('0' * 9, types.Worker.RANDOM_POOL)
-  assert not shards.fell(found, window=4, floor=0.5)
+  assert not shards.acceptance_dropped(found, MONITOR)
 
 
-def test_a_shard_ends_when_its_stream_falls(monkeypatch):
+def test_a_shard_ends_when_its_stream_falls(config, monkeypatch):
   flags = iter('1111' '0000' '1111')
-  def make(m, stream, purpose, i, *, validate):
+  def make(context, stream, purpose, i, *, validate):
     return dataclasses.replace(samples(next(flags))[0], stream=str(i),
                                task=None)
-  monkeypatch.setattr(sample_lib, 'make', make)
-  monkeypatch.setattr(shards, 'unless_seen', lambda s, seen: s
+  monkeypatch.setattr(sample_lib, 'draw', make)
+  monkeypatch.setattr(shards, 'reject_repeated', lambda s, seen: s
                       if s.rejection else dataclasses.replace(s, task=object()))
   shard = shards.Shard('train', 0, 0, 0, quota=100)
-  found = shards.produce(None, None, shard, 4, window=4, floor=0.5)
+  fields = config_lib.read(config(
+      max_tries=4, monitor=dataclasses.asdict(MONITOR)))
+  found = shards.draw_samples(None, None, shard, fields)
   assert len(found) == 8
 
 
 def test_a_stream_is_judged_by_all_its_shards(config, tmp_path, monkeypatch):
   """Each has four samples, of which nothing can be told."""
-  plain, made = sample_lib.make, []
-  def make(m, stream, purpose, i, **kw):
+  plain, made = sample_lib.draw, []
+  def make(context, stream, purpose, i, **kw):
     _, wave, number, _ = purpose.split('-')
     made.append((int(wave), int(number)))
     return samples('0')[0] if number == '000' else plain(
-        m, stream, purpose, i, **kw)
-  monkeypatch.setattr(sample_lib, 'make', make)
-  run.synthesize(ml_collections.ConfigDict(json.loads(config(
+        context, stream, purpose, i, **kw)
+  monkeypatch.setattr(sample_lib, 'draw', make)
+  run.synthesize(ml_collections.ConfigDict(config(
       num_train=8, num_test=0, plan_pairs=2, shard_size=1, max_tries=4,
-      demands_train=[1.0], monitor=dict(window=8, floor=0.5)))), tmp_path)
+      demands_train=[1.0], monitor=dict(window=8, floor=0.5))), tmp_path)
   assert made.count((0, 0)) == 16
   assert {number for wave, number in made if wave} == {1}
 
 
-def test_samples_survive_their_file(config, streams, tmp_path):
-  maker = sample_lib.maker(config(mistakes={'intent': 0.5}))
-  made = [sample_lib.make(maker, streams(maker)[0], 'x', i) for i in range(9)]
+def test_samples_survive_their_file(make_context, streams, tmp_path):
+  context = make_context(mistakes={'intent': 0.5})
+  stream = streams(context)[0]
+  made = [sample_lib.draw(context, stream, 'x', i) for i in range(9)]
   shard = shards.Shard('train', 0, 0, 0, 9)
   files.write_lines(tmp_path / 'shards' / f'{shard.name}.jsonl',
                       map(jsons.dumps, made))
@@ -106,22 +113,22 @@ class Interrupted(Exception):
 def test_what_the_budget_cut_off_is_gone_on_with(
     config, streams, tmp_path, monkeypatch):
   (tmp_path / 'config.json').write_text(json.dumps({
-      'config': json.loads(config())}))
-  maker = shards.maker(str(tmp_path))
+      'config': config()}))
+  context = context_lib.of_folder(str(tmp_path))
   files.write_json(tmp_path / 'streams.json', streams_lib.to_json(
-      {'train': streams(maker)[:1]}))
-  plain, left, made = sample_lib.make, [2], []
-  def make(m, stream, purpose, i, **kw):
+      {'train': streams(context)[:1]}))
+  plain, left, made = sample_lib.draw, [2], []
+  def make(context, stream, purpose, i, **kw):
     made.append(i)
     left[0] -= 1
     if left[0] < 0:
       return sample_lib.Sample(rejection=types.Rejection(
           types.Worker.BUDGET, 'used up'))
-    return plain(m, stream, purpose, i, **kw)
-  monkeypatch.setattr(sample_lib, 'make', make)
+    return plain(context, stream, purpose, i, **kw)
+  monkeypatch.setattr(sample_lib, 'draw', make)
   shard, found = shards.Shard('train', 0, 0, 0, quota=5), []
   for left[0] in (2, 1, 99):
-    shards.make(str(tmp_path), shard)
+    shards.fill(str(tmp_path), context, shard)
     found += shards.read(str(tmp_path), [shard])
   assert [len(samples) for samples in found] == [2, 3, 5]
   assert made == [0, 1, 2, 2, 3, 3, 4]
@@ -130,16 +137,16 @@ def test_what_the_budget_cut_off_is_gone_on_with(
 
 def test_a_stage_that_was_stopped_makes_only_what_is_missing(
     config, tmp_path, monkeypatch):
-  settings = ml_collections.ConfigDict(json.loads(config(num_test=0)))
+  settings = ml_collections.ConfigDict(config(num_test=0))
   run.synthesize(settings, tmp_path / 'whole')
   made, allowed = [], 3
-  plain = shards.produce
-  def produce(m, stream, shard, *args, **kw):
+  plain = shards.draw_samples
+  def produce(context, stream, shard, *args, **kw):
     if len(made) == allowed:
       raise Interrupted
     made.append(shard.name)
-    return plain(m, stream, shard, *args, **kw)
-  monkeypatch.setattr(shards, 'produce', produce)
+    return plain(context, stream, shard, *args, **kw)
+  monkeypatch.setattr(shards, 'draw_samples', produce)
   with pytest.raises(Interrupted):
     run.synthesize(settings, tmp_path / 'parts')
   kept = sorted(p.stem for p in (tmp_path / 'parts/shards').iterdir())
@@ -167,7 +174,7 @@ def test_whoever_makes_the_shards_the_corpus_is_the_same(
   for name, fields in (('alone', {}), ('many', {
       'runner': f'agentrl.eigendata.scale.runners:{runner}',
       'workers': workers})):
-    run.synthesize(ml_collections.ConfigDict(json.loads(config(**fields))),
+    run.synthesize(ml_collections.ConfigDict(config(**fields)),
                    tmp_path / name)
     made.append(files.read_json(tmp_path / name / 'manifest.json')['made'])
   assert made[0] == made[1]
@@ -175,9 +182,10 @@ def test_whoever_makes_the_shards_the_corpus_is_the_same(
 
 def test_an_error_in_a_thread_is_raised_and_ends_the_rest():
   seen = []
-  def job(i):
+  def job(context, i):
+    assert context == 'shared'
     seen.append(i)
     raise Interrupted
-  with pytest.raises(Interrupted), runners.threads(1) as run_all:
+  with pytest.raises(Interrupted), runners.threads('shared', '', 1) as run_all:
     run_all(job, range(100), lambda: None)
   assert len(seen) < 100

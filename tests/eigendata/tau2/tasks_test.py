@@ -10,11 +10,13 @@ import pytest
 from agentrl import jsons
 from agentrl import types
 from agentrl.eigendata import rejection
-from agentrl.eigendata.tau2 import certify as tau2_tasks_certify
-from agentrl.eigendata.tau2 import held_out as tau2_held
+from agentrl.eigendata.tau2 import certify
+from agentrl.eigendata.tau2 import database
+from agentrl.eigendata.tau2 import domain as tau2_domain
+from agentrl.eigendata.tau2 import held_out
 from agentrl.eigendata.tau2 import tasks as tau2_tasks
-from agentrl.eigendata.tau2.airline import trips as tau2_trips
-from agentrl.envs import load as env_load
+from agentrl.eigendata.tau2.airline import records as airline_records
+from agentrl.envs import dialogue
 
 pytest.importorskip(
     'tau2.domains.airline',
@@ -25,7 +27,7 @@ COUNT = 30
 
 @pytest.fixture(scope='module', params=tau2_tasks.DOMAINS)
 def env(request):
-  return env_load.load(f'tau2:{request.param}', {'prompt': 'brief'})
+  return tau2_domain.load(f'tau2:{request.param}', {'prompt': 'brief'})
 
 
 @pytest.fixture(scope='module')
@@ -50,7 +52,7 @@ def test_gold_runs_unrefused_and_the_certificate_holds_again(env, tasks):
   for task in tasks:
     assert not [r.content for _, r in _gold(env, task) if r.error]
     bare = dataclasses.replace(task, certificate=None)
-    assert tau2_tasks_certify.certified(env, bare) == task
+    assert certify.require_certificate(env, bare) == task
     c = task.certificate
     assert c.gold == (True,) and not c.survivors
     assert c.mutants == c.killed + c.equivalent
@@ -58,7 +60,7 @@ def test_gold_runs_unrefused_and_the_certificate_holds_again(env, tasks):
 
 
 def test_what_is_asked_and_what_is_forbidden_decides_the_kind(env, tasks):
-  writes = tau2_tasks_certify.write_names(env)
+  writes = database.write_names(env)
   for task in tasks:
     names = {a.name for a in task.criteria.actions}
     refused = [f for f in task.families if f.startswith('no_')]
@@ -80,7 +82,7 @@ def test_a_task_is_a_function_of_seed_and_number(env, samples):
 def _about_user(env, user, name):
   """A write that gives the customer (of a trip, the first passenger) a name
   or a street; None leaves all as it is."""
-  db = tau2_tasks_certify.tables(env)
+  db = database.tables(env)
   if env.domain == 'retail':
     address = db['users'][user]['address']
     return types.Action('modify_user_address', {
@@ -105,24 +107,27 @@ def test_what_cannot_be_believed_is_rejected(env, tasks):
         'planted', env.name, 'You want nothing.', types.Criteria(
             actions=actions, communicate_info=facts,
             reward_basis=('DB', 'COMMUNICATE')),
-        gold=types.GoldRun(tuple(
-            types.Message('assistant', tool_calls=(call(a),))
-            for a in actions), tuple(range(len(actions)))),
+        gold=types.GoldRun((
+            *(types.Message('assistant', tool_calls=(call(a),))
+              for a in actions),
+            types.Message('assistant', f'It is {" and ".join(facts)}.'),
+            types.Message('user', dialogue.STOP, requestor='user')),
+                           tuple(range(len(actions)))),
         demands=(*(types.TaskDemand('', '', writes=tuple(range(*places)))
                    for places in itertools.pairwise(ends)),
-                 types.TaskDemand('', '', forbidden=tuple(
+                 types.TaskDemand('', '', kind='refuse', forbidden=tuple(
                      map(call, forbidden)))),
         meta={'user': user})
     try:
-      return bool(tau2_tasks_certify.certified(env, task)) and 'kept'
+      return bool(certify.require_certificate(env, task)) and 'kept'
     except rejection.SampleRejected as e:
       return e.rejection.kind
 
   assert reason((one,)) == 'kept'
   wrong = types.Action('get_user_details', {'user_id': 'nobody'})
   assert reason((wrong, one)) == 'gold is refused'
-  assert reason((keep,)) == 'doing nothing passes'
-  assert reason((one,), (two,)) == 'the order of demands matters'
+  assert reason((keep,)) == 'passes to'
+  assert reason((one,), (two,)) == 'gold run fails'  # in the other order
   assert reason((two, one)) == 'a write changes nothing'
   assert reason((one,), facts=('you want',)) == 'a fact is told anyway'
   assert reason((one,), facts=('1234', '123')) == 'a fact is told anyway'
@@ -135,23 +140,23 @@ def test_tasks_of_the_benchmark_would_be_refused(env, tasks):
                      ('base', 'of a test task|of the benchmark')):
     for planted in env.tasks(split):
       assert _users(env, planted)  # nobody is overlooked
-      assert re.search(why, tau2_held.clash(env, planted)), planted.id
-  assert not any(tau2_held.clash(env, t) for t in tasks)
+      assert re.search(why, held_out.clash(env, planted)), planted.id
+  assert not any(held_out.clash(env, t) for t in tasks)
   # With the writes of a task of the benchmark, in whatever words.
   taken = next(t for t in env.tasks('train') if len([
       a for a in t.criteria.actions
-      if a.name in tau2_tasks_certify.write_names(env)]) > 1)
+      if a.name in database.write_names(env)]) > 1)
   planted = dataclasses.replace(
       tasks[0], criteria=dataclasses.replace(
           tasks[0].criteria, actions=taken.criteria.actions[::-1]))
-  assert 'the writes of' in tau2_held.clash(env, planted)
+  assert 'the writes of' in held_out.clash(env, planted)
 
 
 def _users(env, task):
   """Customers in a task, found by what is theirs alone: ids, emails, zips."""
   text = (task.scenario + jsons.dumps(task.criteria)).lower()
   found = set()
-  for key, user in tau2_tasks_certify.tables(env)['users'].items():
+  for key, user in database.tables(env)['users'].items():
     name = ' '.join(user['name'].values()).lower()
     ids = [key, user['email'], *user.get('orders', ()),
            *user.get('reservations', ())]
@@ -164,19 +169,19 @@ def _users(env, task):
 def test_customers_of_test_tasks_never_occur(env, tasks):
   held = {u for t in env.tasks('test') for u in _users(env, t)}
   assert len(held) >= 15
-  assert held.isdisjoint(tau2_held.customers(env))
+  assert held.isdisjoint(held_out.customers(env))
   for task in tasks:
     assert _users(env, task) and held.isdisjoint(_users(env, task))
     assert task.meta['user'] not in held
 
 
 def test_the_words_tell_all_that_the_gold_arguments_hang_on(env, tasks):
-  db, checked = tau2_tasks_certify.tables(env), 0
+  db, checked = database.tables(env), 0
   missing = _retail_missing if env.domain == 'retail' else _airline_missing
   for task in tasks:
     user, text = db['users'][task.meta['user']], task.brief
     for a in task.criteria.actions:
-      if a.name in tau2_tasks_certify.write_names(env):
+      if a.name in database.write_names(env):
         lacks = [m for m in missing(db, user, a, text)
                  if not re.search(m, text)]
         assert not lacks, (task.id, a, text)
@@ -222,11 +227,11 @@ def _airline_missing(db, user, action, text):
   if old:
     yield (f'{a["reservation_id"]}|trip from .*{old["origin"]}.* to '
            f'.*{old["destination"]}')
-  known = [tau2_trips.bare([f])[0] for f in old.get('flights', ())]
+  known = [airline_records.flight_keys([f])[0] for f in old.get('flights', ())]
   for f in a.get('flights', ()):
     if f not in known:
       yield rf'(cheapest direct flight|{f["flight_number"]}\b.*) on ' + (
-          rf'{tau2_trips.day(f["date"])}\b')
+          rf'{airline_records.day(f["date"])}\b')
   yield from (_method(user, p['payment_id'])
               for p in a.get('payment_methods', ()))
   if 'payment_id' in a:
@@ -248,7 +253,7 @@ def _airline_missing(db, user, action, text):
 
 
 def test_other_domains_and_too_many_tasks_are_refused(env, monkeypatch):
-  telecom = env_load.load('tau2:telecom', {'prompt': 'brief'})
+  telecom = tau2_domain.load('tau2:telecom', {'prompt': 'brief'})
   with pytest.raises(ValueError, match='airline and retail'):
     next(tau2_tasks.generate(telecom, seed=0, count=1))
   monkeypatch.setattr(tau2_tasks.seeds, 'seed_of', lambda *parts: 7)

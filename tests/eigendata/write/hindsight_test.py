@@ -52,13 +52,13 @@ def test_no_combination_of_the_other_split_comes_in_by_the_back_door(
   assert hindsight.met((LAMP, SOFA, RUG), found, 'test') == (LAMP, SOFA)
 
 
-def test_users_who_forget_leave_smaller_tasks_behind(config, streams):
-  maker = sample_lib.maker(config(mistakes={'user': 1.0}))
-  found = [sample_lib.make(maker, s, 'x', i) for s in streams(maker)
+def test_users_who_forget_leave_smaller_tasks_behind(make_context, streams):
+  context = make_context(mistakes={'user': 1.0})
+  found = [sample_lib.draw(context, s, 'x', i) for s in streams(context)
            if '/2/' in s.plan.id for i in range(25)]
   smaller = [s for s in found if 'relabelled' in [r.kind for r in s.repaired]]
   assert smaller and all(s.task for s in smaller)
-  env = maker.envs['lamp_shop']
+  env = context.envs['lamp_shop']
   for s in smaller:
     assert len(s.task.families) < int(s.stream.split('/')[1])
     assert env.fault(s.task, s.messages) == ''
@@ -69,10 +69,9 @@ def test_users_who_forget_leave_smaller_tasks_behind(config, streams):
 class Once:
   """Words one scenario for each sample; of a second nothing can be made."""
 
-  stage = ''
-
   def __init__(self, llm):
     self.llm, self.usage, self.failed = llm, llm.usage, 0
+    self.wants_brief = llm.wants_brief
 
   def complete(self, messages, **kw):
     if '"role": "intent"' in messages[0].content:
@@ -83,13 +82,13 @@ class Once:
     return self.llm.complete(messages, **kw)
 
 
-def test_hindsight_that_fails_hides_no_reason(config, streams):
-  maker = sample_lib.maker(config(mistakes={'user': 1.0}))
-  maker = dataclasses.replace(maker, llm=Once(maker.llm))
-  stream = next(s for s in streams(maker) if '/2/' in s.plan.id)
+def test_hindsight_that_fails_hides_no_reason(make_context, streams):
+  context = make_context(mistakes={'user': 1.0})
+  context = dataclasses.replace(context, llm=Once(context.llm))
+  stream = next(s for s in streams(context) if '/2/' in s.plan.id)
   for i in range(12):
-    maker.llm.worded = False
-    sample = sample_lib.make(maker, stream, 'x', i)
+    context.llm.worded = False
+    sample = sample_lib.draw(context, stream, 'x', i)
     assert not sample.rejection or sample.rejection.worker in (
         'RandomPool', 'TrajectoryValidation')
-  assert maker.llm.failed
+  assert context.llm.failed

@@ -14,7 +14,7 @@ from agentrl import types
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
-from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import trajectory
 from agentrl.envs import dialogue
 from agentrl.envs import domain
 from agentrl.envs import replay
@@ -34,19 +34,18 @@ def show_lamp(state, lamp: str) -> str:
           f'{found.get("note", "")}')
 
 
-def samples_of(config, numbers, **fields):
-  sample_lib.maker.cache_clear()
-  maker = sample_lib.maker(config(**fields))
-  known = run.plan(maker, [0.5, 0.5], 64, 'train', {})
-  return maker, [sample_lib.make(maker, known[i % len(known)], 'x', i)
+def samples_of(make_context, numbers, **fields):
+  context = make_context(**fields)
+  known = run.plan(context, [0.5, 0.5], 64, 'train', {})
+  return context, [sample_lib.draw(context, known[i % len(known)], 'x', i)
                  for i in numbers]
 
 
 @pytest.fixture
-def pairs(config, monkeypatch):
+def pairs(make_context, monkeypatch):
   """Maker, and samples of the shop as it is beside those of a cursed one,
   where each lamp carries the note, and a new level leaves one more."""
-  _, plain = samples_of(config, range(12))
+  _, plain = samples_of(make_context, range(12))
   parts = {name: importlib.import_module(f'lamp_shop.{name}')
            for name in ('state', 'tools')}
   build, set_level = parts['state'].build, parts['tools'].set_level
@@ -66,10 +65,9 @@ def pairs(config, monkeypatch):
            parts['tools'].transfer_to_human)
   monkeypatch.setattr(parts['tools'], 'AGENT', agent)
   domain._tables.cache_clear()
-  maker, cursed = samples_of(config, range(12))
-  yield maker, list(zip(plain, cursed, strict=True))
+  context, cursed = samples_of(make_context, range(12))
+  yield context, list(zip(plain, cursed, strict=True))
   domain._tables.cache_clear()
-  sample_lib.maker.cache_clear()
 
 
 def harmless(message):
@@ -113,7 +111,7 @@ def test_it_is_no_markup_and_no_prompt(pairs):
       assert [i for i in one if vocab.is_markup(i)] == [
           i for i in two if vocab.is_markup(i)]
     payload = {'rubric': [], 'failures': [],
-               'transcript': judge.transcript(cursed.messages)}
+               'transcript': trajectory.transcript(cursed.messages)}
     line = prompts.load().system('judge', payload).content.split('\n')[-1]
     assert json.loads(line) == {'role': 'judge', **payload}
     record = json.loads(jsons.dumps(cursed.messages))
@@ -121,8 +119,8 @@ def test_it_is_no_markup_and_no_prompt(pairs):
 
 
 def test_checkers_hold_what_is_written_to_the_letter(pairs):
-  maker, pairs = pairs
-  env = maker.envs['lamp_shop']
+  context, pairs = pairs
+  env = context.envs['lamp_shop']
   tasks = [s.task for _, s in pairs
            if s.task and repr(NOTE) in s.task.checker]
   assert tasks

@@ -9,14 +9,13 @@ import pytest
 
 from agentrl import files
 from agentrl import types
+from agentrl.eigendata import config as config_lib
 from agentrl.eigendata import evolve
 from agentrl.eigendata import prompts
 from agentrl.eigendata import run
-from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.write import student as student_lib
-from agentrl.eigendata.write import workers
 from agentrl.llm import llm as llm_lib
-from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import mistakes
 from agentrl.llm.stand_in import procedural
 from agentrl.report import html
 
@@ -47,7 +46,7 @@ class Shopkeeper:
     assert messages[0] == prompt and not tools
     said = ONLY[self.only] if self.only else self._act(messages)
     end = 'truncated' if self.only == 'is cut off' else 'stop'
-    return llm_lib.Reply(said, usage=llm_lib.Usage(7, 3, 1), end=end)
+    return llm_lib.Answer(said, usage=llm_lib.Usage(7, 3, 1), end=end)
 
   def _act(self, messages):
     last, wishes = messages[-1], [m for m in messages if m.role == 'user']
@@ -90,27 +89,27 @@ class Shopkeeper:
 
 
 @pytest.fixture
-def taught(config):
-  """`taught(**kw)`: a maker whose student is `Shopkeeper(**kw)`; `user` is how
-  often the user errs."""
+def taught(make_context):
+  """`taught(**kw)`: a context whose student is `Shopkeeper(**kw)`; `user` is
+  how often the user errs."""
   def make(user=0.3, **kw):
-    return sample_lib.maker(config(
+    return make_context(
         evolve=OPTIONS,
-        llm_kw={'mistakes': {**MISTAKES, 'user': user}, 'heeds': True},
-        llm_roles={'Student': {'llm': 'student_test:Shopkeeper', **kw}}))
+        llm_kw={'mistakes': {**MISTAKES, 'user': user}, 'obeys_prompts': True},
+        llm_roles={'Student': {'llm': 'student_test:Shopkeeper', **kw}})
   return make
 
 
-def audit(maker, stream):
-  return evolve._audit(maker, stream, 12, stream.prompts, [])
+def audit(context, stream):
+  return evolve._audit(context, stream, 12, stream.prompts, [])
 
 
 @pytest.mark.parametrize('only, rate', [
     ('', 1.0), ('hangs up', 0.0), ('is silent', 0.0), ('is cut off', 0.0)])
 def test_who_can_do_it_solves_all_and_who_hangs_up_none(
     taught, streams, only, rate):
-  maker = taught(only=only)
-  found = audit(maker, streams(maker)[0]).to_json()
+  context = taught(only=only)
+  found = audit(context, streams(context)[0]).to_json()
   assert found['pass_rate'] == rate
   kept = sum(n is not None for n in found['mutants'])
   assert 3 <= found['tasks'] <= kept
@@ -118,13 +117,13 @@ def test_who_can_do_it_solves_all_and_who_hangs_up_none(
 
 
 def test_what_is_not_of_its_making_does_not_count(taught, streams):
-  maker = taught(only='breaks a tool')
-  found = audit(maker, streams(maker)[0]).to_json()
+  context = taught(only='breaks a tool')
+  found = audit(context, streams(context)[0]).to_json()
   assert found['pass_rate'] is None and found['tasks'] == 0
 
-  maker = taught()
-  maker = dataclasses.replace(maker, llm=Mute(maker.llm))
-  found = audit(maker, streams(maker)[0]).to_json()
+  context = taught()
+  context = dataclasses.replace(context, llm=Mute(context.llm))
+  found = audit(context, streams(context)[0]).to_json()
   assert found['tasks'] == 0 and found['acceptance'] > 0
 
 
@@ -132,51 +131,48 @@ class Mute:
   """A meter whose user has nothing to say to a student's first words."""
 
   def __init__(self, llm):
-    self.llm, self.usage, self.stage = llm, llm.usage, ''
+    self.llm, self.usage, self.wants_brief = llm, llm.usage, llm.wants_brief
 
-  def complete(self, messages, **kw):
-    if 'Student' in self.usage and self.stage == 'DialogSynthesis':
-      raise llm_lib.Refused('no')
-    self.llm.stage = self.stage
-    return self.llm.complete(messages, **kw)
+  def complete(self, messages, *, stage, **kw):
+    if 'Student' in self.usage and stage == 'DialogSynthesis':
+      raise llm_lib.Refused('no', stage=stage)
+    return self.llm.complete(messages, stage=stage, **kw)
 
 
 class Terse:
   """A meter whose dialogues want short prompts, and are over at once."""
 
   def __init__(self):
-    self.stage, self.asked = 'TrajectoryValidation', []
+    self.asked = []
 
-  @property
-  def brief(self):
-    return self.stage == 'DialogSynthesis'
+  def wants_brief(self, stage):
+    return stage == 'DialogSynthesis'
 
   def complete(self, messages, **kw):
     del kw
     self.asked.append(messages[0].content)
-    return llm_lib.Reply(types.Message('assistant', 'Bye. ###STOP###'))
+    return llm_lib.Answer(types.Message('assistant', 'Bye. ###STOP###'))
 
 
 def test_the_user_of_a_student_has_the_prompt_that_its_model_wants(
-    maker, author, streams):
-  plan = streams(maker)[0].plan
-  env = maker.envs[plan.domain]
-  seeds = workers.random_pool(env, plan, 0, database=0, other_share=0.0)
-  intent = workers.user_intent(author, seeds, 0)
-  task = workers.validate_task(env, seeds, intent, name='t', seed=0)
+    context, writer, streams, intended):
+  plan = streams(context)[0].plan
+  source = context.sources[plan.domain]
+  draw = source.draw(plan, 0, database=0, other_share=0.0)
+  intent, task = intended(source, writer, draw)
   llm = Terse()
-  assert not student_lib.solves(prompts.Author(llm, author.prompts), env, task,
-                                intent, seeds, seed=0)
+  assert not student_lib.solves(prompts.Writer(llm, writer.prompts), source.env,
+                                task, intent, draw, seed=0)
   assert '\nYou: ' in llm.asked[0] and '"script"' not in llm.asked[0]
 
 
 def test_users_who_learn_do_not_make_tasks_easier(taught, streams):
-  maker = taught(user=0.9)
-  first = streams(maker)[0]
-  lessons = ' '.join(h.lesson for h in habits.HABITS if h.role == 'user')
+  context = taught(user=0.9)
+  first = streams(context)[0]
+  remedies = ' '.join(m.remedy for m in mistakes.MISTAKES if m.role == 'user')
   better = dataclasses.replace(
-      first, prompts=first.prompts.revised('user', lessons))
-  solved = [evolve._audit(maker, stream, 30, user.prompts, []).solved
+      first, prompts=first.prompts.revised('user', remedies))
+  solved = [evolve._audit(context, stream, 30, user.prompts, []).solved
             for stream, user in ((first, first), (better, first),
                                  (better, better))]
   pairs = evolve._both(solved[0], solved[1])
@@ -204,8 +200,9 @@ def test_small_steps_add_up(taught, streams, monkeypatch):
   assert half.beats(zero) and most.beats(half) and not most.beats(half, zero)
   audits = iter([zero, half, most])
   monkeypatch.setattr(evolve, '_audit', lambda *args: next(audits))
-  maker = taught()
-  _, history = evolve.evolve(maker, streams(maker)[0], **OPTIONS)
+  context = taught()
+  _, history = evolve.evolve(context, streams(context)[0],
+                             config_lib.Evolve(**OPTIONS))
   assert [r['accepted'] for r in history] == [True, False]
 
 
@@ -213,9 +210,9 @@ def test_small_steps_add_up(taught, streams, monkeypatch):
 def made(config, tmp_path):
   """`made(name, roles)`: the folder of a run, its rounds and its manifest."""
   def make(name, **fields):
-    run.synthesize(ml_collections.ConfigDict(json.loads(config(
-        evolve=OPTIONS, llm_kw={'mistakes': MISTAKES, 'heeds': True},
-        plan_pairs=2, num_train=4, num_test=0, max_tries=20, **fields))),
+    run.synthesize(ml_collections.ConfigDict(config(
+        evolve=OPTIONS, llm_kw={'mistakes': MISTAKES, 'obeys_prompts': True},
+        plan_pairs=2, num_train=4, num_test=0, max_tries=20, **fields)),
                    tmp_path / name)
     lines = (tmp_path / name / 'rounds.jsonl').read_text().splitlines()
     return (tmp_path / name, list(map(json.loads, lines)),
@@ -253,8 +250,8 @@ def test_a_run_tells_how_hard_its_rounds_were_and_what_that_cost(made):
     (dict(evolve=OPTIONS, llm_roles={'Student': {}}), 'cannot be a student'),
 ])
 def test_a_student_that_could_not_play_is_an_error(
-    config, streams, fields, words):
+    make_context, streams, fields, words):
   student = {'Student': {'llm': 'student_test:Shopkeeper'}}
   with pytest.raises(ValueError, match=words):
-    maker = sample_lib.maker(config(**{'llm_roles': student, **fields}))
-    audit(maker, streams(maker)[0])
+    context = make_context(**{'llm_roles': student, **fields})
+    audit(context, streams(context)[0])

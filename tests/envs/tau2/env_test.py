@@ -9,8 +9,8 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import env as tau2
-from agentrl.envs.tau2 import package as tau2_bench
+from agentrl.envs.tau2 import env as tau2_env
+from agentrl.envs.tau2 import package as tau2_package
 
 pytest.importorskip(
     'tau2.domains.telecom',
@@ -53,9 +53,9 @@ def test_unknown_names_are_refused_with_the_near_ones(env):
   with pytest.raises(ValueError, match="no split 'trian'.*'train'"):
     env.tasks('trian')
   with pytest.raises(ValueError, match="no domain 'telcom'.*'telecom'"):
-    tau2.Tau2('telcom')
+    tau2_env.Tau2('telcom')
   with pytest.raises(ValueError, match='prompt'):
-    tau2.Tau2('telecom', prompt='short')
+    tau2_env.Tau2('telecom', prompt='short')
 
 
 def test_missing_or_wrong_package_is_named(monkeypatch):
@@ -63,13 +63,13 @@ def test_missing_or_wrong_package_is_named(monkeypatch):
     def load(wanted):
       raise ModuleNotFoundError(f'No module named {name!r}', name=name)
     return load
-  monkeypatch.setattr(tau2_bench.importlib, 'import_module', fail('tau2'))
+  monkeypatch.setattr(tau2_package.importlib, 'import_module', fail('tau2'))
   with pytest.raises(ValueError, match=r'install -e \.\[tau2\].*unrelated'):
-    tau2_bench.part.__wrapped__('utils')
-  monkeypatch.setattr(tau2_bench.importlib, 'import_module',
+    tau2_package.part.__wrapped__('utils')
+  monkeypatch.setattr(tau2_package.importlib, 'import_module',
                       fail('tau2.domains'))
   with pytest.raises(ValueError, match='not tau2-bench.*pip uninstall tau2'):
-    tau2_bench.part.__wrapped__('domains.telecom.environment')
+    tau2_package.part.__wrapped__('domains.telecom.environment')
 
 
 # Verdicts.
@@ -116,7 +116,7 @@ def test_dialogues_do_not_leak_into_each_other(env):
 
 def test_prompts_are_the_benchmarks_or_brief(env, package, oracle):
   task = env.tasks('train')[0]
-  full = tau2.Tau2('telecom', 'full')
+  full = tau2_env.Tau2('telecom', 'full')
   policy = oracle('telecom').environment().get_policy()
   agent = package.llm_agent.LLMAgent([], policy)
   head, tools = env_lib.prompt_text(full, 'assistant', task).split(
@@ -130,8 +130,8 @@ def test_prompts_are_the_benchmarks_or_brief(env, package, oracle):
   assert '555-123-2002' in brief and 'refuel 2.0 GB' in brief
   assert len(brief.split()) < 70
   assert env.fingerprint() != full.fingerprint()
-  assert env.fingerprint() == tau2.Tau2('telecom', 'brief').fingerprint()
-  tools = tau2.Tau2('telecom', 'tools')  # full, but for the policy
+  assert env.fingerprint() == tau2_env.Tau2('telecom', 'brief').fingerprint()
+  tools = tau2_env.Tau2('telecom', 'tools')  # full, but for the policy
   assert tools.prompt('user', task) == full.prompt('user', task)
   short = tools.prompt('assistant', task)
   assert short.content == 'You are a telecom support agent.'

@@ -14,8 +14,8 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import load as env_load
 from agentrl.envs import reward
-from agentrl.envs.tau2 import results_read as tau2_results
-from agentrl.envs.tau2 import results_write as tau2_export
+from agentrl.envs.tau2 import results_read
+from agentrl.envs.tau2 import results_write
 from agentrl.eval import results
 from agentrl.report import summary
 from agentrl.stage import inputs
@@ -23,7 +23,7 @@ from agentrl.stage import inputs
 pytest.importorskip(
     'tau2.domains.telecom',
     reason='needs the real benchmark: pip install -e .[tau2]')
-SETUP = tau2_results.Setup(
+SETUP = results_read.Setup(
     agent='mine', user='theirs', trials=2, limits=dialogue.Limits(30, 4),
     seed=5, when='2025-11-21T10:00:00')
 ROOT = pathlib.Path(__file__).parents[3]
@@ -99,7 +99,7 @@ def episodes(env, tasks, gold_moves):
 @pytest.fixture
 def file(env, tasks, episodes, tmp_path):
   path = tmp_path / 'results.json'
-  files.write_json(path, tau2_export.to_json(env, tasks, episodes, SETUP))
+  files.write_json(path, results_write.to_json(env, tasks, episodes, SETUP))
   return path
 
 
@@ -182,7 +182,7 @@ def test_places_and_times_are_those_of_the_dialogue(file, episodes):
 
 def test_what_was_lost_is_left_out(env, tasks, episodes):
   lost = dataclasses.replace(episodes[0], outcome=types.Outcome.INFRA)
-  found = tau2_export.to_json(env, tasks, [lost, *episodes[1:]], SETUP)
+  found = results_write.to_json(env, tasks, [lost, *episodes[1:]], SETUP)
   assert len(found['simulations']) == 9
 
 
@@ -190,7 +190,7 @@ def test_a_verdict_that_no_replay_gives_is_not_exported(env, tasks, episodes):
   praised = dataclasses.replace(
       episodes[1], score=types.Score(1.0), outcome=types.Outcome.SUCCESS)
   with pytest.raises(ValueError, match=r'Trial 1 .* scored 1, .* scores 0'):
-    tau2_export.to_json(env, tasks, [praised], SETUP)
+    results_write.to_json(env, tasks, [praised], SETUP)
 
 
 def test_solo_dialogues_are_judged_alike(theirs, tmp_path):
@@ -202,14 +202,14 @@ def test_solo_dialogues_are_judged_alike(theirs, tmp_path):
   episode = played(solo, task, [*moves, call('done')], play=dialogue.play_solo)
   assert (episode.reward, episode.ended) == (1, 'agent_stop')
   files.write_json(tmp_path / 'solo.json',
-                     tau2_export.to_json(solo, [task], [episode], SETUP))
+                     results_write.to_json(solo, [task], [episode], SETUP))
   found = theirs('data_model.simulation').Results.load(tmp_path / 'solo.json')
   again = theirs('scripts.evaluate_trajectories').compute_simulation_rewards(
       found)
   assert again.simulations[0].reward_info.reward == 1
-  back = tau2_results.read(tmp_path / 'solo.json')
+  back = results_read.read(tmp_path / 'solo.json')
   assert back.solo
-  same(tau2_results.episodes(solo, back, fresh=True)[1][0], episode)
+  same(results_read.episodes(solo, back, fresh=True)[1][0], episode)
 
 
 # Import.
@@ -223,8 +223,8 @@ def same(a, b):
 
 @pytest.mark.parametrize('fresh', [False, True])
 def test_an_export_comes_back(env, tasks, episodes, file, fresh):
-  found_tasks, found = tau2_results.episodes(
-      env, tau2_results.read(file), fresh)
+  found_tasks, found = results_read.episodes(
+      env, results_read.read(file), fresh)
   assert found_tasks == tasks
   for a, b in zip(found, episodes, strict=True):
     same(a, b)
@@ -236,8 +236,8 @@ def test_a_task_that_is_not_the_benchmarks_comes_back(env, tasks, tmp_path):
       tasks[1], id='[mms_issue]my_own[PERSONA:None]', scenario='Be brief.')
   episode = played(env, own, [say('Hi.'), say('Hm.'), say(dialogue.STOP)])
   path = tmp_path / 'own.json'
-  files.write_json(path, tau2_export.to_json(env, [own], [episode], SETUP))
-  (back,), found = tau2_results.episodes(env, tau2_results.read(path), True)
+  files.write_json(path, results_write.to_json(env, [own], [episode], SETUP))
+  (back,), found = results_read.episodes(env, results_read.read(path), True)
   assert (back.id, back.scenario, back.criteria, back.initial_state) == (
       own.id, own.scenario, own.criteria, own.initial_state)
   same(found[0], episode)
@@ -255,9 +255,9 @@ def test_results_in_one_message_are_taken_apart(env, file):
           packed.append(m if m['role'] != 'tool' else dict(
               role='tool', tool_messages=[m]))
       simulation['messages'] = packed
-  whole = tau2_results.episodes(env, tau2_results.read(file))
-  assert whole == tau2_results.episodes(
-      env, tau2_results.read(edited(file, change)))
+  whole = results_read.episodes(env, results_read.read(file))
+  assert whole == results_read.episodes(
+      env, results_read.read(edited(file, change)))
 
 
 def edited(file, change):
@@ -273,9 +273,9 @@ def test_newer_versions_say_what_was_lost(env, file):
     first.update(termination_reason='infrastructure_error', hall=0)
     second.update(termination_reason='timeout')
     second['reward_info'].update(reward=0.0)
-  back = tau2_results.read(edited(file, change))
+  back = results_read.read(edited(file, change))
   found = {(e.task_id, e.trial): e
-           for e in tau2_results.episodes(env, back)[1]}
+           for e in results_read.episodes(env, back)[1]}
   first, second = [found[s.task_id, s.trial] for s in back.raw.simulations[:2]]
   assert (first.ended, first.outcome) == ('infra', types.Outcome.INFRA)
   assert (second.ended, second.outcome) == ('timeout', types.Outcome.FAILURE)
@@ -283,24 +283,24 @@ def test_newer_versions_say_what_was_lost(env, file):
 
 def test_a_result_that_is_another_now_names_its_call(env, tasks, episodes):
   messages = episodes[4].messages
-  score = tau2_results.rescore(env, tasks[2], messages)
+  score = results_read.rescore(env, tasks[2], messages)
   assert (score.reward, score.error) == (0, '')
   at = next(i for i, m in enumerate(messages) if m.id == 'run_speed_test-2')
   forge = lambda **kw: [dataclasses.replace(m, **kw) if i == at else m
                         for i, m in enumerate(messages)]
   with pytest.raises(ValueError, match=r'run_speed_test\(.*the user.*another'):
-    tau2_results.rescore(env, tasks[2], forge(content='fast'))
+    results_read.rescore(env, tasks[2], forge(content='fast'))
   with pytest.raises(ValueError, match="no result of its id 'run_speed_test"):
-    tau2_results.rescore(env, tasks[2], forge(id='x'))
+    results_read.rescore(env, tasks[2], forge(id='x'))
   with pytest.raises(ValueError, match='answers no call'):
-    tau2_results.rescore(env, tasks[2], messages[at:])
+    results_read.rescore(env, tasks[2], messages[at:])
   data = next(i for i, m in enumerate(messages) if m.role == 'tool'
               and m.content.startswith(('{', '[')))
   spaced = json.dumps(json.loads(messages[data].content), indent=2)
   loose = [*messages]
   loose[data] = dataclasses.replace(messages[data], content=spaced)
   assert loose[data] != messages[data]
-  assert tau2_results.rescore(env, tasks[2], loose) == score
+  assert results_read.rescore(env, tasks[2], loose) == score
 
 
 def first(**kw):
@@ -324,7 +324,7 @@ def first(**kw):
 ])
 def test_what_is_wrong_with_a_file_is_said_in_a_line(env, file, change, text):
   with pytest.raises(ValueError, match=text) as error:
-    tau2_results.episodes(env, tau2_results.read(edited(file, change)))
+    results_read.episodes(env, results_read.read(edited(file, change)))
   assert '\n' not in str(error.value) and str(file) in str(error.value)
 
 
@@ -334,9 +334,9 @@ def test_a_broken_file_is_named(file):
                         ('[1]', 'a JSON list, not an object')]:
     file.write_text(text)
     with pytest.raises(ValueError, match=f'{file} .*{message}'):
-      tau2_results.read(file)
+      results_read.read(file)
   with pytest.raises(ValueError, match='There is no file'):
-    tau2_results.read(file.with_name('none.json'))
+    results_read.read(file.with_name('none.json'))
 
 
 # The script.

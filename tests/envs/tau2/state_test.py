@@ -10,8 +10,8 @@ from agentrl import types
 from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import env as tau2
-from agentrl.envs.tau2 import state as tau2_state
+from agentrl.envs.tau2 import env as tau2_env
+from agentrl.envs.tau2 import state
 
 pytest.importorskip(
     'tau2.domains.retail',
@@ -60,7 +60,7 @@ def test_walks_over_a_table_do_not_copy_it(env):
 
 
 def test_rows_are_copied_once_and_what_is_taken_out_is_a_change():
-  table = tau2_state.Rows({'a': {'n': [1]}, 'b': {'n': [2]}})
+  table = state.SharedTable({'a': {'n': [1]}, 'b': {'n': [2]}})
   table['a']['n'].append(5)
   assert (table['a'], table.base['a']) == ({'n': [1, 5]}, {'n': [1]})
   assert table.get('b') is table['b'] is not table.base['b']
@@ -180,10 +180,10 @@ def test_a_top_up_without_a_draft_bill_makes_a_random_bill():
 
 def test_data_of_another_version_are_refused():
   with pytest.raises(ValueError, match="v1.0.1.*those of v0.2.1.*TAU2_DATA"):
-    tau2.Tau2('retail', grading='v1.0.1')
+    tau2_env.Tau2('retail', grading='v1.0.1')
   with pytest.raises(ValueError, match="no grading 'v0.2'.*'v0.2.1'"):
-    tau2.Tau2('retail', grading='v0.2')
-  telecom = [tau2.Tau2('telecom', grading=g) for g in ('v0.2.1', 'v1.0.1')]
+    tau2_env.Tau2('retail', grading='v0.2')
+  telecom = [tau2_env.Tau2('telecom', grading=g) for g in ('v0.2.1', 'v1.0.1')]
   assert telecom[0].fingerprint() != telecom[1].fingerprint()
 
 
@@ -208,7 +208,7 @@ def test_a_task_that_hangs_on_a_judge_is_unjudged_without_one(
   monkeypatch.syspath_prepend(tmp_path)
   seen = {env.fingerprint()}
   for verdict in (True, False):
-    judged = tau2.Tau2('retail', judge='kind_judge:fixed',
+    judged = tau2_env.Tau2('retail', judge='kind_judge:fixed',
                        judge_kw=dict(verdict=verdict))
     score = judged.score(task, world, talk, 'user_stop')
     assert (score.reward, score.unjudged) == (float(verdict), False)

@@ -10,7 +10,7 @@ from agentrl import files
 from agentrl import jsons
 from agentrl import types
 from agentrl.envs import load as env_load
-from agentrl.envs.tau2 import task_format as tau2_form
+from agentrl.envs.tau2 import task_format
 
 CERTIFICATE = types.Certificate((True,), (), {'noop': False}, 2, 1, 1, (), 1.0,
                                 'f0')
@@ -32,14 +32,14 @@ def model():
 
 
 def stored(task):
-  return json.loads(json.dumps(tau2_form.entry(task)))
+  return json.loads(json.dumps(task_format.entry(task)))
 
 
 def test_a_task_with_a_checker(tmp_path):
   databases = tmp_path / 'databases'
   databases.mkdir()
   (databases / 'abc.json').write_text('{}')
-  tau2_form.write(tmp_path, 'train', [TASK, TASK])
+  task_format.write(tmp_path, 'train', [TASK, TASK])
   found, same = files.read_json(tmp_path / 'tau2_tasks_train.json')
   assert found == same
   assert found['db_path'] == 'databases/abc.json'

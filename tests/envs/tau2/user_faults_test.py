@@ -4,7 +4,7 @@ import pytest
 
 from agentrl import types
 from agentrl.envs import dialogue
-from agentrl.envs.tau2 import user_faults as tau2_faults
+from agentrl.envs.tau2 import user_faults
 
 TASK = types.Task(
     'x', 'tau2:telecom', 'You are John with phone number 555-123-2002.',
@@ -27,7 +27,7 @@ def switched(*states):
 
 
 def find(*messages, task=TASK):
-  return tau2_faults.find(task, [dialogue.GREETING, *messages])
+  return user_faults.find(task, [dialogue.GREETING, *messages])
 
 
 HI, STOP = user('Hello.'), user('Bye ###STOP###')

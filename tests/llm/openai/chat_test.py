@@ -11,7 +11,7 @@ import pytest
 from agentrl import testing
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm.openai import chat as openai_chat
+from agentrl.llm.openai import chat
 
 pytest.importorskip('openai', reason='needs pip install -e .[llm]')
 KEY = testing.ChatServer.key
@@ -21,11 +21,11 @@ TOOL = {'type': 'function', 'function': {'name': 'find'}}
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch):
-  monkeypatch.setattr(openai_chat, 'BACKOFF_S', (0.001, 0.01))
+  monkeypatch.setattr(chat, 'BACKOFF_S', (0.001, 0.01))
 
 
 def client(sampling=None, **limits):
-  return openai_chat.OpenAIChat(
+  return chat.OpenAIChat(
       'a-model', sampling=sampling,
       limits=dict(timeout_s=5.0, max_wait_s=30.0) | limits)
 
@@ -90,12 +90,12 @@ def test_a_pause_beyond_all_patience_is_not_waited_for(serve, monkeypatch):
 @pytest.mark.parametrize('text, seconds', [
     ('2', 2), ('0.5', 0.5), ('-3', 0), ('nan', 0), ('', 0), ('soon', 0)])
 def test_retry_after_is_seconds(text, seconds):
-  assert openai_chat._after_s({'retry-after': text}) == seconds
+  assert chat._after_s({'retry-after': text}) == seconds
 
 
 def test_retry_after_is_a_date():
   date = email.utils.formatdate(time.time() + 600)
-  assert 500 < openai_chat._after_s({'retry-after': date}) <= 600
+  assert 500 < chat._after_s({'retry-after': date}) <= 600
 
 
 @pytest.mark.parametrize('fault', ['broken', 'dropped', 'half'])
@@ -108,7 +108,7 @@ def test_what_does_not_pass_ends(serve, fault):
 def test_nobody_there(serve, monkeypatch):
   serve(None)
   monkeypatch.setenv('OPENAI_BASE_URL', 'http://me:secret@127.0.0.1:9/v1')
-  monkeypatch.setattr(openai_chat, 'STRANGER_S', 0.1)
+  monkeypatch.setattr(chat, 'STRANGER_S', 0.1)
   with pytest.raises(llm.Unavailable, match='connection failed.*_URL') as e:
     client().complete(CHAT, seed=0)
   assert 'secret' not in str(e.value)
@@ -171,11 +171,11 @@ def test_answers_without_a_message_are_an_answer_in_the_end(
     serve, monkeypatch, fields):
   monkeypatch.setitem(testing.FAULTS, 'empty',
                       lambda chat: chat.say('', **fields))
-  server = serve(lambda body: 'Hello.', *['empty'] * (openai_chat.EMPTY + 1))
+  server = serve(lambda body: 'Hello.', *['empty'] * (chat.EMPTY + 1))
   reply = client().complete(CHAT, seed=0)
   assert reply.problem.startswith('an answer that is none')
   tries = len(server.asked)
-  assert tries == openai_chat.EMPTY
+  assert tries == chat.EMPTY
   assert reply.usage == llm.Usage(30 * tries, 7 * tries, tries)
   reply = client().complete(CHAT, seed=0)  # after one more
   assert reply.message.content == 'Hello.'
@@ -262,4 +262,4 @@ def test_wrong_settings_are_refused(serve, monkeypatch, kw, text):
   serve(None)
   monkeypatch.setenv('BAD_KEY', 'sk-\n-me')
   with pytest.raises(ValueError, match=text):
-    openai_chat.OpenAIChat(**{'model': 'm', **kw})
+    chat.OpenAIChat(**{'model': 'm', **kw})

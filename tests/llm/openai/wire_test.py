@@ -6,7 +6,7 @@ import pytest
 
 from agentrl import types
 from agentrl.llm import llm
-from agentrl.llm.openai import wire as openai_format
+from agentrl.llm.openai import wire
 
 MOST = llm.Usage(1000, 500, 1)
 SYSTEM = types.Message('system', 'Do.')
@@ -16,11 +16,11 @@ SCHEMA = {'type': 'object', 'required': ['n']}
 
 
 def request(messages, schema=None, tools=(), form='json_schema'):
-  return openai_format.request(messages, schema=schema, tools=tools, form=form)
+  return wire.request(messages, schema=schema, tools=tools, form=form)
 
 
 def reply(message, end='stop', **fields):
-  return openai_format.reply({'choices': [{
+  return wire.answer({'choices': [{
       'finish_reason': end, 'message': {'role': 'assistant', **message}}],
       **fields}, MOST)
 
@@ -50,7 +50,7 @@ def test_what_is_said_comes_back_the_same():
   for message in (types.Message('assistant', 'Hi.'),
                   types.Message('assistant', 'Wait.', (call,)),
                   types.Message('tool', 'none', id='a'), HELLO):
-    found, thinking, problem = openai_format.message(types.to_openai(message))
+    found, thinking, problem = wire.message(types.to_openai(message))
     assert (found, thinking, problem) == (message, '', '')
 
 
@@ -132,4 +132,4 @@ def test_half_a_character_is_replaced_and_named():
     {'choices': [{'message': {'content': 'x'}}], 'usage': 'much'}])
 def test_any_other_body_is_no_answer(body):
   with pytest.raises(ValueError, match='no choices'):
-    openai_format.reply(body, MOST)
+    wire.answer(body, MOST)

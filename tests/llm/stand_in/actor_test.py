@@ -7,7 +7,7 @@ import pytest
 
 from agentrl import types
 from agentrl.llm.stand_in import actor
-from agentrl.llm.stand_in import mistakes as habits
+from agentrl.llm.stand_in import mistakes
 
 
 def beat(by, say='', demand=0, call='', opens=False, **arguments):
@@ -25,7 +25,7 @@ SCRIPT = [
     beat('assistant', 'c-d is moved.', demand=1),
     beat('user', 'Bye. ###STOP###', demand=1),
 ]
-WORLD = actor.World(r'\b[a-z]-[a-z]\b', ('x-y', 'v-w'))
+DISTRACTORS = actor.Distractors(r'\b[a-z]-[a-z]\b', ('x-y', 'v-w'))
 
 
 def message(text):
@@ -38,9 +38,9 @@ def message(text):
 
 def act(side, *seen, seed=0, wrong=False, style='brief'):
   payload = {'script': list(map(dataclasses.asdict, SCRIPT)), 'style': style,
-             'entity': WORLD.entity, 'others': WORLD.others}
+             'entity': DISTRACTORS.entity, 'others': DISTRACTORS.others}
   said = actor.act(payload, [message(text) for text in seen], side, seed,
-                   habits.Slip(wrong))
+                   mistakes.MistakeDraw(wrong))
   if said.tool_calls:
     return said.tool_calls[0].name, dict(said.tool_calls[0].arguments)
   return said.content
@@ -95,7 +95,7 @@ def test_the_user_finds_its_place(seen, says):
 @pytest.mark.parametrize('side', ['assistant', 'user'])
 def test_every_mistake_is_made_and_keeps_the_script_playable(side):
   for flaw in actor.FLAWS[side]:
-    flawed = [flaw(SCRIPT, WORLD, random.Random(s)) for s in range(20)]
+    flawed = [flaw(SCRIPT, DISTRACTORS, random.Random(s)) for s in range(20)]
     made = [f for f in flawed if f is not None]
     assert made, flaw.__name__
     assert all(f != SCRIPT for f in made), flaw.__name__

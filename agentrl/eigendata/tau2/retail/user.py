@@ -1,7 +1,7 @@
-"""What the user of a retail task of tau2-bench knows, wants and asks.
+"""Plays the user of a retail task of tau2-bench.
 
-The user's side of `tau2_retail.py`: it sees the scenario, the gold actions
-and the database, of which the agent is only told.
+The user sees the scenario, the gold actions and the database; the agent
+(`agent.py`) sees only the user's words and its look-ups.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import re
 from typing import Any
 
 from agentrl import types
+from agentrl.eigendata.tau2 import phrases
+from agentrl.eigendata.tau2.retail import records
 from agentrl.eigendata.tau2.retail import words
 from agentrl.envs import replay
-from agentrl.envs.tau2 import env as tau2
+from agentrl.envs.tau2 import env as tau2_env
 
 CANCEL, RETURN = 'cancel_pending_order', 'return_delivered_order_items'
 EXCHANGE = 'exchange_delivered_order_items'
@@ -28,18 +30,18 @@ VERBS = {CANCEL: 'cancel {}', RETURN: 'return {}', EXCHANGE: 'exchange {}',
          MODIFY: 'change {}', MOVE: 'change the address of {}',
          MOVE_USER: 'change my default address',
          REPAY: 'change the payment method of {}'}
-Record = Mapping[str, Any]  # of an order, an item, a product or a user
+Record = records.Record
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Demand:
-  """What the user wants to have done.
+class RetailRequest:
+  """Describes one request of the user.
 
   Attributes:
-    name: of the call that does it.
-    args: of that call.
-    first: payment method that the user asks for before, against the rules.
-    hopeless: whether the user insists on it.
+    name: tool of the call that grants it.
+    args: arguments of that call.
+    first: payment method that the user asks for first, against the rules.
+    hopeless: whether the user insists on that payment method.
   """
 
   name: str
@@ -55,16 +57,16 @@ class Demand:
   def payment(self) -> str:
     return self.args['payment_method_id']
 
-  def goes_on(self, before: Demand) -> bool:
-    """True if it is what was refused before, now in another way."""
+  def goes_on(self, before: RetailRequest) -> bool:
+    """Returns whether it repeats a refused request in another way."""
     keys = ('order_id', 'item_ids')
     return before.hopeless and before.name == self.name and all(
         before.args.get(k) == self.args.get(k) for k in keys)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sum:
-  """Prices that make an amount: of an order, back to the user or to pay."""
+class Amount:
+  """Holds prices of an order that sum to a refund (`back`) or a payment."""
 
   order: str
   back: bool
@@ -72,19 +74,19 @@ class Sum:
   payment: str
 
 
-class User:
-  """The user of a task.
+class RetailUser:
+  """Plays the user of a task.
 
   Attributes:
     text: the scenario.
-    me, book: the record of the user, and of each order, as of the start.
-    demands: what is to be done, in this order.
+    me, book: records of the user and, by order id, of the orders at the start.
+    requests: requests in the order of the gold actions.
 
   Raises:
-    replay.Unplayable: the scenario does not tell who the user is.
+    replay.Unplayable: the scenario does not identify the user.
   """
 
-  def __init__(self, env: tau2.Tau2, task: types.Task):
+  def __init__(self, env: tau2_env.Tau2, task: types.Task):
     self._actions = task.criteria.actions
     self._trial = env.start(task)
     db = self._trial.environment.tools.db
@@ -94,7 +96,7 @@ class User:
                  for key in self.me['orders']}
     self._products = db.products
     self._asked: set[str] = set()
-    self.demands = self._demands()
+    self.requests = self._requests()
 
   def _find(self, users: Iterable[Any]) -> dict[str, Any]:
     text = self.text.lower()
@@ -109,26 +111,26 @@ class User:
       raise replay.Unplayable('The scenario does not tell who the user is.')
     return me
 
-  def _demands(self) -> list[Demand]:
-    """The gold actions that write, each with what is refused on the way."""
-    found = []
+  def _requests(self) -> list[RetailRequest]:
+    """Returns a request for each gold write, with its refused attempts."""
+    requests = []
     for a in self._actions:
       if a.name not in VERBS:
         continue
-      demand = Demand(a.name, a.arguments, self._first_payment(a))
+      request = RetailRequest(a.name, a.arguments, self._first_payment(a))
       result = self._trial.execute([types.ToolCall(a.name, a.arguments)])[0]
       if result.error:
         if not re.search('[Pp]ayment method|balance', result.content):
           continue
-        demand = dataclasses.replace(
-            demand, first=demand.payment, hopeless=True)
-      if found and demand.goes_on(found[-1]):
-        demand = dataclasses.replace(demand, first=found.pop().first)
-      found.append(demand)
-    return found
+        request = dataclasses.replace(
+            request, first=request.payment, hopeless=True)
+      if requests and request.goes_on(requests[-1]):
+        request = dataclasses.replace(request, first=requests.pop().first)
+      requests.append(request)
+    return requests
 
   def _first_payment(self, action: types.Action) -> str:
-    """Where the user would rather have a refund, against the rules."""
+    """Returns the payment method for a refund against the rules, or ''."""
     args = action.arguments
     if action.name != RETURN or 'gift' not in args['payment_method_id']:
       return ''
@@ -143,7 +145,7 @@ class User:
     return words.payment(methods[key], methods.values())
 
   def identities(self) -> list[dict[str, str]]:
-    """What the user says to be found: as in the gold, up to what is right."""
+    """Returns the user's details to be found by: the gold ones, then right."""
     me = self.me
     right = ({'email': me['email']},
              {**me['name'], 'zip': me['address']['zip']})
@@ -156,12 +158,12 @@ class User:
           return tries
     return [*tries, right[me['email'].lower() not in self.text.lower()]]
 
-  def said(self, demand: Demand) -> tuple[str, list[Record]]:
-    """(order id, items) by which the user calls it; '' and [] if not."""
-    key = demand.order
+  def said(self, request: RetailRequest) -> tuple[str, list[Record]]:
+    """Returns the (order id, items) that the user names; '' and [] if none."""
+    key = request.order
     if not key:
       return '', []
-    items, wanted = self.book[key]['items'], demand.args.get('item_ids')
+    items, wanted = self.book[key]['items'], request.args.get('item_ids')
     if wanted is not None:
       items = [next(i for i in items if i['item_id'] == w) for w in wanted]
     known = [i for i in items if words.mentions(self.text, i['name'])]
@@ -171,37 +173,38 @@ class User:
       known = []
     return key * (key[1:] in self.text), known
 
-  def partly(self, demand: Demand) -> bool:
-    """Whether the user would cancel some items alone, which cannot be done."""
-    named = self.said(demand)[1]
-    return (demand.name == CANCEL and bool(named)
-            and len(named) < len(self.book[demand.order]['items'])
+  def partly(self, request: RetailRequest) -> bool:
+    """Returns whether the user would cancel single items, which is refused."""
+    named = self.said(request)[1]
+    return (request.name == CANCEL and bool(named)
+            and len(named) < len(self.book[request.order]['items'])
             and bool(re.search(words.PARTLY, self.text)))
 
-  def opening(self, demand: Demand, rng: random.Random) -> str:
-    """How the user puts the demand at first."""
-    key, items = self.said(demand)
-    pending = 'pending ' * (demand.name not in (RETURN, EXCHANGE))
+  def opening(self, request: RetailRequest, rng: random.Random) -> str:
+    """Returns the user's first words for a request."""
+    key, items = self.said(request)
+    pending = 'pending ' * (request.name not in (RETURN, EXCHANGE))
     order = f'order {key}' if key else f'my {pending}order'
     the = words.names(items) if items else 'some items'
-    if 'item_ids' in demand.args:
+    if 'item_ids' in request.args:
       known = key or pending
-      what = f'{the} in {order}' if known else f'{the} that I received'
-    elif self.partly(demand):
-      what = f'only {the} in {order}'
+      goods = f'{the} in {order}' if known else f'{the} that I received'
+    elif self.partly(request):
+      goods = f'only {the} in {order}'
     else:
-      what = order if key or not items else f'{order} with {the}'
-    return rng.choice(words.WANT).format(VERBS[demand.name].format(what))
+      goods = order if key or not items else f'{order} with {the}'
+    return rng.choice(words.WANT).format(VERBS[request.name].format(goods))
 
-  def wish(self, old: Record, key: str) -> tuple[str, dict[str, str]]:
-    """What the user wants for an item, and the options that are still open.
+  def describe(self, old: Record, key: str) -> tuple[str, dict[str, str]]:
+    """Describes the version `key` that shall replace an item.
 
-    Of these, the value is given where the user knows it, and '' where not.
+    Returns:
+      the user's words; and open option -> value, '' where it is not known.
     """
     name = old['name']
     stock = self._products[old['product_id']].model_dump()['variants']
     prices = [v['price'] for v in stock.values() if v['available']]
-    changes = words.changes(stock[key], old)
+    changes = records.changed_options(old, stock[key])
     if key == old['item_id']:
       return f'the same {name} again', {}
     if key in self.text:
@@ -214,11 +217,11 @@ class User:
     if known == changes:
       return f'the {name} with {words.options(changes)}', {}
     more = f', with {words.options(known)}' if known else ''
-    other = words.listed(k for k in changes if k not in known)
+    other = phrases.listed(k for k in changes if k not in known)
     return f'a {name} that differs in {other}{more}', vague
 
   def place(self, new: Record, changed: bool) -> str:
-    """How the user tells an address; `changed`, if it is not the default."""
+    """Puts an address into words; `changed`: it is not the user's default."""
     if words.has(self.text, new['address1']):
       return words.address(new)
     if new == self.me['address']:
@@ -228,7 +231,7 @@ class User:
                  if o['address'] == new), words.address(new))
 
   def calls(self) -> dict[str, str]:
-    """How the user refers to each order."""
+    """Returns order id -> the user's name of the order."""
     counts = collections.Counter(
         n for o in self.book.values() for n in {i['name'] for i in o['items']})
     states = collections.Counter(o['status'] for o in self.book.values())
@@ -245,25 +248,23 @@ class User:
         calls[key] = f'order {key}'
     return calls
 
-  def question(self, left: Sequence[str], sums: Sequence[Sum],
+  def question(self, left: Sequence[str], sums: Sequence[Amount],
                early: bool = False) -> Fact | None:
-    """What to ask so that most of `left` is told; None if nothing tells it.
-
-    Early, only what the scenario is likely to speak of.
-    """
+    """Returns the question whose answer tells most of `left`; None if no
+    answer does. Early, only questions that the scenario speaks of."""
     if not left:
       return None
     products = [p.model_dump() for p in self._products.values()
                 if words.mentions(self.text, p.name)]
     known = facts(self.text, list(self.book.values()), self.calls(), products)
-    found = [f for f in (*self._totals(sums), *known)
+    open_ = [f for f in (*self._totals(sums), *known)
              if f.ask not in self._asked and (f.likely or not early)]
-    best = max(found, key=lambda f: (sum(map(f.tells, left)), f.likely))
+    best = max(open_, key=lambda f: (sum(map(f.tells, left)), f.likely))
     self._asked.add(best.ask)
     return best if any(map(best.tells, left)) else None
 
-  def _totals(self, sums: Sequence[Sum]) -> Iterator[Fact]:
-    """What can be told of the amounts of what was done."""
+  def _totals(self, sums: Sequence[Amount]) -> Iterator[Fact]:
+    """Yields the facts about amounts of the requests carried out."""
     back = [t for s in sums if s.back for t in s.terms]
     more = [t for s in sums if not s.back for t in s.terms]
     both = [*back, *(-t for t in more)]
@@ -284,14 +285,14 @@ class User:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fact:
-  """Something that the user may ask for.
+  """Describes one question of the user and its answer.
 
   Attributes:
-    ask: what the user wants to know.
-    answer: of the agent; {} is the sum of the terms, if there are any.
-    values: what the answer tells.
-    terms: amounts that make the answer.
-    product: whose versions must be looked up, '' if none; `|` between many.
+    ask: the question, as goes on after 'tell me'.
+    answer: the agent's words; {} is the sum of the terms, if there are any.
+    values: values in the answer.
+    terms: amounts that sum to the answer.
+    product: name of the product to look up, '' if none; `|` between several.
     look: whether orders must be looked up.
     likely: whether the scenario speaks of it.
   """
@@ -321,13 +322,13 @@ def total(ask: str, answer: str, terms: Iterable[float], **more: Any) -> Fact:
 
 def facts(text: str, orders: Sequence[Record], call: Mapping[str, str],
           products: Sequence[Record]) -> Iterator[Fact]:
-  """What can be asked of a user's orders, and of products.
+  """Yields the questions about a user's orders and about products.
 
   Args:
     text: the scenario.
-    orders: of the user.
-    call: how the user refers to each order, by id.
-    products: those of which the scenario speaks.
+    orders: records of the user's orders.
+    call: order id -> the user's name of the order.
+    products: records of the products that the scenario mentions.
   """
   for order in orders:
     yield from _of_order(text, order, call[order['order_id']])
@@ -346,7 +347,7 @@ def facts(text: str, orders: Sequence[Record], call: Mapping[str, str],
         [i for i in items if i['product_id'] in low], k):
       names = [i['name'] for i in group]
       yield total(
-          f'how much I would save with the cheapest {words.listed(names)}',
+          f'how much I would save with the cheapest {phrases.listed(names)}',
           'You would save ${}.', [t for i in group for t in (
               i['price'], -low[i['product_id']])], product='|'.join(names))
 
@@ -372,10 +373,10 @@ def _of_order(text: str, order: Record, call: str) -> Iterator[Fact]:
     where = f'the {name} in {call}'
     if call.endswith(f' {name}'):
       where = f'my {name}'
-    values = (v for i in same for v in (
+    values = tuple(v for i in same for v in (
         *i['options'].values(), words.money(i['price'])))
-    yield Fact(f'the details of {where}', f'It is {words.full(same)}.',
-               tuple(values), likely=words.mentions(text, name))
+    yield Fact(f'the details of {where}', f'It is {words.full(same)}.', values,
+               likely=words.mentions(text, name))
   for group in itertools.chain.from_iterable(
       itertools.combinations(items, k) for k in range(2, len(items))):
     yield total(f'how much {words.names(group)} in {call} cost in total',

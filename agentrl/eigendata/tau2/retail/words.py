@@ -1,6 +1,7 @@
-"""How things are put in the retail dialogues of `tau2_retail.py`.
+"""Holds the phrases of both sides of the retail dialogues.
 
-The variants of each turn; orders, items and addresses in words.
+The constants are the variants of each turn; the functions put orders, items
+and addresses into words.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import re
 from typing import Any
 
-MOST_WORDS = 35  # of a list of versions
+from agentrl.eigendata.tau2 import phrases
+from agentrl.eigendata.tau2.retail import records
 
-Item = Mapping[str, Any]  # as the tools show it
+MOST_WORDS = 35  # length of a list of versions
+
+Item = records.Record
 
 HELLO = ('Hi! ', 'Hello. ', 'Hi there. ', '', 'Good day. ', 'Hey! ')
 NEXT = ('Yes, one more thing. {}', 'I have another request. {}', 'Thanks. {}',
@@ -143,9 +147,9 @@ REPAID = ('The payment method of order {} is changed.',
 
 DENY = ('I am sorry, I cannot do that. {}', 'Unfortunately not. {}',
         'I understand, but this is not possible. {}', 'I am afraid not. {}')
-# Of a scenario where single items shall be taken out of an order.
+# Sign of a scenario where single items shall be taken out of an order.
 PARTLY = r'(?i)(cancel|remov)\w*[^.]*\b(one|single|part|partial|just|item)\b'
-RULES = (  # signs in the request, the rule to quote
+RULES = (  # (sign in the request, the rule to quote)
     ('(undo|revert|reverse|restore).*cancel',
      'A cancelled order cannot be restored.'),
     ('cancel', 'Only a pending order can be cancelled, as a whole, and the '
@@ -166,24 +170,19 @@ def money(amount: Any) -> str:
   return f'{abs(float(amount)):.2f}'
 
 
-def listed(parts: Iterable[str], last: str = 'and') -> str:
-  *most, end = parts
-  return f'{", ".join(most)} {last} {end}' if most else end
-
-
 def options(chosen: Mapping[str, str]) -> str:
   return ', '.join(f'{k} {v}' for k, v in chosen.items())
 
 
-def changes(new: Item, old: Item) -> dict[str, str]:
-  """The options of the new item that the old one does not have."""
-  return {k: v for k, v in new['options'].items()
-          if old['options'].get(k) != v}
-
-
 def offer(stock: Mapping[str, Item], old: Item,
-           vague: Mapping[str, str]) -> str:
-  """What differs from the old item in open options alone, cheapest first."""
+          vague: Mapping[str, str]) -> str:
+  """Lists versions that differ in the open options only, cheapest first.
+
+  Args:
+    stock: item id -> version of the product.
+    old: the item to replace.
+    vague: open option -> value; '' where it is not known.
+  """
   fits = [v for v in stock.values() if v['available'] and all(
       value == vague.get(k, old['options'].get(k)) or vague.get(k) == ''
       for k, value in v['options'].items())]
@@ -199,12 +198,12 @@ def offer(stock: Mapping[str, Item], old: Item,
 
 def names(items: Iterable[Item], the: str = 'the ') -> str:
   counts = collections.Counter(item['name'] for item in items)
-  return listed(f'{the}{f"{n} " * (n > 1)}{name}{" items" * (n > 1)}'
+  return phrases.listed(f'{the}{f"{n} " * (n > 1)}{name}{" items" * (n > 1)}'
                 for name, n in counts.items())
 
 
 def full(items: Sequence[Item]) -> str:
-  """Items with their prices, and with their options if they are few."""
+  """Lists items with their prices, and with their options if they are few."""
   def tell(i: Item) -> str:
     return f'{options(i["options"])}, ' if len(items) < 4 else ''
   return '; '.join(f'{i["name"]} ({tell(i)}${money(i["price"])})'
@@ -218,7 +217,7 @@ def address(parts: Mapping[str, str]) -> str:
 
 def payment(method: Mapping[str, Any], known: Iterable[Mapping[str, Any]]
             ) -> str:
-  """A payment method, told apart from the others of the user."""
+  """Describes a payment method so that it differs from the user's others."""
   if method['source'] == 'credit_card':
     return f'the {method["brand"]} card ending in {method["last_four"]}'
   alike = [m for m in known if m['source'] == method['source']]
@@ -227,12 +226,12 @@ def payment(method: Mapping[str, Any], known: Iterable[Mapping[str, Any]]
 
 
 def has(text: str, value: str) -> bool:
-  """True if the words stand in the text as such."""
+  """Returns whether the text contains the value as whole words."""
   return bool(re.search(rf'(?<!\w){re.escape(value)}(?!\w)', text, re.I))
 
 
 def mentions(text: str, name: str) -> bool:
-  """True if the text speaks of such a product, in however short a form."""
+  """Returns whether the text names such a product, even in a short form."""
   def squeeze(s: str) -> str:
     return re.sub(r'[\s-]', '', s.lower())
   stems = [squeeze(word).rstrip('s') for word in name.split()]
@@ -243,11 +242,12 @@ def mentions(text: str, name: str) -> bool:
       stems[-1].endswith(w) for w in re.findall(r'[a-z]{5,}', text.lower()))
 
 
-def request(scenario: str, most: int = 60) -> str:
-  """What the user calls for, in the first person and at most so many words."""
-  found = re.search(r'Reason for call:(.*?)Known info:', scenario, re.S)
+def reason_for_call(scenario: str, most: int = 60) -> str:
+  """Rewrites the reason for the call in the first person, at most `most` words
+  unless one sentence is longer."""
+  part = re.search(r'Reason for call:(.*?)Known info:', scenario, re.S)
   reason = re.sub(r',? (and|but) if the agent[^.]*', '',
-                  found[1] if found else scenario)
+                  part[1] if part else scenario)
   said = []
   for sentence in re.split(r'(?<=[.?!])\s+', reason.strip()):
     if re.search('agent|human|angry|insistent|mention', sentence):
@@ -263,6 +263,6 @@ def request(scenario: str, most: int = 60) -> str:
 
 
 def rule(text: str) -> str:
-  """The rule that forbids what is asked for."""
+  """Returns the rule that forbids a request."""
   return next((rule for sign, rule in RULES
                if re.search(sign, text, re.I | re.S)), NO_RULE)

@@ -1,7 +1,8 @@
-"""The verdict on a dialogue: checker, user's faults and judge, and whose fault.
+"""TrajectoryValidation: the verdict on a dialogue, by the checker, the user's
+faults and an LLM judge.
 
-The checker decides; the judge can only object. Where they disagree somebody is
-wrong, and the dialogue is not kept.
+The checker decides; the judge can only object. Where they disagree one of them
+is wrong, and the dialogue is not kept.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import Any
 
 from agentrl import types
 from agentrl.eigendata import prompts
-from agentrl.eigendata.check import mutants
+from agentrl.eigendata import source as source_lib
 from agentrl.eigendata.plan import planner
 from agentrl.envs import dialogue
-from agentrl.envs import domain
 from agentrl.envs import reward
 
 
@@ -47,18 +47,19 @@ class Verdict:
   user_fault: str = ''
 
 
-def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
-            played: tuple[domain.DomainWorld, dialogue.End], *,
-            plan: planner.Plan, seed: int) -> Verdict:
-  """Whether a dialogue is kept, and if not, why and whose fault it is.
+def validate(writer: prompts.Writer, env: source_lib.WritableEnv,
+             task: types.Task,
+             played: tuple[source_lib.WritableWorld, dialogue.End], *,
+             plan: planner.Plan, seed: int) -> Verdict:
+  """Returns whether a dialogue is kept, and if not, why and what is at fault.
 
   Args:
-    author: the judge.
-    env: of the task.
-    task: with its checker.
+    writer: LLM that judges.
+    env: domain of the task.
+    task: task, with its checker.
     played: the world that the dialogue left behind, and its end.
-    plan: whose rubric counts.
-    seed: of the judge.
+    plan: plan with the rubric.
+    seed: seed of the judge.
   """
   world, end = played
   if fault := env.user_fault(task, end.messages):
@@ -68,7 +69,7 @@ def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
     return Verdict(Objection.CHECKER_ERROR, 'task', note)
   # Last, for it costs something.
   payload = _payload(env, task, end.messages, score.clauses, plan)
-  opinion = author.write('judge', payload, seed)
+  opinion = writer.write('judge', payload, seed)
   if outcome == types.Outcome.SUCCESS:
     if opinion['success']:
       return Verdict(None, 'none', opinion['critique'])
@@ -79,33 +80,34 @@ def verdict(author: prompts.Author, env: domain.Domain, task: types.Task,
   return Verdict(Objection.AGENT_FAILS, 'trajectory', critique)
 
 
-def _payload(env: domain.Domain, task: types.Task,
+def _payload(env: source_lib.WritableEnv, task: types.Task,
              messages: Sequence[types.Message], clauses: Mapping[str, bool],
              plan: planner.Plan) -> dict[str, Any]:
-  """All that the judge goes by."""
+  """Returns everything that the judge goes by."""
   return {
       'rubric': plan.rubric, 'failures': plan.failures, 'policy': env.policy,
       'scenario': task.scenario, 'transcript': transcript(messages),
-      'entity': mutants.entity(env), 'tell': task.criteria.communicate_info,
+      'entity': env.entity or source_lib.NO_ENTITY,
+      'tell': task.criteria.communicate_info,
       'writes': [[a.requestor, a.name, dict(a.arguments)]
                  for a in task.criteria.actions if a.info == 'write'],
       'clauses': dict(clauses)}
 
 
 def transcript(messages: Sequence[types.Message]) -> list[list[Any]]:
-  """The dialogue with what the tools showed.
+  """Returns the dialogue with the results of its calls.
 
   Returns:
     ['assistant' | 'user', text], ['call', side, name, arguments] and
     ['result', side, text, ok].
   """
-  found = []
+  events = []
   for m in messages:
     if m.role == 'tool':
-      found.append(['result', m.requestor, m.content, not m.error])
+      events.append(['result', m.requestor, m.content, not m.error])
     elif m.is_call:
-      found += [['call', m.role, c.name, dict(c.arguments)]
+      events += [['call', m.role, c.name, dict(c.arguments)]
                 for c in m.tool_calls]
     else:
-      found.append([m.role, m.content])
-  return found
+      events.append([m.role, m.content])
+  return events

@@ -13,12 +13,14 @@ import pytest
 from agentrl import files
 from agentrl import types
 from agentrl.data import episodes
+from agentrl.eigendata import config as config_lib
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import prompts
 from agentrl.eigendata import rejection
 from agentrl.eigendata import run
 from agentrl.eigendata import sample as sample_lib
 from agentrl.eigendata.plan import planner
-from agentrl.eigendata.write import invent as goals
+from agentrl.eigendata.write import invented
 from agentrl.envs import load as env_load
 from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
@@ -48,7 +50,7 @@ class Thinker:
     else:
       off = rng.random() < self._objects
       value = {'ok': not off, 'problem': 'not by the policy' if off else ''}
-    return llm_lib.Reply(types.Message('assistant', json.dumps(value)), value,
+    return llm_lib.Answer(types.Message('assistant', json.dumps(value)), value,
                          llm_lib.Usage(1, 1, 1))
 
 
@@ -95,7 +97,6 @@ def bare(tmp_path, monkeypatch):
 def thinker(config, bare, monkeypatch):
   def make(think=lamps, **fields):
     monkeypatch.setattr(Thinker, 'think', staticmethod(think))
-    sample_lib.maker.cache_clear()
     return config(**{
         'domains': [bare], 'llm': f'{__name__}:Thinker', 'llm_kw': {},
         'num_test': 0, 'demands_train': [1.0], 'if_short': 'keep',
@@ -103,22 +104,26 @@ def thinker(config, bare, monkeypatch):
   return make
 
 
+def context_of(fields):
+  return context_lib.make(config_lib.read(fields))
+
+
 def made(text, count=20):
-  maker = sample_lib.maker(text)
-  fields = json.loads(text)
-  streams = run.plan(maker, fields['demands_train'], 8, 'train', {})
-  return maker, [sample_lib.make(maker, streams[i % len(streams)], 'x', i)
+  context = context_of(text)
+  fields = text
+  streams = run.plan(context, fields['demands_train'], 8, 'train', {})
+  return context, [sample_lib.draw(context, streams[i % len(streams)], 'x', i)
                  for i in range(count)]
 
 
 def test_what_is_thought_of_is_certified_and_played(thinker):
-  maker, found = made(thinker(), 30)
+  context, found = made(thinker(), 30)
   kept = [s for s in found if s.task]
   assert len(kept) > 5
-  env = maker.envs['bare_shop']
+  env = context.envs['bare_shop']
   for s in kept:
     assert s.task.certificate.score == 1 and s.messages
-    assert set(s.task.families) <= set(env.aims())
+    assert set(s.task.families) <= set(env.demand_tools())
     assert scored(env, s.task) == 1
   assert {s.task.kind for s in kept} >= {'do'}
   assert {s.rejection.kind for s in found if not s.task} <= {
@@ -205,16 +210,17 @@ def test_a_demand_has_words(thinker, field):
 
 def test_nobody_is_named_who_may_not_call(thinker):
   """Customers of tasks that models are judged on may not."""
-  env = copy.copy(sample_lib.maker(thinker()).envs['bare_shop'])
+  env = copy.copy(context_of(thinker()).envs['bare_shop'])
   plan = planner.Plan('x', env.name, 'train', (('show_lamp',),), 'brief')
   may = []
   env.callers = lambda tables: may
+  source = invented.InventedTasks(env)
   options = dict(database=0, other_share=0.0)
   with pytest.raises(rejection.SampleRejected, match='no caller'):
-    goals.pool(env, plan, 0, **options)
+    source.draw(plan, 0, **options)
   may[:] = ['Ann Train', 'Bob Train']
-  seeds = [goals.pool(env, plan, seed, **options) for seed in range(8)]
-  assert {s.others for s in seeds} == {('Ann Train',), ('Bob Train',)}
+  draws = [source.draw(plan, seed, **options) for seed in range(8)]
+  assert {d.others for d in draws} == {('Ann Train',), ('Bob Train',)}
 
 
 def test_a_task_that_nothing_wrong_can_fail_is_none(thinker, bare, tmp_path):
@@ -265,7 +271,7 @@ def test_the_stand_in_says_that_it_cannot_think(config, bare):
 
 
 def test_a_corpus_of_a_domain_without_drafts(thinker, tmp_path):
-  fields = json.loads(thinker(num_train=6, max_tries=6))
+  fields = thinker(num_train=6, max_tries=6)
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
   tasks = episodes.tasks(tmp_path / 'data', 'train')
   assert len(tasks) == 6
@@ -279,8 +285,8 @@ def test_a_task_may_begin_with_records_of_its_own(thinker):
     value['records'] = {'lamps': {lamp: {'level': 9}}}
     value['demands'][0]['tell'] = ['level 9']
     return value
-  maker, found = made(thinker(think, other_share=0.0), 12)
-  env, kept = maker.envs['bare_shop'], [s.task for s in found if s.task]
+  context, found = made(thinker(think, other_share=0.0), 12)
+  env, kept = context.envs['bare_shop'], [s.task for s in found if s.task]
   assert kept
   for task in kept:
     plain = {k: v for k, v in task.initial_state.items() if k != 'records'}
@@ -344,12 +350,12 @@ def pending(job, rng):
 def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
   pytest.importorskip('tau2')
   name = f'tau2:{domain}'
-  maker = sample_lib.maker(thinker(
+  context = context_of(thinker(
       think, domains=[name], env={'prompt': 'brief'}, other_share=0.0))
-  stream = run.plan(maker, [1.0], 1, 'train', {})[0]
+  stream = run.plan(context, [1.0], 1, 'train', {})[0]
   stream = dataclasses.replace(stream, plan=dataclasses.replace(
       stream.plan, combinations=((family,),)))
-  sample = sample_lib.make(maker, stream, 'x', 0)
+  sample = sample_lib.draw(context, stream, 'x', 0)
   task, plain = sample.task, env_load.load(name, {'prompt': 'brief'})
   assert task and sample.messages, sample
   assert changed in task.checker
@@ -362,9 +368,9 @@ def test_a_new_task_of_the_benchmark(thinker, domain, think, family, changed):
 
 def test_a_corpus_of_the_benchmark(thinker, tmp_path):
   pytest.importorskip('tau2')
-  fields = json.loads(thinker(
+  fields = thinker(
       airplane, domains=['tau2:telecom'], num_train=1, plan_pairs=1,
-      other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'}))
+      other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'})
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
   task, = episodes.tasks(tmp_path / 'data', 'train')
   record, = files.read_json(tmp_path / 'data' / 'tau2_tasks_train.json')
@@ -384,9 +390,9 @@ def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
     value['setup'] = [job['setups'].index(a) for a in
                       held.initial_state['initialization_actions']]
     return value
-  fields = json.loads(thinker(
+  fields = thinker(
       think, domains=['tau2:telecom'], num_train=1, plan_pairs=1, max_tries=2,
-      other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'}))
+      other_share=0.0, env={'prompt': 'brief', 'judged_on': 'test'})
   run.synthesize(ml_collections.ConfigDict(fields), tmp_path / 'data')
   stats = files.read_json(tmp_path / 'data' / 'stats.json')['train']
   assert stats['kept'] == 0
@@ -395,4 +401,4 @@ def test_tasks_like_those_that_are_judged_on_are_dropped(thinker, tmp_path):
 
 def test_test_tasks_of_the_benchmark_are_its_own(thinker):
   with pytest.raises(ValueError, match='num_test=0'):
-    sample_lib.maker(thinker(domains=['tau2:retail'], num_test=3))
+    context_of(thinker(domains=['tau2:retail'], num_test=3))

@@ -3,7 +3,7 @@
 import pytest
 
 from agentrl import types
-from agentrl.llm.openai import judge as openai_judge
+from agentrl.llm.openai import assertions
 
 pytest.importorskip('openai', reason='needs pip install -e .[llm]')
 TALK = [types.Message('assistant', 'Hi! How can I help you today?'),
@@ -12,7 +12,7 @@ TALK = [types.Message('assistant', 'Hi! How can I help you today?'),
 
 def test_verdicts_in_order_of_the_statements(serve):
   server = serve(lambda body: '{"met": [true, false]}')
-  judge = openai_judge.Judge('a-model')
+  judge = assertions.AssertionJudge('a-model')
   assert judge(['It is so.', 'It is not.'], TALK) == [True, False]
   [asked] = server.asked
   assert asked['model'] == 'a-model' and asked['temperature'] == 0
@@ -25,10 +25,10 @@ def test_verdicts_in_order_of_the_statements(serve):
 def test_any_other_answer_is_an_error(serve, answer):
   server = serve(lambda body: answer)
   with pytest.raises(ValueError, match='with 2 verdicts'):
-    openai_judge.Judge('a-model')(['a', 'b'], TALK)
+    assertions.AssertionJudge('a-model')(['a', 'b'], TALK)
   assert len(server.asked) == 2  # it was shown its mistake
 
 
 def test_no_model_is_an_error():
   with pytest.raises(ValueError, match='judge_kw.model'):
-    openai_judge.Judge('')
+    assertions.AssertionJudge('')

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from agentrl import types
-from agentrl.eigendata.tau2.telecom import dialogue as tau2_telecom
-from agentrl.eigendata.tau2.telecom import phone as tau2_phone
+from agentrl.eigendata.tau2.telecom import agent
+from agentrl.eigendata.tau2.telecom import user
 from agentrl.envs import load as env_load
 
 pytest.importorskip(
@@ -16,7 +16,7 @@ pytest.importorskip(
     reason='needs the real benchmark: pip install -e .[tau2]')
 
 LOOKS = ('check_', 'get_', 'run_', 'can_')  # how tools that read are named
-WHYS = {item.why for item in tau2_phone.FIXES.values() if item.why}
+WHYS = {item.why for item in user.FIXES.values() if item.why}
 
 
 @pytest.fixture(scope='module')
@@ -32,23 +32,23 @@ def others(env):
 
 
 def played(env, task, seed=0, prepare=lambda phone: None):
-  talk = tau2_telecom.Talk(env, task, random.Random(seed))
-  prepare(talk.world.environment.user_tools)
-  tau2_telecom.solve(talk)
-  return talk
+  chat = agent.TelecomDialogue(env, task, random.Random(seed))
+  prepare(chat.world.environment.user_tools)
+  agent.solve(chat)
+  return chat
 
 
-def passed(env, talk):
-  return env.score(talk.task, talk.world, talk.end.messages,
-                   talk.end.reason).reward == 1
+def passed(env, chat):
+  return env.score(chat.task, chat.world, chat.end.messages,
+                   chat.end.reason).reward == 1
 
 
-def said(talk, role):
-  return [m.content for m in talk.end.messages if m.role == role and m.has_text]
+def said(chat, role):
+  return [m.content for m in chat.end.messages if m.role == role and m.has_text]
 
 
-def called(talk):
-  return [c.name for m in talk.end.messages for c in m.tool_calls]
+def called(chat):
+  return [c.name for m in chat.end.messages for c in m.tool_calls]
 
 
 def changes(names):
@@ -73,23 +73,23 @@ def test_other_tasks_of_the_full_set_pass_with_nothing_done_in_excess(
   assert len(others) == 2171
   few = [t for t in others if t.id.startswith('[service_issue]')]  # of 18
   for task in random.Random(0).sample(others, 50) + few[::2]:
-    talk = played(env, task)
-    assert passed(env, talk), task.id
+    chat = played(env, task)
+    assert passed(env, chat), task.id
     if task.kind == 'do':  # before a transfer, the agent tries what it may
-      assert state(talk.world) == after_gold(env, task), task.id
+      assert state(chat.world) == after_gold(env, task), task.id
       gold = [a.name for a in task.criteria.actions]
-      assert changes(called(talk)) == changes(gold), task.id
-    texts = said(talk, 'user') + said(talk, 'assistant')
+      assert changes(called(chat)) == changes(gold), task.id
+    texts = said(chat, 'user') + said(chat, 'assistant')
     assert max(len(text.split()) for text in texts) <= 20
-    assert len(talk.end.messages) < 80
+    assert len(chat.end.messages) < 80
 
 
 def test_only_a_slow_vpn_is_disconnected(env, others):
   task = next(t for t in others if t.families == (
       'bad_network_preference', 'data_saver_mode_on'))
-  talk = played(env, task, prepare=lambda phone: phone.connect_vpn())
-  assert 'the VPN is on.' in ' '.join(said(talk, 'user'))
-  assert passed(env, talk) and 'disconnect_vpn' not in called(talk)
+  chat = played(env, task, prepare=lambda phone: phone.connect_vpn())
+  assert 'the VPN is on.' in ' '.join(said(chat, 'user'))
+  assert passed(env, chat) and 'disconnect_vpn' not in called(chat)
   task = next(t for t in others if 'bad_vpn' in t.families)
   assert 'disconnect_vpn' in called(played(env, task))
 
@@ -108,12 +108,12 @@ def test_the_persona_changes_words_and_an_uneasy_user_asks_why(env, others):
   asked, words = {}, {}
   for name in ('None', 'Easy', 'Hard'):
     same = dataclasses.replace(task, id=task.id.replace('None', name))
-    talks = [played(env, same, seed) for seed in range(6)]
-    assert all(passed(env, talk) for talk in talks)
-    answers = [[text for text in said(talk, 'assistant')
-                if any(why in text for why in WHYS)] for talk in talks]
+    chats = [played(env, same, seed) for seed in range(6)]
+    assert all(passed(env, chat) for chat in chats)
+    answers = [[text for text in said(chat, 'assistant')
+                if any(why in text for why in WHYS)] for chat in chats]
     assert max(map(len, answers)) <= 1
     asked[name] = any(answers)
-    words[name] = {text for talk in talks for text in said(talk, 'user')}
+    words[name] = {text for chat in chats for text in said(chat, 'user')}
   assert asked == {'None': False, 'Easy': False, 'Hard': True}
   assert words['Easy'] - words['None'] and words['Hard'] - words['None']

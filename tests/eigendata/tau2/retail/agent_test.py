@@ -8,9 +8,8 @@ import pytest
 
 from agentrl import jsons
 from agentrl import types
-from agentrl.eigendata.tau2.retail import dialogue as tau2_retail
-from agentrl.eigendata.tau2.retail import user as tau2_retail_user
-from agentrl.eigendata.tau2.retail import words
+from agentrl.eigendata.tau2.retail import agent
+from agentrl.eigendata.tau2.retail import user
 from agentrl.envs import dialogue
 from agentrl.envs import load as env_load
 from agentrl.envs import replay
@@ -31,8 +30,8 @@ def tasks(env):
 
 
 def _play(env, task, seed):
-  talk = tau2_retail.Talk(env, task, random.Random(seed))
-  return talk, tau2_retail.solve(talk)
+  chat = agent.RetailDialogue(env, task, random.Random(seed))
+  return chat, agent.solve(chat)
 
 
 @pytest.fixture(scope='module')
@@ -47,8 +46,8 @@ def _calls(messages):
 def test_every_train_task_gets_a_dialogue_that_the_evaluator_passes(
     env, played):
   assert len(played) == 74
-  failed = [t.id for t, talk, end in played if env.score(
-      t, talk.world, end.messages, end.reason).reward != 1]
+  failed = [t.id for t, chat, end in played if env.score(
+      t, chat.world, end.messages, end.reason).reward != 1]
   assert not failed
 
 
@@ -86,12 +85,12 @@ def test_a_write_comes_right_after_a_proposal_and_a_yes(played):
   for _, _, end in played:
     for proposal, yes, m in zip(end.messages, end.messages[1:],
                                 end.messages[2:]):
-      if any(c.name in tau2_retail_user.VERBS for c in m.tool_calls):
+      if any(c.name in user.VERBS for c in m.tool_calls):
         writes += 1
         assert proposal.role == 'assistant' and proposal.has_text
         assert re.search(r'\?|confirm', proposal.content)
         assert yes.role == 'user' and yes.content.startswith('Yes')
-  gold = sum(a.name in tau2_retail_user.VERBS for t, _, _ in played
+  gold = sum(a.name in user.VERBS for t, _, _ in played
              for a in t.criteria.actions)
   assert gold - 2 == writes  # the two that the tools refuse are not made
 
@@ -124,10 +123,10 @@ def test_a_refund_against_the_rules_is_refused_before_it_is_tried(
     env, tasks):
   task = next(t for t in tasks if len(
       [a for a in t.criteria.actions
-       if a.name == tau2_retail_user.RETURN]) == 2
+       if a.name == user.RETURN]) == 2
       and 'PayPal is prefered' in t.scenario)
-  talk, end = _play(env, task, 1)
-  demand, = talk.mine.demands
+  chat, end = _play(env, task, 1)
+  demand, = chat.user.requests
   assert demand.first.startswith('paypal')
   assert demand.payment.startswith('credit_card') and not demand.hopeless
   assert not any(m.error for m in end.messages)
@@ -136,20 +135,20 @@ def test_a_refund_against_the_rules_is_refused_before_it_is_tried(
 def test_a_payment_method_is_changed_though_no_train_task_asks_for_it(
     env, tasks):
   for task in tasks:
-    user = tau2_retail_user.User(env, dataclasses.replace(
+    customer = user.RetailUser(env, dataclasses.replace(
         task, criteria=types.Criteria()))
-    found = [(key, method) for key, order in user.book.items()
-             for method in user.me['payment_methods']
+    found = [(key, method) for key, order in customer.book.items()
+             for method in customer.me['payment_methods']
              if order['status'] == 'pending' and 'gift' not in method
              and order['payment_history'][0]['payment_method_id'] != method]
     if found:
       break
-  gold = types.Action(tau2_retail_user.REPAY, dict(
+  gold = types.Action(user.REPAY, dict(
       order_id=found[0][0], payment_method_id=found[0][1]))
   task = dataclasses.replace(task, criteria=types.Criteria(
       (gold,), reward_basis=('DB', 'COMMUNICATE')))
-  talk, end = _play(env, task, 0)
-  assert env.score(task, talk.world, end.messages, end.reason).reward == 1
+  chat, end = _play(env, task, 0)
+  assert env.score(task, chat.world, end.messages, end.reason).reward == 1
   assert _calls(end.messages)[-1].arguments == gold.arguments
 
 
@@ -162,25 +161,3 @@ def test_a_task_that_tells_the_unknown_is_unplayable(env, tasks):
   nobody = dataclasses.replace(task, scenario='You want a refund.')
   with pytest.raises(replay.Unplayable, match='who the user is'):
     _play(env, nobody, 0)
-
-
-def test_requests_and_products_in_words():
-  scenario = ("Reason for call:\n  You want to undo your order. Be insistent."
-              ' You would like a refund, but if the agent cannot, leave. '
-              'Known info:\n You are Jo.')
-  assert words.request(scenario) == (
-      'I want to undo my order. I would like a refund.')
-  assert words.mentions('two tshirts', 'T-Shirt')
-  assert words.mentions('the watch', 'Wristwatch')
-  assert not words.mentions('a cancelled order', 'Pet Bed')
-  assert words.rule('undo the cancellation').startswith('A cancelled order')
-  items = [{'name': n} for n in ('Lamp', 'Lamp', 'Grill')]
-  assert words.names(items) == 'the 2 Lamp items and the Grill'
-
-
-def test_facts_tell_numbers_by_value_and_words_as_such():
-  fact = tau2_retail_user.total('x', '{}', [100.5, -20.1])
-  assert fact.tells('80.40') and fact.tells('80.4') and not fact.tells('80')
-  fact = tau2_retail_user.Fact('x', 'y', ('10', 'Action Camera', '20 hours'))
-  assert fact.tells('10') and fact.tells('camera') and fact.tells('20 hours')
-  assert not fact.tells('1') and not fact.tells('cam')

@@ -7,9 +7,8 @@ import pytest
 
 from agentrl import types
 from agentrl.eigendata import prompts
-from agentrl.eigendata.check import judge
+from agentrl.eigendata.check import trajectory
 from agentrl.eigendata.plan import planner
-from agentrl.eigendata.write import workers
 from agentrl.envs import replay
 from agentrl.llm import llm as llm_lib
 
@@ -22,30 +21,27 @@ class Opinion:
   def __init__(self, success, fault):
     self.value = {'success': success, 'fault': fault, 'critique': 'because'}
 
-  def complete(self, messages, *, schema=None, tools=(), seed):
-    return llm_lib.Reply(types.Message('assistant', ''), self.value)
+  def complete(self, messages, *, stage, schema=None, tools=(), seed):
+    return llm_lib.Answer(types.Message('assistant', ''), self.value)
 
 
 @pytest.fixture
-def gold(maker, author):
+def gold(context, writer, checked):
   """(env, task, moves) of a task that dims a lamp."""
-  env = maker.envs['lamp_shop']
-  seeds = workers.random_pool(env, PLAN, 1, database=0, other_share=0.0)
-  intent = workers.user_intent(author, seeds, 0)
-  task = workers.validate_task(env, seeds, intent, name='t', seed=0)
-  task = workers.write_checker(author, env, task, intent, critique='',
-                               seed=0)
-  return env, task, replay.render(intent.script, random.Random(0))
+  source = context.sources['lamp_shop']
+  draw = source.draw(PLAN, 1, database=0, other_share=0.0)
+  intent, task = checked(source, writer, draw)
+  return source.env, task, replay.render(intent.script, random.Random(0))
 
 
 def verdict(env, task, moves, success=True, fault='none'):
   played = replay.enact(env, task, moves)
-  author = prompts.Author(Opinion(success, fault), prompts.load())
-  return judge.verdict(author, env, task, played, plan=PLAN, seed=0)
+  writer = prompts.Writer(Opinion(success, fault), prompts.load())
+  return trajectory.validate(writer, env, task, played, plan=PLAN, seed=0)
 
 
 def test_all_agree(gold):
-  assert verdict(*gold) == judge.Verdict(None, 'none', 'because')
+  assert verdict(*gold) == trajectory.Verdict(None, 'none', 'because')
 
 
 def test_the_judge_objects(gold):
@@ -104,14 +100,14 @@ def test_what_can_be_told_for_nothing_is_not_paid_for(
   task = dataclasses.replace(task, checker=checker or task.checker)
   bye = dataclasses.replace(moves[-1], content=last)
   played = replay.enact(env, task, [*moves[:-1], bye])
-  author = prompts.Author(Unasked(), prompts.load())
-  assert judge.verdict(author, env, task, played, plan=PLAN,
+  writer = prompts.Writer(Unasked(), prompts.load())
+  assert trajectory.validate(writer, env, task, played, plan=PLAN,
                        seed=0).objection == reason
 
 
 def test_the_transcript_shows_results():
   call = types.ToolCall('x', {'a': 1})
-  assert judge.transcript([
+  assert trajectory.transcript([
       types.Message('user', 'Hi.'),
       types.Message('assistant', tool_calls=(call,)),
       types.Message('tool', 'no', error=True)]) == [

@@ -1,6 +1,7 @@
-"""Judges what only words can tell, by an OpenAI-compatible LLM (extra `llm`).
+"""Judges assertions in words about a dialogue, by an OpenAI-compatible LLM
+(extra `llm`).
 
-    --config.env.judge=agentrl.llm.openai.judge:Judge \
+    --config.env.judge=agentrl.llm.openai.assertions:AssertionJudge \
     --config.env.judge_kw.model=<name>
 
 The server is that of OPENAI_BASE_URL and OPENAI_API_KEY. The prompt is ours,
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from agentrl import types
 from agentrl.llm import llm
 from agentrl.llm import strict
-from agentrl.llm.openai import chat as openai_chat
+from agentrl.llm.openai import chat
 
 PROMPT = (
     'You are given a conversation between a customer and a support agent, and '
@@ -24,11 +25,11 @@ PROMPT = (
     'each statement, in their order.')
 
 
-class Judge:
-  """Whether statements are true of a dialogue, by an LLM.
+class AssertionJudge:
+  """Decides by an LLM whether statements are true of a dialogue.
 
   Args:
-    model: its name.
+    model: name of the model.
 
   Raises:
     ValueError: no name, or the package openai is not installed.
@@ -40,26 +41,28 @@ class Judge:
                        'config.env.judge_kw.model to its name (and '
                        'OPENAI_BASE_URL, OPENAI_API_KEY to its server).')
     self._model = model
-    self._llm = strict.Strict(openai_chat.OpenAIChat(
+    self._llm = strict.Strict(chat.OpenAIChat(
         model, sampling=dict(temperature=0.0, form='json_object')))
 
   def __call__(self, assertions: Sequence[str],
                messages: Sequence[types.Message]) -> list[bool]:
-    """One verdict for each statement.
+    """Returns a verdict for each statement.
 
     Raises:
-      ValueError: the answer is not of the form asked for.
-      llm.Unavailable: there is none.
+      ValueError: the answer is not of the form that was asked for.
+      llm.Unavailable: no answer came.
     """
-    talk = '\n'.join(f'{m.role}: {m.content}' for m in messages if m.has_text)
-    asked = '\n'.join(f'{i}. {a}' for i, a in enumerate(assertions, 1))
+    dialogue = '\n'.join(f'{m.role}: {m.content}'
+                         for m in messages if m.has_text)
+    statements = '\n'.join(f'{i}. {a}' for i, a in enumerate(assertions, 1))
     verdicts = {'type': 'array', 'items': {'type': 'boolean'},
                 'minItems': len(assertions), 'maxItems': len(assertions)}
-    chat = [types.Message('system', PROMPT),
-            types.Message('user', f'Conversation:\n{talk}\n\nStatements:\n'
-                          f'{asked}')]
+    messages = [
+        types.Message('system', PROMPT),
+        types.Message('user', f'Conversation:\n{dialogue}\n\nStatements:\n'
+                      f'{statements}')]
     try:
-      return self._llm.complete(chat, seed=0, schema={
+      return self._llm.complete(messages, seed=0, schema={
           'type': 'object', 'required': ['met'],
           'properties': {'met': verdicts}}).value['met']
     except llm.BadAnswer as e:
