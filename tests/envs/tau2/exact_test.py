@@ -15,6 +15,10 @@ from agentrl.envs import dialogue
 from agentrl.envs import env as env_lib
 from agentrl.envs import load as env_load
 
+pytest.importorskip(
+    'tau2.domains.telecom',
+    reason='needs the real benchmark: pip install -e .[tau2]')
+
 DOMAINS = ('airline', 'retail', 'telecom')
 pytestmark = pytest.mark.filterwarnings('ignore')  # of ill-typed rows
 # Values that no argument should have; 3, 3.0 and '3' are stored as given.
