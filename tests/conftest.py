@@ -47,6 +47,12 @@ def pytest_configure(config):
     os.environ.setdefault(name, value)
 
 
+def pytest_collection_modifyitems(items):
+  """Puts slow tests first: one of many minutes that comes last would leave the
+  other workers without work."""
+  items.sort(key=lambda item: item.get_closest_marker('slow') is None)
+
+
 @pytest.fixture(scope='session')
 def once(tmp_path_factory):
   """`once(name, make)`: a folder that `make(folder)` fills, in one worker of

@@ -139,7 +139,8 @@ class Prompts:
     try:
       tree = _JINJA.parse(text)
       problem = _program(tree)
-      used = jinja2.meta.find_undeclared_variables(tree)
+      # Of a program it would compute the constants first, as 'x' * 10**9.
+      used = () if problem else jinja2.meta.find_undeclared_variables(tree)
     except Exception as e:  # beside syntax: numbers too long, nesting too deep
       raise UnfitPrompt(
           f'The new prompt for {role} is no template: {e}.') from e
@@ -147,7 +148,7 @@ class Prompts:
       raise UnfitPrompt(
           f'The new prompt for {role} uses {problem}: use variables, if, up to '
           f'{_DEPTH} loops in each other, and of filters {_FILTERS} alone.')
-    if unknown := sorted(used - set(FIELDS[role])):
+    if unknown := sorted(set(used) - set(FIELDS[role])):
       raise UnfitPrompt(f'The new prompt for {role} uses {unknown}; there are '
                   f'{list(FIELDS[role])}.')
     return Prompts({**self.texts, role: text})
@@ -158,6 +159,9 @@ def _program(node: jinja2.nodes.Node, loops: int = 0) -> str:
   if not isinstance(node, _NODES):
     return type(node).__name__
   if isinstance(node, jinja2.nodes.Filter) and node.name not in _FILTERS:
+    if node.name not in _JINJA.filters:
+      raise jinja2.TemplateAssertionError(
+          f'No filter named {node.name!r}.', node.lineno)
     return f'the filter {node.name}'
   loops += isinstance(node, jinja2.nodes.For)
   if loops > _DEPTH:

@@ -6,14 +6,17 @@ along contiguous memory, which makes decoding on CPU twice as fast.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from agentrl.models import config as model_config
 
 _NEVER = -1e30  # not -inf: a row that sees nothing must give no NaN
-_BLOCK = 128  # least queries of a block, and most blocks of a sequence:
-_MOST_BLOCKS = 8  # what is unrolled is compiled so many times
+_ALL = 2**31 - 1  # window of a global layer among local ones
+_BLOCK = 128  # least queries of a block
+_MOST_BLOCKS = 8  # of a sequence: the loop is unrolled, each is compiled
 
 
 def rates(theta: float, head_dim: int,
@@ -140,6 +143,8 @@ def attend_causal(q_BTNH: jax.Array, k_BKHS: jax.Array, v_BKSH: jax.Array,
   weights are made again in the backward pass: on CPU that is three times as
   fast as keeping them, because a block stays in the processor's cache.
 
+  Source: attention in blocks, arXiv:2112.05682 section 2.
+
   Args:
     q_BTNH: queries; query t and key t are the same token.
     k_BKHS: keys, S = T.
@@ -156,3 +161,34 @@ def attend_causal(q_BTNH: jax.Array, k_BKHS: jax.Array, v_BKSH: jax.Array,
       one(q_BTNH[:, start:end], k_BKHS[..., :end], v_BKSH[:, :, :end],
           mask_BTS[:, start:end, :end])
       for start in range(0, T, size) for end in [min(T, start + size)]], 1)
+
+
+class LayerKind(NamedTuple):
+  """Inputs of a layer beside its weights.
+
+  Attributes:
+    window: tokens that it sees; None: all.
+    rate: rates [H / 2] of its rotary embedding, in radians a token.
+    layer: its index in a stacked cache; (): the cache is not stacked.
+  """
+
+  window: jax.Array | int | None
+  rate: jax.Array
+  layer: tuple[jax.Array, ...] = ()
+
+
+def layer_kinds(config: model_config.ModelConfig) -> list[LayerKind]:
+  """Returns the kind of each layer, in their order.
+
+  Source: local and global layers, Gemma 3, arXiv:2503.19786 section 2.
+
+  Args:
+    config: shape of the model.
+  """
+  c = config
+  rate = rates(c.rope_theta, c.head_dim, c.rope_scaling)
+  if not c.window:
+    return [LayerKind(None, rate)] * c.num_layers
+  near = LayerKind(c.window, rates(c.local_rope_theta, c.head_dim))
+  return [near if (i + 1) % c.global_every else LayerKind(_ALL, rate)
+          for i in range(c.num_layers)]

@@ -39,6 +39,9 @@ class KvCache(NamedTuple):
 def empty(config: model_config.ModelConfig, batch: int, length: int) -> KvCache:
   """Makes a cache in which nothing is written.
 
+  Source: decoding with grouped heads, arXiv:1911.02150 section 2.4 and
+  arXiv:2305.13245.
+
   Args:
     config: shape of the model.
     batch: number of rows, B.
@@ -93,6 +96,8 @@ def write(k_BKHS: jax.Array, v_BKSH: jax.Array, k_BTKH: jax.Array,
           row_B: jax.Array | None = None, *, layer: tuple[Any, ...] = ()
          ) -> tuple[jax.Array, jax.Array]:
   """Writes one layer's new keys and values at their positions.
+
+  Source: incremental decoding, arXiv:1911.02150 section 2.4.
 
   Args:
     k_BKHS: keys of the cache.

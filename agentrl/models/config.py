@@ -14,8 +14,8 @@ ATTENTIONS = ('xla', 'splash', 'cudnn')
 EXPERTS = ('xla', 'megablox')
 _MAY_BE_0 = ('smear', 'window', 'num_experts', 'experts_per_token',
              'router_aux_coef')
-# What is kept of a layer for the backward pass: all; its input; its input and
-# the output of attention; its input and the products with its matrices.
+# The parts of a layer that are kept for the backward pass: all; its input; its
+# input and the output of attention; its input and the products with matrices.
 REMAT = ('none', 'full', 'attention', 'dots')
 _WORDS = {'dtype': DTYPES, 'param_dtype': DTYPES, 'activation': ACTIVATIONS,
           'remat': REMAT, 'attention': ATTENTIONS, 'experts': EXPERTS}
@@ -83,7 +83,7 @@ class ModelConfig:
     window: tokens that a local layer sees, the token itself included. 0: all
       layers are global, and see all.
     global_every: layer i is global if this divides i + 1. 1: all are.
-    local_rope_theta: base of the rotary embedding of local layers, whose rates
+    local_rope_theta: base of the rotary embedding of local layers; their rates
       are never stretched.
     qkv_bias: queries, keys and values have a bias.
     qk_norm: each head's query and key goes through an RMSNorm, before RoPE.

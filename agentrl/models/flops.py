@@ -22,7 +22,7 @@ def forward(config: model_config.ModelConfig, rows: int, length: int, *,
     config: shape of the model.
     rows: number of rows.
     length: tokens of a row, which is one sequence.
-    picked: share of the tokens whose logits are made.
+    picked: share of the tokens that logits are made for.
 
   Returns:
     FLOPs of all rows together.
@@ -40,7 +40,7 @@ def token(config: model_config.ModelConfig, keys: float, *, picked: float
   Args:
     config: shape of the model.
     keys: tokens that it sees.
-    picked: share of the tokens whose logits are made.
+    picked: share of the tokens that logits are made for.
   """
   return _of_token(config, lambda window: min(window, keys), picked)
 

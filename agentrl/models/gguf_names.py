@@ -146,6 +146,8 @@ def tensor_of(fields: Mapping[str, Any], name: str, x: np.ndarray
               ) -> np.ndarray:
   """Converts a tensor of a GGUF file into that of safetensors.
 
+  Source: the inverse of llama.cpp's convert_hf_to_gguf.py.
+
   Args:
     fields: fields of config.json, see `fields_of`.
     name: name of the tensor in safetensors.

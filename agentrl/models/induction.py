@@ -1,7 +1,7 @@
 """Initial weights that can copy, for models from scratch.
 
 Reading an order's id off the prompt and writing it into a call takes an
-induction head: attend to what followed the same token earlier, and repeat it.
+induction head: attend to the token after an earlier equal one, and repeat it.
 Language models grow theirs after hundreds of millions of tokens; a model that
 must learn a domain in a few minutes starts with them in its first layer. The
 idea is that of mimetic initialisation (arXiv:2305.09828, and for recall

@@ -14,7 +14,7 @@ from agentrl.models import moe
 from agentrl.models import transformer
 
 P = jax.sharding.PartitionSpec
-# Tokens of each row whose logits exist at one time; more in long rows, because
+# Tokens of each row with logits at one time; more in long rows, because
 # each chunk reads the whole head.
 CHUNK = 128
 MOST_CHUNKS = 32

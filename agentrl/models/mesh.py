@@ -60,6 +60,8 @@ def by_rows(x_BTD: jax.Array) -> jax.Array:
   """Constrains states to whole rows on `ROWS`: a product that is cut by heads
   or features over `tensor` reads all tokens.
 
+  Source: tensor parallelism, Megatron-LM, arXiv:1909.08053 section 3.
+
   Args:
     x_BTD: states.
 
@@ -75,6 +77,8 @@ def by_rows(x_BTD: jax.Array) -> jax.Array:
 def by_words(embed_VD: jax.Array) -> jax.Array:
   """Constrains an embedding to words on `tensor` and whole features: looked up
   by rows of ids, it gives rows of states.
+
+  Source: tensor parallelism, Megatron-LM, arXiv:1909.08053 section 3.
 
   Args:
     embed_VD: embedding.

@@ -46,6 +46,8 @@ class Routing(NamedTuple):
 def routing(sown: Any, tokens: jax.Array) -> Routing:
   """Collects the counts that the layers have sown, scanned or not.
 
+  Source: Switch Transformer, arXiv:2101.03961 eq. 5-6.
+
   Args:
     sown: collection `COLLECTION` of the decoder.
     tokens: number of real tokens.
@@ -78,7 +80,7 @@ def penalty(config: model_config.ModelConfig, routing_: Routing | None,
             weight: jax.Array) -> tuple[jax.Array | float, dict[str, Any]]:
   """Computes the part of the loss that keeps experts in equal use.
 
-  A batch whose gradients add up over parts is balanced part by part: the mean
+  A batch with gradients added up over parts is balanced part by part: the mean
   over the parts counts, because the experts' shares of the whole batch are
   only known when all parts are done. The more tokens a part has, the freer
   each text is to choose (arXiv:2501.11873).
@@ -254,7 +256,7 @@ def _run(config: model_config.ModelConfig, chosen: Arrays, kernels: Arrays, *,
   """
   x_BTD, weight_BTC, expert_BTC = chosen
   E, D = kernels[0].shape[:2]
-  # The last row, of zeros, is for pairs whose expert is elsewhere: so they
+  # The last row, of zeros, is for pairs with an expert elsewhere: so they
   # need no mask. They come last, and go with the last expert.
   x_MD = jnp.pad(x_BTD.reshape(-1, D), ((0, 1), (0, 0)))
   here_R = expert_BTC.reshape(-1) - first

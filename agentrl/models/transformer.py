@@ -3,14 +3,14 @@
 Without a cache it attends causally within segments (packed rows); with one it
 writes the new keys and values at their positions and attends to all before.
 
-Layers differ by their weights and their `LayerKind`: a local one sees a window
-of tokens. That is a mask; the cache keeps all tokens for every layer.
+Layers differ by their weights and their `attention.LayerKind`: a local one sees
+a window of tokens. That is a mask; the cache keeps all tokens for every layer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,43 +27,11 @@ from agentrl.models import mesh
 from agentrl.models import moe
 
 Params = Any
-_REMAT = {  # policy that chooses what is kept of a layer, beside its input
+_REMAT = {  # policy: the parts of a layer that are kept beside its input
     'full': jax.checkpoint_policies.nothing_saveable,
     'attention': jax.checkpoint_policies.save_only_these_names(
         kernels.ATTENDED),
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
-_ALL = 2**31 - 1  # window of a global layer among local ones
-
-
-class LayerKind(NamedTuple):
-  """Inputs of a layer beside its weights.
-
-  Attributes:
-    window: tokens that it sees; None: all.
-    rate: rates [H / 2] of its rotary embedding, in radians a token.
-    layer: its index in a stacked cache; (): the cache is not stacked.
-  """
-
-  window: jax.Array | int | None
-  rate: jax.Array
-  layer: tuple[jax.Array, ...] = ()
-
-
-def layer_kinds(config: model_config.ModelConfig) -> list[LayerKind]:
-  """Returns the kind of each layer, in their order.
-
-  Source: local and global layers, Gemma 3, arXiv:2503.19786 section 2.
-
-  Args:
-    config: shape of the model.
-  """
-  c = config
-  rate = attention.rates(c.rope_theta, c.head_dim, c.rope_scaling)
-  if not c.window:
-    return [LayerKind(None, rate)] * c.num_layers
-  near = LayerKind(c.window, attention.rates(c.local_rope_theta, c.head_dim))
-  return [near if (i + 1) % c.global_every else LayerKind(_ALL, rate)
-          for i in range(c.num_layers)]
 
 
 class RMSNorm(nn.Module):
@@ -101,7 +69,7 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD: jax.Array, positions_BT: jax.Array,
-               seen: jax.Array, kind: LayerKind,
+               seen: jax.Array, kind: attention.LayerKind,
                cache: tuple[jax.Array, jax.Array] | None
               ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
     """Attends, and writes the cache.
@@ -110,7 +78,7 @@ class Attention(nn.Module):
       x_BTD: normed states.
       positions_BT: positions [tokens] in their sequences.
       seen: mask_BTS, or segments_BT for a kernel that needs no mask.
-      kind: see `LayerKind`.
+      kind: see `attention.LayerKind`.
       cache: keys and values of this layer, or stacked; None: no cache.
 
     Returns:
@@ -165,7 +133,7 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(self, carry: tuple[jax.Array, Any], positions_BT: jax.Array,
-               seen: jax.Array, kind: LayerKind
+               seen: jax.Array, kind: attention.LayerKind
                ) -> tuple[tuple[jax.Array, Any], None]:
     """Runs the layer; `carry` is x_BTD and the cache, its own or stacked."""
     c = self.config
@@ -268,7 +236,7 @@ class Transformer(nn.Module):
     return x_BTD * jnp.asarray(scale, c.dtype)
 
   def _run(self, x_BTD, positions_BT, seen, cache):
-    layers = layer_kinds(self.config)
+    layers = attention.layer_kinds(self.config)
     if self.config.scan_layers:
       kind = jax.tree.map(lambda *each: jnp.stack(each), *layers)
       kind = kind._replace(layer=(jnp.arange(len(layers)),))
@@ -295,6 +263,8 @@ class Transformer(nn.Module):
 def project(hidden: jax.Array, head_VD: jax.Array) -> jax.Array:
   """Computes logits.
 
+  Source: tied embeddings, arXiv:1608.05859.
+
   Args:
     hidden: hidden states [..., D] after the final norm.
     head_VD: matrix of the output head.
@@ -307,7 +277,17 @@ def project(hidden: jax.Array, head_VD: jax.Array) -> jax.Array:
 
 
 def head(config: model_config.ModelConfig, params: Params) -> jax.Array:
-  """Returns head_VD, the matrix of the output head."""
+  """Returns the matrix of the output head.
+
+  Source: tied embeddings, arXiv:1608.05859.
+
+  Args:
+    config: shape of the model.
+    params: parameters of the model.
+
+  Returns:
+    head_VD; the embedding if they are tied.
+  """
   return params['embed' if config.tie_embeddings else 'head']
 
 
@@ -322,6 +302,9 @@ def _segment_mask(ids_BT: jax.Array,
 
 def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
   """Draws fresh parameters; pure, so `jax.eval_shape` gives the shapes.
+
+  Source: matrices that add to the residual are smaller in deep models, GPT-2
+  (Radford et al. 2019) section 2.3.
 
   Args:
     config: shape of the model.
@@ -341,6 +324,8 @@ def init(config: model_config.ModelConfig, key: jax.Array) -> Params:
 def hidden(config: model_config.ModelConfig, params: Params, *args: Any,
            **kwargs: Any) -> tuple[jax.Array, cache_lib.KvCache | None]:
   """Calls `Transformer.__call__` as a pure function.
+
+  Source: Llama, arXiv:2302.13971 section 2.2.
 
   Args:
     config: shape of the model.

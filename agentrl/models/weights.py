@@ -1,7 +1,7 @@
 """Reads published weights from safetensors and GGUF, writes safetensors.
 
 Tensors are read one by one, each put onto its devices before the next: a host
-holds one parameter at a time, whatever the size of the model.
+holds one parameter at a time, for any size of the model.
 """
 
 from __future__ import annotations

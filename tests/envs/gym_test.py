@@ -10,6 +10,8 @@ import pytest
 
 from agentrl import testing
 from agentrl import types
+from agentrl.eigendata import config as config_lib
+from agentrl.eigendata import context as context_lib
 from agentrl.eigendata import run as run_lib
 from agentrl.eigendata import sample
 from agentrl.envs import dialogue
@@ -18,25 +20,25 @@ from agentrl.envs import gym as gym_lib
 from agentrl.envs import load as env_load
 from agentrl.eval import floors
 from agentrl.llm.stand_in import procedural
+from configs.eigendata import builtin as data_config
 
 O = types.Outcome
 NEVER = dict.fromkeys(procedural.MISTAKEN, 0.0)
-MAKER = json.dumps(dict(
-    seed=0, domains=['orders'], env={}, databases=4, other_share=0.5,
-    llm='agentrl.llm.stand_in.procedural:Procedural',
-    llm_kw=dict(mistakes=NEVER),
-    llm_roles={}, llm_account={}))
 LIMITS = dialogue.Limits(max_steps=30, max_errors=2)
 
 
 @pytest.fixture(scope='module')
 def orders():
   """(environment, certified tasks)."""
-  maker = sample.maker(MAKER)
-  streams = run_lib.plan(maker, [0.5, 0.5], 4, 'test', {})
-  made = [sample.make(maker, streams[i % 4], 'test', i).task
-          for i in range(12)]
-  return maker.envs['orders'], [task for task in made if task]
+  config = data_config.get_config()
+  config.update(dict(domains=('orders',), databases=4))
+  config.env.prompt = 'full'
+  config.llm_kw.mistakes.update(NEVER)
+  context = context_lib.make(config_lib.read(config))
+  streams = run_lib.plan(context, [0.5, 0.5], 4, 'test', {})
+  drawn = [sample.draw(context, streams[i % 4], 'test', i).task
+           for i in range(12)]
+  return context.envs['orders'], [task for task in drawn if task]
 
 
 def from_openai(m) -> types.Message:

@@ -10,7 +10,7 @@ evaluator, all must pass the gold run, and none a run that must fail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import enum
 import functools
@@ -95,9 +95,7 @@ def certify(env: source.WritableEnv, task: types.Task, seed: int, *,
     return None, (Problem(ProblemKind.BREAKS, f'the checker breaks: {e}'),)
   gold = tuple(map(all, itertools.islice(verdicts, len(golds))))
   ordered = tuple(map(all, itertools.islice(verdicts, len(orders))))
-  given_up = {}
-  for name, _ in floors:
-    given_up[name] = given_up.get(name, False) | any(next(verdicts))
+  given_up = _any_by_name([name for name, _ in floors], verdicts)
   passed = [m for m, verdict in zip(wrong, verdicts) if any(verdict)]
   survivors = [m for m in passed if not mutants.is_equivalent(
       env, task, m, golds[0], way_known=way_known)]
@@ -206,6 +204,15 @@ def _judge(env: source.WritableEnv, task: types.Task,
 
 
 # --- The evidence ---
+
+
+def _any_by_name(names: Sequence[str], verdicts: Iterator[Sequence[bool]]
+                 ) -> dict[str, bool]:
+  """Returns for each name whether a judge passes any of its runs."""
+  passed = dict.fromkeys(names, False)
+  for name in names:
+    passed[name] |= any(next(verdicts))
+  return passed
 
 
 def _score(killed: int, survivors: int) -> float:

@@ -82,8 +82,8 @@ def of_tasks(tasks: Iterable[types.Task], find_entities: FindEntities,
 def of_benchmark(env: BenchmarkEnv, judged_on: str) -> HeldOut:
   """Collects the contents of a split of tau2-bench, `test` or `base`.
 
-  Each entity counts by itself, such as a customer: a model would know his
-  orders by heart in the very tasks that shall show how it serves strangers.
+  Each entity counts by itself, such as a customer: a model trained on other
+  tasks about the same customer would know the customer's orders by heart.
   """
   given = env.tasks('train') if judged_on == 'test' else []
   held = of_tasks(env.tasks(judged_on),
