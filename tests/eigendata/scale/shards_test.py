@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import pickle
 
 import ml_collections
 import pytest
@@ -189,3 +190,19 @@ def test_an_error_in_a_thread_is_raised_and_ends_the_rest():
   with pytest.raises(Interrupted), runners.threads('shared', '', 1) as run_all:
     run_all(job, range(100), lambda: None)
   assert len(seen) < 100
+
+
+def count_databases(context, target):
+  """A job: writes a number of its context into a file."""
+  pathlib.Path(target).write_text(str(context.databases))
+
+
+def test_a_worker_elsewhere_makes_its_own_context(config, tmp_path):
+  """As for Beam: the job is sent to it before there is a context."""
+  files.write_json(tmp_path / 'config.json', {'config': config(databases=7)})
+  sent = pickle.dumps(runners._InWorker(count_databases, str(tmp_path)))
+  call = pickle.loads(sent)
+  for name in 'ab':
+    call(str(tmp_path / name))
+    assert (tmp_path / name).read_text() == '7'
+  assert call._context is not None
