@@ -11,7 +11,7 @@ from typing import Any
 from agentrl import files
 
 
-class Writer:
+class MetricsWriter:
   """Appends metrics to `metrics.jsonl`, one line a step.
 
   A run that is resumed at step n drops the lines from n on, so the file reads

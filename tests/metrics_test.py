@@ -39,7 +39,7 @@ def test_absent_or_broken_json_is_an_error(tmp_path, text, problem):
 
 
 def test_steps_are_lines_of_json(tmp_path):
-  writer = metrics.Writer(tmp_path)
+  writer = metrics.MetricsWriter(tmp_path)
   writer.write(0, {'loss': np.float32(0.5), 'n': 3, 'best': True,
                    'why': 'none', 'bad': math.nan, 'far': np.inf})
   assert metrics.read(tmp_path) == [  # before it is closed
@@ -49,7 +49,7 @@ def test_steps_are_lines_of_json(tmp_path):
 
 
 def test_a_half_line_of_a_killed_run_is_left_out(tmp_path):
-  writer = metrics.Writer(tmp_path)
+  writer = metrics.MetricsWriter(tmp_path)
   for step in range(3):
     writer.write(step, {'loss': step})
   writer.close()
@@ -59,11 +59,11 @@ def test_a_half_line_of_a_killed_run_is_left_out(tmp_path):
 
 
 def test_going_on_from_a_step_drops_what_came_after(tmp_path):
-  writer = metrics.Writer(tmp_path)
+  writer = metrics.MetricsWriter(tmp_path)
   for step in range(5):
     writer.write(step, {'run': 1})
   writer.close()
-  writer = metrics.Writer(tmp_path, step=3)
+  writer = metrics.MetricsWriter(tmp_path, step=3)
   writer.write(3, {'run': 2})
   writer.close()
   assert metrics.read(tmp_path) == [

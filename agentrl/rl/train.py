@@ -140,7 +140,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
       max_waves=config.max_waves)
   buckets = row_buckets(waves, config.micro_rows, config.limits.max_steps)
 
-  writer = metrics.Writer(run.folder, done)
+  writer = metrics.MetricsWriter(run.folder, done)
   root_key, starved = jax.random.key(config.seed), 0
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc='GRPO')

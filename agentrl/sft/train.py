@@ -106,7 +106,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
   if position is not None:
     data.set_state(position)
 
-  writer = metrics.Writer(run.folder, done)
+  writer = metrics.MetricsWriter(run.folder, done)
   bar = tqdm.tqdm(total=config.total_steps, initial=done, unit='step',
                   desc=f'SFT of the {config.side}')
   for step in range(done, config.total_steps):

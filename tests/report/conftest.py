@@ -117,7 +117,7 @@ def _evaluation(folder, dialogues, vocab, ability, trials, rng) -> None:
 
 def _learning(folder, steps, rng, **final) -> None:
   """Metrics that go from 1 to their final values, with noise."""
-  writer = metrics.Writer(folder)
+  writer = metrics.MetricsWriter(folder)
   for step in range(steps):
     rest = np.exp(-4 * step / steps)
     writer.write(step, {

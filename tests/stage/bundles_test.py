@@ -72,14 +72,14 @@ def trained(folder, data, once):
 
 def test_sft_goes_on_from_a_checkpoint_as_if_nothing_had_been(
     folder, data, trained, tmp_path, monkeypatch):
-  write = metrics.Writer.write
+  write = metrics.MetricsWriter.write
 
   def fall(self, step, values):
     if step == 3:
       raise KeyboardInterrupt
     write(self, step, values)
   with monkeypatch.context() as context:
-    context.setattr(metrics.Writer, 'write', fall)
+    context.setattr(metrics.MetricsWriter, 'write', fall)
     with pytest.raises(KeyboardInterrupt):
       sft.train(sft_fields(folder, data), str(tmp_path / 's'))
   # The weights are in the checkpoint; nothing but their shape is read again.

@@ -93,20 +93,20 @@ def test_an_input_is_resolved_once(tmp_path):
 
 def test_the_digest_is_of_what_was_made_not_of_how_long_it_took(tmp_path):
   one, two = finished(tmp_path / 'a'), finished(tmp_path / 'b')
-  metrics.Writer(two).write(0, {'time/step_s': 1.0})
+  metrics.MetricsWriter(two).write(0, {'time/step_s': 1.0})
   digest = lambda folder: inputs.resolve(folder).digest
   assert digest(one) == digest(two)
   assert digest(one) != digest(finished(tmp_path / 'c', text='y'))
 
 
 def test_metrics_go_on_as_if_never_stopped(tmp_path):
-  writer = metrics.Writer(tmp_path)
+  writer = metrics.MetricsWriter(tmp_path)
   for step in range(4):
     writer.write(step, {'loss': float(step), 'bad': float('nan')})
   with open(tmp_path / 'metrics.jsonl', 'a') as file:
     file.write('{"step": 4, "lo')  # killed in the middle of a line
   assert len(metrics.read(tmp_path)) == 4
-  metrics.Writer(tmp_path, 2).write(2, {'loss': 9.0})
+  metrics.MetricsWriter(tmp_path, 2).write(2, {'loss': 9.0})
   assert [(r['step'], r['loss']) for r in metrics.read(tmp_path)] == [
       (0, 0.0), (1, 1.0), (2, 9.0)]
   assert metrics.read(tmp_path)[0]['bad'] is None

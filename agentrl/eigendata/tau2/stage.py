@@ -39,7 +39,7 @@ from agentrl.stage import fields
 from agentrl.stage import runs
 
 
-class Writer(NamedTuple):
+class DialogueWriter(NamedTuple):
   """Writes the dialogues of one domain of the benchmark.
 
   Attributes:
@@ -51,10 +51,13 @@ class Writer(NamedTuple):
   solve: Callable[..., dialogue.End]
 
 
-WRITERS: Mapping[str, Writer] = {
-    'telecom': Writer(telecom_agent.TelecomDialogue, telecom_agent.solve),
-    'airline': Writer(airline_agent.AirlineDialogue, airline_agent.solve),
-    'retail': Writer(retail_agent.RetailDialogue, retail_agent.solve)}
+WRITERS: Mapping[str, DialogueWriter] = {
+    'telecom': DialogueWriter(
+        telecom_agent.TelecomDialogue, telecom_agent.solve),
+    'airline': DialogueWriter(
+        airline_agent.AirlineDialogue, airline_agent.solve),
+    'retail': DialogueWriter(
+        retail_agent.RetailDialogue, retail_agent.solve)}
 
 
 @dataclasses.dataclass(frozen=True)

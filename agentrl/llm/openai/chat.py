@@ -51,7 +51,7 @@ _TOO_LONG, _DENIED, _NONSENSE = (re.compile(p, re.IGNORECASE) for p in (
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
+class SamplingFields:
   """Settings that answers depend on, beside the request.
 
   Attributes:
@@ -115,7 +115,7 @@ class OpenAIChat:
 
   Args:
     model: name of the model on the server.
-    sampling: fields of `Sampling`.
+    sampling: fields of `SamplingFields`.
     limits: fields of `ServerLimits`.
     key: environment variable with the key.
     url: environment variable with the address; OpenAI's own where
@@ -133,7 +133,7 @@ class OpenAIChat:
   def __init__(self, model: str, *, sampling: Mapping[str, Any] | None = None,
                limits: Mapping[str, Any] | None = None,
                key: str = 'OPENAI_API_KEY', url: str = URL):
-    self._sampling = resolve.call(Sampling, sampling or {})
+    self._sampling = resolve.call(SamplingFields, sampling or {})
     self._limits = resolve.call(ServerLimits, limits or {})
     _check(model, self._sampling, self._limits)
     self._model, self._key, self._url = model, key, url
@@ -323,7 +323,7 @@ def _end(status: int, text: str, served: bool) -> str:
   return 'refused' if status in (400, 422) and served else ''
 
 
-def _check(model: str, sampling: Sampling, limits: ServerLimits) -> None:
+def _check(model: str, sampling: SamplingFields, limits: ServerLimits) -> None:
   """Raises ValueError for settings that no server would take."""
   if not model:
     raise ValueError("No model to ask, got model='': set it to the name that "
