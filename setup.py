@@ -14,7 +14,9 @@ BEAM = ['apache-beam', 'sentencepiece<0.2.2']
 DOCS = ['mkdocs-material>=9.6']
 HF = ['gguf', 'safetensors', 'tokenizers']
 LLM = ['openai>=1']
-PLAN = ["libtpu; sys_platform == 'linux'"]
+# Brings the libtpu that is meant for the installed jax: another one counts the
+# work of a program otherwise.
+PLAN = ["jax[tpu]; sys_platform == 'linux'"]
 
 setuptools.setup(
     name='agentrl',
