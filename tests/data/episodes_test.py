@@ -92,3 +92,11 @@ def test_a_task_whose_gold_fails_is_named():
   episodes.verify(env, [task('maple', 'maple'), testing.echo_task('x')])
   with pytest.raises(ValueError, match=r"say-otter fails \(\['the word is"):
     episodes.verify(env, [task('maple', 'maple'), task('otter', 'maple')])
+
+
+def test_a_gold_run_that_needs_a_judge_is_not_checked():
+  class Judged(testing.EchoEnv):
+    def score(self, *args):
+      return types.Score(0.0, unjudged=True)
+  gold = types.GoldRun((types.Message('assistant', 'maple'),), ())
+  episodes.verify(Judged(), [testing.echo_task('maple', gold=gold)])
