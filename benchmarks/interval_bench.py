@@ -22,8 +22,8 @@ from agentrl.eval import stats
 SHAPES = {'all or nothing': (0.3, 0.3), 'hard': (0.4, 1.6), 'even': (2.0, 2.0)}
 TASKS = (20, 40, 114, 250)
 TRIALS = 4
-RUNS = 1000
-DRAWS = 1000  # of the bootstrap
+RUNS = 400
+DRAWS = 400  # of the bootstrap
 
 
 def moment(a: float, b: float, k: int) -> float:
