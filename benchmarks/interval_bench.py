@@ -50,7 +50,7 @@ def coverage(shape: str, tasks: int, k: int) -> dict[str, float | str | int]:
     value_P = passk.pass_hat_k(wins_P, np.full(tasks, TRIALS), k)
     ours, (low, high) = stats.share(value_P), bootstrap(value_P, rng)
     hits += ours.low <= true <= ours.high, low <= true <= high
-  ours_, theirs = (round(100 * h / RUNS, 1) for h in hits)
+  ours_, theirs = (round(100 * float(h) / RUNS, 1) for h in hits)
   return {'tasks are': shape, 'tasks': tasks, 'k': k,
           'covered_percent': ours_, 'bootstrap_covered_percent': theirs}
 
